@@ -6,7 +6,7 @@
 --       then for each entrant: participation, user, quantity
 --       then for each entrant with a key: its number among the entrants, 'DECIDE' or 'REFUSE'
 -- Reply one list per entrant, in order; `remaining` is the units left, '' when unlimited:
---   {'ADMITTED', remaining, epoch, rank, end of the lease in microseconds}
+--   {'ADMITTED', remaining, epoch, rank, end of the lease in microseconds, microseconds until then}
 --     with a key also: for how many microseconds the key is known not to have been refused
 --   {'ALREADY_PARTICIPATED', remaining, first participation}
 --   {'UNDECIDED', remaining, first participation}   one in the way, of the same key or the user's first,
@@ -106,7 +106,8 @@ for i = 1, count do
   local user, quantity, rank, left, of_epoch, ends_us =
     string.match(known_leases[i] or '', '^([^:]+):(%d+):(%d+):(%d*):(%d+):(%d+)$')
   if user then
-    leases[participations[i]] = {'ADMITTED', left, of_epoch, rank, ends_us}
+    local still_us = digits(math.max(tonumber(ends_us) - now_us, 0))
+    leases[participations[i]] = {'ADMITTED', left, of_epoch, rank, ends_us, still_us}
   end
   local holds, first = string.match(known_held[i] or '0:', '^(%d+):(.*)$')
   held[users[i]] = {units = tonumber(holds), first = first}
@@ -168,7 +169,7 @@ for i = 1, count do
         holding.first = participation
       end
       local rank, left = digits(last_rank), remaining()
-      answer = {'ADMITTED', left, epoch, rank, until_us}
+      answer = {'ADMITTED', left, epoch, rank, until_us, digits(lease_us)}
       leases[participation] = answer
       local at = #user_fields
       user_fields[at + 1] = user
@@ -185,7 +186,7 @@ for i = 1, count do
     end
   end
   if of_key and answer[1] == 'ADMITTED' then
-    answer[6] = not_refused_for(of_key)
+    answer[7] = not_refused_for(of_key)
   end
   answers[i] = answer
 end

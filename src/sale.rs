@@ -4,7 +4,6 @@ pub mod admission;
 pub mod allow_list;
 pub mod catalogue;
 pub mod changes;
-pub mod direct;
 pub mod group_commit;
 pub mod meter;
 pub mod participate;

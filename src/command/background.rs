@@ -58,6 +58,10 @@ async fn await_outage(gate: &ScriptGate, reconciler: &Reconciler) {
     // Campaigns that other replicas serve from the database are rebuilt when they stop doing so. Requests and sweeps
     // rebuild what takes longer than this.
     for _ in 0..ALIGNMENTS_MAX {
+        if gate.is_away() {
+            // It is probed again at once.
+            return;
+        }
         match reconciler.align().await {
             Ok(aligned) if aligned.closed + aligned.later == 0 => {
                 tracing::info!(aligned.campaigns, "the gate is reconciled");

@@ -27,9 +27,8 @@ use crate::parts::store::{Rewards, Store};
 use crate::sale::admission::AdmissionBatcher;
 use crate::sale::allow_list::{AllowListConfig, AllowLists};
 use crate::sale::catalogue::{self, Catalogue, CatalogueConfig};
-use crate::sale::changes::{self, Changes, Committer, Payments, Revocations};
-use crate::sale::direct::Direct;
-use crate::sale::group_commit::Writer;
+use crate::sale::changes::{self, Changes, Payments, Revocations};
+use crate::sale::group_commit::{self, Writer};
 use crate::sale::meter::Meter;
 use crate::sale::participate::{Dependencies, Lookups, Participate, SyncPath};
 use crate::sale::reconcile::Reconciler;
@@ -101,8 +100,9 @@ async fn assemble(
     let gate = &gate;
     let OutboxRelay { hints, relay } = outbox::start(process)?;
     let catalogue = catalogue_of(process)?;
-    let changes = changes_of(process, rewards, gate, &catalogue, hints.clone());
-    let reconciler = Reconciler::new(store.clone(), Arc::clone(gate))
+    let writer = writer(process, gate, &catalogue, hints);
+    let changes = changes_of(process, rewards, &writer);
+    let reconciler = Reconciler::new(store.clone(), Arc::clone(gate), process.spawner_here())
         .with_rebuild_interval(config.gate.rebuild_interval);
     let pricing = payments::pricing(config);
     let lifecycle = Lifecycle::new(
@@ -114,7 +114,7 @@ async fn assemble(
     let meter = Meter::new(clock.clone());
     let allow_lists = allow_lists(process, &catalogue);
     let sale = (&catalogue, &allow_lists, &reconciler, &meter);
-    let participate = participate(process, scripts, sale, hints);
+    let participate = participate(process, scripts, sale, writer);
     background::start_schedule(spawner, lifecycle.clone());
     background::start_tallies(spawner, meter.clone(), store.clone());
     keep_in_step(process, scripts, &reconciler);
@@ -147,18 +147,15 @@ fn participate(
     process: &Process,
     gate: &Arc<ScriptGate>,
     (catalogue, allow_lists, reconciler, meter): (&Catalogue, &AllowLists, &Reconciler, &Meter),
-    hints: RelayHints,
+    writer: Writer,
 ) -> Participate {
     let (config, store) = (&process.config, &process.store);
     let (clock, spawner) = (&process.clock, &process.spawner);
-    let (admission, writer) = group_commit(process, gate, hints.clone());
-    let (rows, time) = (store.clone(), clock.clone());
     Participate::new(Dependencies {
         catalogue: catalogue.clone(),
         allow_lists: allow_lists.clone(),
-        admission,
+        admission: admission(process, gate),
         gate: Arc::clone(gate),
-        direct: Direct::start(spawner, rows, time, hints, config.direct()),
         when_away: config.gate.when_away,
         writer,
         store: store.clone(),
@@ -171,7 +168,7 @@ fn participate(
         pricing: payments::pricing(config),
         sync: SyncPath {
             publisher: Arc::clone(&process.broker.publisher),
-            permits: Semaphore::new(config.writer.sync_concurrency_max),
+            permits: Arc::new(Semaphore::new(config.writer.sync_concurrency_max)),
             topic_prefix: config.kafka.topic_prefix.clone(),
         },
     })
@@ -224,29 +221,13 @@ fn keep_in_step(process: &Process, gate: &Arc<ScriptGate>, reconciler: &Reconcil
     background::start_probe(spawner, Arc::clone(gate), reconciler.clone());
 }
 
-fn changes_of(
-    process: &Process,
-    rewards: Option<&Rewards>,
-    gate: &Arc<dyn Gate>,
-    catalogue: &Catalogue,
-    hints: RelayHints,
-) -> Changes {
+fn changes_of(process: &Process, rewards: Option<&Rewards>, writer: &Writer) -> Changes {
     let (config, store, spawner) = (&process.config, &process.store, &process.spawner);
-    let writer = config.writer();
-    let committer = Committer {
-        store: store.clone(),
-        gate: Arc::clone(gate),
-        catalogue: catalogue.clone(),
-        hints,
-        spawner: process.spawner_here(),
-        key_choice: config.kafka.key,
-        contention: writer.contention,
-    };
     let revocations = rewards.map(|rewards| Revocations {
         store: store.clone(),
         rewards: rewards.clone(),
         suspend_max: config.rewards.suspend_max,
-        contention: writer.contention,
+        contention: config.writer().contention,
     });
     let payments = Payments {
         provider: payments::provider(config),
@@ -255,7 +236,8 @@ fn changes_of(
     if let Some(revocations) = &revocations {
         changes::start_revocations(spawner, revocations.clone());
     }
-    let changes = Changes::start(spawner, committer, payments, revocations, writer.lanes);
+    let (rows, here) = (store.clone(), process.spawner_here());
+    let changes = Changes::new(rows, writer.clone(), here, payments, revocations);
     changes::start_expiry(spawner, &changes, config.payment.expiry_interval);
     changes
 }
@@ -279,20 +261,34 @@ fn exporter(process: &Process) -> Exporter {
     exporter
 }
 
-/// The batchers of admissions and of commits.
-fn group_commit(
-    process: &Process,
-    scripts: &Arc<ScriptGate>,
-    hints: RelayHints,
-) -> (AdmissionBatcher, Writer) {
+fn admission(process: &Process, scripts: &Arc<ScriptGate>) -> AdmissionBatcher {
     let (config, spawner) = (&process.config, &process.spawner);
     let gate: Arc<dyn Gate> = Arc::<ScriptGate>::clone(scripts);
-    let (store, lease) = (process.store.clone(), config.gate.lease);
-    let admission = AdmissionBatcher::start(spawner, Arc::clone(&gate), config.admission(), lease);
-    let writer = Writer::start(spawner, store, gate, hints, config.writer());
-    process.telemetry.register(|registry| {
-        admission.register(registry);
-        writer.register(registry);
-    });
-    (admission, writer)
+    let admission = AdmissionBatcher::start(spawner, gate, config.admission(), config.gate.lease);
+    process
+        .telemetry
+        .register(|registry| admission.register(registry));
+    admission
+}
+
+fn writer(
+    process: &Process,
+    gate: &Arc<dyn Gate>,
+    catalogue: &Catalogue,
+    hints: RelayHints,
+) -> Writer {
+    let dependencies = group_commit::Dependencies {
+        store: process.store.clone(),
+        gate: Arc::clone(gate),
+        catalogue: catalogue.clone(),
+        hints,
+        clock: process.clock.clone(),
+        spawner: process.spawner_here(),
+        key_choice: process.config.kafka.key,
+    };
+    let writer = Writer::start(&process.spawner, dependencies, process.config.writer());
+    process
+        .telemetry
+        .register(|registry| writer.register(registry));
+    writer
 }

@@ -17,8 +17,6 @@ settings! {
         /// While Redis is unavailable: `database` admits and commits by the database alone, more slowly; `refuse`
         /// answers 503 `GATE_UNAVAILABLE`
         when_away: WhenAway = WhenAway::Database;
-        /// Capacity of each queue of the database path; when it is full the answer is 503
-        away_capacity: usize = 512, in 1..;
         /// Participants in one call to the gate
         batch_max: usize = 256, in 1..=1_000;
         /// After a call to the gate with four or more participants, the next call waits this long to gather more. A

@@ -6,12 +6,10 @@ use super::Config;
 use crate::runtime::batcher::BatcherConfig;
 use crate::runtime::retry;
 use crate::runtime::settings::settings;
-use crate::sale::direct::DirectConfig;
 use crate::sale::group_commit::WriterConfig;
 
-/// What must be left of a lease when a transaction begins: longer than a transaction takes, but at most a third
-/// of the lease.
-const LEASE_MARGIN_MAX: Duration = Duration::from_secs(5);
+/// How long a transaction may take, and what must be left of a lease when it begins: at most a third of the lease.
+const TRANSACTION_MAX: Duration = Duration::from_secs(5);
 
 settings! {
     /// `[writer]`: group commit.
@@ -36,14 +34,14 @@ impl Config {
     #[must_use]
     pub fn writer(&self) -> WriterConfig {
         WriterConfig {
-            lanes: BatcherConfig {
+            batchers: BatcherConfig {
                 count: self.writer.lanes,
                 capacity: self.writer.capacity,
                 batch_max: self.writer.batch_rows_max,
                 wait_max: self.writer.wait_max,
                 pace: Duration::ZERO,
             },
-            lease_margin: LEASE_MARGIN_MAX.min(self.gate.lease / 3),
+            transaction_max: TRANSACTION_MAX.min(self.gate.lease / 3),
             contention: retry::Policy {
                 initial: Duration::from_millis(5),
                 max: Duration::from_millis(200),
@@ -59,7 +57,7 @@ impl Config {
         BatcherConfig {
             batch_max: self.gate.batch_max,
             pace: self.gate.pace,
-            ..self.writer().lanes
+            ..self.writer().batchers
         }
     }
 
@@ -68,22 +66,7 @@ impl Config {
     pub fn lookups(&self) -> BatcherConfig {
         BatcherConfig {
             wait_max: Duration::ZERO,
-            ..self.writer().lanes
-        }
-    }
-
-    /// The configuration of the database path.
-    #[must_use]
-    pub fn direct(&self) -> DirectConfig {
-        let writer = self.writer();
-        DirectConfig {
-            lanes: BatcherConfig {
-                capacity: self.gate.away_capacity,
-                ..writer.lanes
-            },
-            contention: writer.contention,
-            transaction_max: writer.lease_margin,
-            key_choice: self.kafka.key,
+            ..self.writer().batchers
         }
     }
 }

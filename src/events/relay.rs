@@ -113,6 +113,11 @@ struct RelayContext {
 }
 
 impl RelayContext {
+    /// Whether this relay may still send an event of this stream.
+    fn may_send(&self, item: &Item) -> bool {
+        self.ownership.may_send(item.event.campaign_id.bucket())
+    }
+
     fn touched(&self) -> std::sync::MutexGuard<'_, BTreeSet<CampaignId>> {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -263,6 +263,7 @@ impl Shared {
                 idempotency_key: None,
                 traceparent: None,
                 since: Instant::now(),
+                by: None,
             },
         };
         let began = Instant::now();

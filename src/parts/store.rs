@@ -48,9 +48,10 @@ pub use outbox::{
     Targets, Tenure, Verdict,
 };
 pub use participations::{
-    Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,
-    DueReservations, GateInForce, Intake, KeyPage, Making, Mismatch, PassedOver, Place, Raise,
-    Raised, RankPage, Ranked, RankedRow, Rewarding, Standing, Turn, UserKey, Wished,
+    Applicant, Applicants, Changed, Closing, CommitError, Committed, Decision, DueReservations,
+    Entered, Entries, GateInForce, Group, GroupOutcome, Intake, KeyPage, Making, Mismatch,
+    PassedOver, Place, Raise, Raised, RankPage, Ranked, RankedRow, Rewarding, Standing, Turn,
+    UserKey, Wished,
 };
 pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,

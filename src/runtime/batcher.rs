@@ -111,7 +111,7 @@ impl<T> Slot<T> {
 }
 
 /// Receives the result of an item. The caller may have gone.
-pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
+pub type Reply<T> = Box<dyn FnOnce(T) + Send + Sync>;
 
 impl<T: Send + 'static> Batchers<T> {
     /// Starts the batchers. When they are stopped they first process the queued items.
@@ -192,7 +192,8 @@ where
         tokio::select! {
             biased;
             taken = waiting.recv_many(&mut batch, config.batch_max) => if taken == 0 { return Ok(()) },
-            () = stop.cancelled() => {
+            // Once only: it stays cancelled, and the loop would not yield while a place is reserved.
+            () = stop.cancelled(), if !waiting.is_closed() => {
                 waiting.close();
                 continue;
             }

@@ -30,8 +30,8 @@ pub struct AdmissionAnswer {
     pub admission: Admission,
     /// Time of the request to the gate, by this process's monotonic clock.
     pub asked_at: Instant,
-    /// End of the lease by this process's monotonic clock, counted from before the request, so that it is never
-    /// later than the gate's own. Adjusted clocks do not affect it.
+    /// End of the lease by this process's monotonic clock, or of a whole one if there is none: counted from before the
+    /// request, so that it is never later than the gate's own. Adjusted clocks do not affect it.
     pub lease_deadline: Instant,
 }
 
@@ -114,21 +114,24 @@ async fn admit_all(
 
 async fn admit_group(
     gate: &dyn Gate,
-    lease: Duration,
+    whole: Duration,
     waits: &Histogram,
     campaign: CampaignId,
     group: Vec<AdmissionRequest>,
 ) {
     let entrants: Vec<Entrant> = group.iter().map(|request| request.entrant).collect();
     let asked_at = Instant::now();
-    let lease_deadline = asked_at + lease;
-    let answer_of_gate = gate.admit(campaign, &entrants, lease).await;
+    let answer_of_gate = gate.admit(campaign, &entrants, whole).await;
     let answered_at = Instant::now();
     tracing::debug!(entrants = entrants.len(), took = ?answered_at - asked_at, "gate answered");
     match answer_of_gate {
         Ok(admissions) if admissions.len() == group.len() => {
             for (request, admission) in group.into_iter().zip(admissions) {
                 waits.observe((answered_at - request.since).as_secs_f64());
+                let lease_deadline = match admission {
+                    Admission::Admitted(lease) => asked_at + lease.left.min(whole),
+                    _ => asked_at + whole,
+                };
                 (request.reply)(Ok(AdmissionAnswer {
                     admission,
                     asked_at,

@@ -4,7 +4,6 @@
 //! that it counts too much.
 
 mod cancellation;
-mod committer;
 mod confirmation;
 mod expiry;
 mod revocation;
@@ -15,15 +14,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-pub use self::committer::Committer;
-use self::committer::{Granted, Queued};
 pub use self::expiry::start as start_expiry;
 pub use self::revocation::{Revocations, start as start_revocations};
 use crate::domain::{CampaignId, Obstacle, Origin, Participation, Wish};
-use crate::parts::store::Wished;
-use crate::runtime::batcher::{BatcherConfig, Batchers, Slot};
+use crate::parts::store::{Store, Wished};
+use crate::runtime::batcher::Occupancy;
 use crate::runtime::supervisor::{Spawner, Stage};
+use crate::sale::group_commit::{ChangeOutcome, NotCommitted, Writer, WriterPlace};
 use crate::sale::payment::{Payability, PaymentError};
+
+/// The result of a request to change a participation.
+type ChangeResult = Result<Participation, ChangeError>;
 
 /// How long a payment that was authorised waits for a place, and how often it looks.
 const PLACE_WAIT_MAX: Duration = Duration::from_secs(3);
@@ -58,8 +59,9 @@ struct Inner {
     payments: Payments,
     /// None: this process does not know where the rewards are.
     revocations: Option<Revocations>,
-    committer: Arc<Committer>,
-    lanes: Batchers<Queued>,
+    store: Store,
+    writer: Writer,
+    spawner: Spawner,
 }
 
 /// What the payer says of the payment.
@@ -124,32 +126,21 @@ pub enum ChangeError {
 }
 
 impl Changes {
-    /// Starts the lanes in which changes are committed.
+    /// Changes participations through this writer.
     #[must_use]
-    pub fn start(
-        spawner: &Spawner,
-        committer: Committer,
+    pub fn new(
+        store: Store,
+        writer: Writer,
+        spawner: Spawner,
         payments: Payments,
         revocations: Option<Revocations>,
-        lanes: BatcherConfig,
     ) -> Self {
-        let committer = Arc::new(committer);
-        let granting = Arc::clone(&committer);
-        let lanes = Batchers::start(
-            spawner,
-            "changes.lane",
-            Stage::Writer,
-            lanes,
-            move |batch| {
-                let committer = Arc::clone(&granting);
-                async move { committer.grant(batch).await }
-            },
-        );
         let inner = Inner {
             payments,
             revocations,
-            committer,
-            lanes,
+            store,
+            writer,
+            spawner,
         };
         Self {
             inner: Arc::new(inner),
@@ -164,7 +155,7 @@ impl Changes {
         payment: Payment,
         traceparent: Option<String>,
         by: Option<Origin>,
-    ) -> Granted {
+    ) -> ChangeResult {
         let context = ChangeContext { traceparent, by };
         self.detached(move |inner| async move { inner.confirm(stands, payment, context).await })
             .await
@@ -177,20 +168,20 @@ impl Changes {
         stands: Participation,
         traceparent: Option<String>,
         by: Option<Origin>,
-    ) -> Granted {
+    ) -> ChangeResult {
         let context = ChangeContext { traceparent, by };
         self.detached(move |inner| async move { inner.cancel(&stands, context).await })
             .await
     }
 
     /// What was begun is brought to its end when the client has gone away.
-    async fn detached<F>(&self, change: impl FnOnce(Arc<Inner>) -> F) -> Granted
+    async fn detached<F>(&self, change: impl FnOnce(Arc<Inner>) -> F) -> ChangeResult
     where
-        F: Future<Output = Granted> + Send + 'static,
+        F: Future<Output = ChangeResult> + Send + 'static,
     {
         let (reply, outcome) = oneshot::channel();
         let change = change(Arc::clone(&self.inner));
-        let spawner = &self.inner.committer.spawner;
+        let spawner = &self.inner.spawner;
         spawner.detach("change", Stage::Admission, async move {
             drop(reply.send(change.await));
         });
@@ -201,10 +192,10 @@ impl Changes {
 impl Inner {
     /// A place for what was authorised, or suspended, which is worth waiting for: many whom the provider
     /// answered at the same time come at the same time.
-    async fn place_in_time(&self, campaign: CampaignId) -> Option<Slot<Queued>> {
+    async fn place_in_time(&self, campaign: CampaignId) -> Option<(WriterPlace, Occupancy)> {
         let deadline = Instant::now() + PLACE_WAIT_MAX;
         loop {
-            if let Some(place) = self.lanes.reserve(campaign) {
+            if let Some(place) = self.writer.reserve(campaign) {
                 return Some(place);
             }
             if Instant::now() >= deadline {
@@ -216,12 +207,11 @@ impl Inner {
 
     /// Has the wish granted in the next transaction, and says how it stands.
     async fn grant(
-        place: Slot<Queued>,
+        (place, _occupancy): (WriterPlace, Occupancy),
         stands: &Participation,
         wish: Wish,
         context: ChangeContext,
-    ) -> Granted {
-        let campaign = stands.campaign_id;
+    ) -> ChangeResult {
         let (reply, granted) = oneshot::channel();
         let wished = Wished {
             id: stands.id,
@@ -229,17 +219,21 @@ impl Inner {
             traceparent: context.traceparent,
             by: context.by,
         };
-        let _seat = place.send(Queued {
-            campaign,
-            wished,
-            reply,
-        });
-        granted.await.unwrap_or(Err(ChangeError::Unavailable))
+        place.change(wished, Box::new(move |result| drop(reply.send(result))));
+        match granted.await.unwrap_or(Err(NotCommitted::Unknown)) {
+            Ok(ChangeOutcome::Changed(participation)) => Ok(participation),
+            Ok(ChangeOutcome::Unchanged(participation, obstacle)) => {
+                as_it_stands(participation, obstacle)
+            }
+            Ok(ChangeOutcome::NotFound) => Err(ChangeError::Unknown),
+            Err(NotCommitted::Busy) => Err(ChangeError::Busy),
+            Ok(ChangeOutcome::Unreadable) | Err(_) => Err(ChangeError::Unavailable),
+        }
     }
 }
 
 /// The answer about one that did not change: what is so already is a yes.
-fn as_it_stands(participation: Participation, obstacle: Obstacle) -> Granted {
+fn as_it_stands(participation: Participation, obstacle: Obstacle) -> ChangeResult {
     match obstacle {
         Obstacle::Already => Ok(participation),
         obstacle => Err(unchanged(participation, obstacle)),

@@ -1,55 +1,117 @@
-//! The writer: commits admitted participations, many in one transaction, and reports the result of each. It must
-//! never report a commit that is not durable, nor commit under an expired lease.
+//! The writer: carries out commands for campaigns, many in one transaction, and reports the result of each. A command
+//! is a participation that the gate admitted, an applicant whom the database admits while the gate is away, or a change
+//! of a participation. It must never report a commit that is not durable, nor commit an admission whose lease has ended.
 
 mod committer;
+mod report;
 mod settle;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
+use futures_util::future::join_all;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tokio::sync::oneshot;
 
+pub use self::committer::Dependencies;
 use self::committer::{Committer, Waits};
+use self::waiting::{Command, Queued};
 use crate::domain::metric;
-use crate::domain::{self, Campaign, CampaignId};
-use crate::parts::gate::Gate;
-use crate::parts::store::{Intake, Store};
+use crate::domain::{self, Campaign, CampaignId, Obstacle, OutboxEvent, Participation};
+use crate::parts::store::{Applicant, Closing, Decision, Intake, Mismatch, Wished};
 use crate::runtime::batcher::{BatcherConfig, Batchers, Occupancy, Place, Reply, WAIT_BUCKETS};
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
-use crate::sale::relay_hints::RelayHints;
 
-/// The result of one participation's commit.
+/// A participation that is durable, with its outbox row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommitResult {
-    /// Durable, with its outbox row.
-    Committed {
-        /// Store time when the hold starts; none if there is no hold or it is unknown.
-        held_from: Option<domain::Instant>,
-        /// Number of its event in the campaign's stream; none: unknown.
-        sequence: Option<u64>,
-    },
-    /// Not committed: the gate was rebuilt after the admission. Ask it again.
+pub struct Committed {
+    /// Store time when the hold starts; none if there is no hold or it is unknown.
+    pub held_from: Option<domain::Instant>,
+    /// Number of its event in the campaign's stream; none: unknown.
+    pub sequence: Option<u64>,
+}
+
+/// The result for an applicant.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// By the rules; durable if accepted.
+    pub decision: Decision,
+    /// The event, if its request publishes it.
+    pub event: Option<OutboxEvent>,
+}
+
+/// The result of a wish to change a participation.
+#[derive(Clone, Debug)]
+pub enum ChangeOutcome {
+    /// Durable.
+    Changed(Participation),
+    /// It stays as it is.
+    Unchanged(Participation, Obstacle),
+    /// It has a value that this release does not know.
+    Unreadable,
+    /// The campaign has no such participation.
+    NotFound,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotCommitted {
+    /// The gate was rebuilt after the admission. Ask it again.
     StaleEpoch,
-    /// Not committed, and released: the store has too few units.
+    /// The store has too few units.
     SoldOut,
-    /// Not committed, and released: the schema refuses it (the user or the key has one already).
+    /// The schema refuses it (the user or the key has one already).
     Conflict,
-    /// Not committed, and released: the store did not answer in time.
+    /// The gate is open, so the database admits nobody. Ask the gate.
+    GateOpen,
+    /// There is no such campaign.
+    UnknownCampaign,
+    /// Too many commands concern the same participation.
+    Busy,
+    /// The store did not answer in time.
     Unavailable,
-    /// Unknown. The sweeper ends the lease.
+    /// It may have been committed.
     Unknown,
 }
+
+impl NotCommitted {
+    /// Whether it is certain that nothing happened, in the epoch of the admission.
+    const fn releases_the_lease(self) -> bool {
+        !matches!(self, Self::StaleEpoch | Self::Unknown)
+    }
+}
+
+impl From<Mismatch> for NotCommitted {
+    fn from(mismatch: Mismatch) -> Self {
+        match mismatch {
+            Mismatch::StaleEpoch => Self::StaleEpoch,
+            Mismatch::SoldOut => Self::SoldOut,
+            Mismatch::GateOpen => Self::GateOpen,
+            Mismatch::UnknownCampaign => Self::UnknownCampaign,
+        }
+    }
+}
+
+/// The result of the commit of what the gate admitted. A lease is released with any error but `StaleEpoch` and
+/// `Unknown`, which the sweeper ends.
+pub type CommitResult = Result<Committed, NotCommitted>;
+/// The result of the database path.
+pub type DecidedResult = Result<Decided, NotCommitted>;
+/// The result of a change.
+pub type ChangeResult = Result<ChangeOutcome, NotCommitted>;
 
 /// The bounds of the writer.
 #[derive(Clone, Copy, Debug)]
 pub struct WriterConfig {
     /// Queue and batch.
-    pub lanes: BatcherConfig,
-    /// What must be left of a lease when a transaction begins.
-    pub lease_margin: Duration,
+    pub batchers: BatcherConfig,
+    /// How long a transaction may take, which is left of each lease when it begins.
+    pub transaction_max: Duration,
     /// How deadlocks and lock waits are retried.
     pub contention: retry::Policy,
 }
@@ -67,66 +129,79 @@ pub struct Job {
     pub intake: Intake,
 }
 
-/// A place in the writer's queue, taken before a unit is.
-pub struct WriterPlace(Place<Queued>);
+/// A place in the writer's queue. Each reply is called with the result; dropped without one, the result is unknown.
+pub struct WriterPlace {
+    campaign: CampaignId,
+    place: Place<Queued>,
+}
 
 impl WriterPlace {
-    /// Commits in the next group. The reply is called with the result; dropped without one, the result is unknown.
+    /// Commits what the gate admitted, in the next group.
     pub fn commit(self, job: Job, reply: Reply<CommitResult>) {
-        self.0.send(Queued {
-            job,
-            since: Instant::now(),
+        self.send(Command::Commit(Box::new(job), reply));
+    }
+
+    /// Has the database admit an applicant, in the next group.
+    pub fn admit(self, applicant: Applicant, closing: Closing, reply: Reply<DecidedResult>) {
+        self.send(Command::Admit {
+            applicant,
+            closing,
+            hold: None,
             reply,
+        });
+    }
+
+    /// Changes a participation, in the next group.
+    pub fn change(self, wished: Wished, reply: Reply<ChangeResult>) {
+        self.send(Command::Change(wished, reply));
+    }
+
+    fn send(self, command: Command) {
+        self.place.send(Queued {
+            campaign: self.campaign,
+            command,
+            since: Instant::now(),
         });
     }
 }
 
-struct Queued {
-    job: Job,
-    since: Instant,
-    reply: Reply<CommitResult>,
-}
-
-/// Commits participations in groups.
+/// Carries out commands in groups.
 #[derive(Clone)]
 pub struct Writer {
-    lanes: Batchers<Queued>,
+    batchers: Batchers<Queued>,
     committer: Arc<Committer>,
 }
 
 impl Writer {
-    /// Starts the writer's lanes.
-    pub fn start(
-        spawner: &Spawner,
-        store: Store,
-        gate: Arc<dyn Gate>,
-        hints: RelayHints,
-        config: WriterConfig,
-    ) -> Self {
-        let settle = settle::lanes(spawner, Arc::clone(&gate), config.lanes);
+    /// Starts the writer's batchers.
+    #[must_use]
+    pub fn start(spawner: &Spawner, dependencies: Dependencies, config: WriterConfig) -> Self {
+        let settle = settle::start(spawner, Arc::clone(&dependencies.gate), config.batchers);
+        let waits = Waits {
+            queue: Histogram::new(WAIT_BUCKETS),
+            commit: Histogram::new(WAIT_BUCKETS),
+        };
         let committer = Arc::new(Committer {
-            store,
-            gate,
-            hints,
+            dependencies,
             settle,
             config,
-            waits: Waits {
-                queue: Histogram::new(WAIT_BUCKETS),
-                commit: Histogram::new(WAIT_BUCKETS),
-            },
+            waits,
         });
         let of_batches = Arc::clone(&committer);
-        let lanes = Batchers::start(
+        let batchers = Batchers::start(
             spawner,
-            "writer.lane",
+            "writer.batcher",
             Stage::Writer,
-            config.lanes,
+            config.batchers,
             move |batch| {
                 let committer = Arc::clone(&of_batches);
                 async move { committer.commit_queued(batch).await }
             },
         );
-        Self { lanes, committer }
+        Self {
+            batchers,
+            committer,
+        }
     }
 
     /// Registers the metrics.
@@ -139,19 +214,89 @@ impl Writer {
     /// Reserves a place in the queue; none: it is full. The caller drops the occupancy when it has the result.
     #[must_use]
     pub fn reserve(&self, campaign: CampaignId) -> Option<(WriterPlace, Occupancy)> {
-        let (place, occupancy) = self.lanes.reserve(campaign)?.split();
-        Some((WriterPlace(place), occupancy))
+        let (place, occupancy) = self.batchers.reserve(campaign)?.split();
+        Some((WriterPlace { campaign, place }, occupancy))
     }
 
     /// Whether there is a place now.
     #[must_use]
     pub fn has_place(&self, campaign: CampaignId) -> bool {
-        self.lanes.has_slot(campaign)
+        self.batchers.has_slot(campaign)
     }
 
     /// Commits at once, in a transaction of its own: the synchronous path.
     pub async fn commit_alone(&self, job: Job) -> CommitResult {
-        let mut results = self.committer.commit_group(vec![job]).await;
-        results.pop().unwrap_or(CommitResult::Unknown)
+        let campaign = job.campaign.id;
+        let command = |reply| Command::Commit(Box::new(job), reply);
+        self.at_once(campaign, command).await
     }
+
+    /// Has the database admit an applicant at once, in a transaction of its own. The relay leaves the event to the
+    /// request for this long.
+    pub async fn admit_alone(
+        &self,
+        campaign: CampaignId,
+        applicant: Applicant,
+        closing: Closing,
+        hold: TimeDelta,
+    ) -> DecidedResult {
+        let command = |reply| Command::Admit {
+            applicant,
+            closing,
+            hold: Some(hold),
+            reply,
+        };
+        self.at_once(campaign, command).await
+    }
+
+    /// Changes participations of a campaign at once, in a transaction of their own: a result for each, in order.
+    pub async fn change_all(&self, campaign: CampaignId, wishes: Vec<Wished>) -> Vec<ChangeResult> {
+        let since = Instant::now();
+        let (queued, results): (Vec<Queued>, Vec<_>) = wishes
+            .into_iter()
+            .map(|wished| {
+                let (reply, result) = reply();
+                let command = Command::Change(wished, reply);
+                let queued = Queued {
+                    campaign,
+                    command,
+                    since,
+                };
+                (queued, result)
+            })
+            .unzip();
+        self.committer.commit(queued).await;
+        let results = join_all(results).await.into_iter();
+        results.map(known).collect()
+    }
+
+    async fn at_once<T: Send + 'static>(
+        &self,
+        campaign: CampaignId,
+        command: impl FnOnce(Reply<Result<T, NotCommitted>>) -> Command,
+    ) -> Result<T, NotCommitted> {
+        let (reply, result) = reply();
+        let queued = Queued {
+            campaign,
+            command: command(reply),
+            since: Instant::now(),
+        };
+        self.committer.commit(vec![queued]).await;
+        known(result.await)
+    }
+}
+
+type Received<T> = Result<Result<T, NotCommitted>, oneshot::error::RecvError>;
+
+fn reply<T: Send + 'static>() -> (
+    Reply<Result<T, NotCommitted>>,
+    oneshot::Receiver<Result<T, NotCommitted>>,
+) {
+    let (sender, receiver) = oneshot::channel();
+    // The caller may have gone: what is committed stays committed.
+    (Box::new(move |result| drop(sender.send(result))), receiver)
+}
+
+fn known<T>(received: Received<T>) -> Result<T, NotCommitted> {
+    received.unwrap_or(Err(NotCommitted::Unknown))
 }

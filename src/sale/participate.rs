@@ -24,13 +24,12 @@ pub use self::sync::SyncPath;
 use crate::domain::words::words;
 use crate::domain::{Campaign, CampaignId, KeyChoice, Pricing, Refusal};
 use crate::parts::gate::{Entrant, ScriptGate};
-use crate::parts::store::Store;
+use crate::parts::store::{Closing, Store};
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::sale::admission::AdmissionBatcher;
 use crate::sale::allow_list::AllowLists;
 use crate::sale::catalogue::Catalogue;
-use crate::sale::direct::{Cause, Direct};
 use crate::sale::group_commit::Writer;
 use crate::sale::meter::Meter;
 use crate::sale::reconcile::Reconciler;
@@ -40,6 +39,9 @@ const ATTEMPTS_MAX: usize = 8;
 /// How often, and how far apart, the first answer to an idempotency key is looked for.
 const FIRST_ANSWER_READS: usize = 40;
 const FIRST_ANSWER_PAUSE: Duration = Duration::from_millis(50);
+/// How long the database path keeps a gate closed after each commit. A gate that is back is rebuilt once this is over
+/// for whoever could not reach it.
+const CLOSED_FOR: Duration = Duration::from_millis(500);
 /// How long the relay leaves alone what the synchronous path publishes itself.
 const SYNC_HOLD: TimeDelta = TimeDelta::seconds(30);
 
@@ -73,8 +75,6 @@ pub struct Dependencies {
     pub gate: Arc<ScriptGate>,
     /// Group commit.
     pub writer: Writer,
-    /// The database path.
-    pub direct: Direct,
     /// Whether the database path is taken.
     pub when_away: WhenAway,
     /// Where participations are.
@@ -109,7 +109,7 @@ pub enum CommitMode {
 /// Where a request is admitted.
 enum AdmissionPath {
     Gate,
-    Database(Cause),
+    Database(Closing),
 }
 
 /// The result of one try.
@@ -211,6 +211,10 @@ impl Participate {
         mode: CommitMode,
     ) -> Result<Outcome, ParticipateError> {
         let dependencies = Arc::clone(&self.dependencies);
+        let permit = match mode {
+            CommitMode::Grouped => None,
+            CommitMode::Alone => Some(dependencies.sync.permit().await?),
+        };
         let (reply, outcome) = oneshot::channel();
         self.dependencies
             .spawner
@@ -218,6 +222,7 @@ impl Participate {
                 let outcome = dependencies
                     .attempt_until_known(&campaign, &request, entrant, mode)
                     .await;
+                drop(permit);
                 drop(reply.send(outcome));
             });
         outcome
@@ -229,7 +234,7 @@ impl Participate {
 impl Dependencies {
     /// Tries until it is known what became of it.
     async fn attempt_until_known(
-        &self,
+        self: &Arc<Self>,
         campaign: &Arc<Campaign>,
         request: &Request,
         entrant: Entrant,
@@ -244,7 +249,7 @@ impl Dependencies {
     }
 
     async fn attempt(
-        &self,
+        self: &Arc<Self>,
         campaign: &Arc<Campaign>,
         request: &Request,
         entrant: Entrant,
@@ -252,9 +257,9 @@ impl Dependencies {
     ) -> Result<Step, ParticipateError> {
         let step = match self.admission_path(campaign.id)? {
             AdmissionPath::Gate => self.by_gate(campaign, request, entrant, mode).await?,
-            AdmissionPath::Database(cause) => {
+            AdmissionPath::Database(closing) => {
                 // Rare, and large: no part of every other participation.
-                Box::pin(self.by_database(request, entrant.key, cause, mode)).await?
+                Box::pin(self.by_database(request, entrant.key, closing, mode)).await?
             }
         };
         if let Step::Done(Outcome::Accepted { .. }) = step {
@@ -264,15 +269,16 @@ impl Dependencies {
     }
 
     fn admission_path(&self, id: CampaignId) -> Result<AdmissionPath, ParticipateError> {
-        let cause = if self.gate.is_away() {
-            Cause::GateAway
+        let closing = if self.gate.is_away() {
+            Closing::For(CLOSED_FOR)
         } else if self.reconciler.is_closed(id) {
-            Cause::GateClosed
+            // Another replica has it closed.
+            Closing::Never
         } else {
             return Ok(AdmissionPath::Gate);
         };
         match self.when_away {
-            WhenAway::Database => Ok(AdmissionPath::Database(cause)),
+            WhenAway::Database => Ok(AdmissionPath::Database(closing)),
             WhenAway::Refuse => Err(ParticipateError::Unavailable { part: "gate" }),
         }
     }

@@ -25,6 +25,7 @@ use crate::domain::{Campaign, CampaignId, ParticipationId, State};
 use crate::parts::gate::{Configured, Footprint, Gate, GateError, GateState, Settings};
 use crate::parts::store::{CampaignFilter, States, Store, StoreError};
 use crate::runtime::failpoint;
+use crate::runtime::supervisor::Spawner;
 
 /// Leases of a campaign swept at a time.
 const SWEEP_BATCH: usize = 1_000;
@@ -56,6 +57,7 @@ pub enum ReconcileError {
 pub struct Reconciler {
     store: Store,
     gate: Arc<dyn Gate>,
+    spawner: Spawner,
     flights: Arc<Mutex<HashMap<CampaignId, Arc<SingleFlight>>>>,
     /// Returned units missing in the gates at the last comparison.
     lacking: Arc<Mutex<HashMap<CampaignId, u64>>>,
@@ -66,12 +68,13 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// A reconciler of this gate with this store.
+    /// A reconciler of this gate with this store; the spawner runs the rebuilds.
     #[must_use]
-    pub fn new(store: Store, gate: Arc<dyn Gate>) -> Self {
+    pub fn new(store: Store, gate: Arc<dyn Gate>, spawner: Spawner) -> Self {
         Self {
             store,
             gate,
+            spawner,
             flights: Arc::default(),
             lacking: Arc::default(),
             rebuild_interval: REBUILD_INTERVAL,

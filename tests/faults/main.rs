@@ -19,6 +19,9 @@
 mod disk;
 mod evidence;
 mod fault;
+#[path = "../it/groups.rs"]
+#[allow(dead_code, reason = "shared with the other tests, which use all of it")]
+mod groups;
 mod heal;
 mod holders;
 mod judge;

@@ -15,6 +15,7 @@ use firstcome::parts::store::{
 use sea_orm::{ConnectionTrait, Database, Statement};
 use serde_json::json;
 
+use crate::groups::Groups;
 use crate::store::intake;
 use crate::support::{TestStore, campaign_of, create, park, sell, stores};
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firstcome::parts::pubsub::Nodes;
-use firstcome::parts::store::{BatchOutcome, CampaignChange};
+use firstcome::parts::store::CampaignChange;
 use firstcome::runtime::supervisor::Supervisor;
 use firstcome::sale::catalogue::{Catalogue, CatalogueConfig, share};
 use tokio_util::sync::CancellationToken;
 
+use crate::groups::{BatchOutcome, Groups};
 use crate::store::intake;
 use crate::support::{all, campaign_of, create, mysql, real, sqlite, unique, until};
 

@@ -12,20 +12,20 @@ use firstcome::domain::{
     to_stored_precision,
 };
 use firstcome::parts::gate::ScriptGate;
-use firstcome::parts::store::{
-    BatchOutcome, Intake, LogEntry, ParkedState, PassedOver, Store, Targets, Wished,
-};
+use firstcome::parts::store::{Intake, LogEntry, ParkedState, PassedOver, Store, Targets, Wished};
 use firstcome::runtime::batcher::BatcherConfig;
 use firstcome::runtime::clock::Clock;
 use firstcome::runtime::retry::Policy;
 use firstcome::runtime::supervisor::Supervisor;
 use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
-use firstcome::sale::changes::{ChangeError, Changes, Committer, Payments, start_expiry};
+use firstcome::sale::changes::{ChangeError, Changes, Payments, start_expiry};
+use firstcome::sale::group_commit::{Dependencies, Writer, WriterConfig};
 use firstcome::sale::payment::{Payability, Simulated};
 use firstcome::sale::relay_hints::RelayHints;
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, TransactionTrait};
 
+use crate::groups::{BatchOutcome, Groups};
 use crate::store::intake;
 use crate::support::{all, campaign_of, create, mysql, stores, until};
 
@@ -261,27 +261,33 @@ pub fn changes_with(
     provider: Arc<dyn Payability>,
 ) -> Changes {
     let spawner = supervisor.spawner();
-    let committer = Committer {
+    let dependencies = Dependencies {
         store: store.clone(),
         gate: Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap()),
         catalogue: Catalogue::new(store.clone(), CatalogueConfig::default()),
         hints: RelayHints::default(),
+        clock: Clock::System,
         spawner: spawner.clone(),
         key_choice: KeyChoice::Participation,
-        contention: Policy::default(),
     };
-    let payments = Payments {
-        provider: Some(provider),
-        timeout: Duration::from_secs(5),
-    };
-    let lanes = BatcherConfig {
+    let batchers = BatcherConfig {
         count: 1,
         capacity: 1_000,
         batch_max: 100,
         wait_max: Duration::from_secs(5),
         pace: Duration::ZERO,
     };
-    Changes::start(&spawner, committer, payments, None, lanes)
+    let config = WriterConfig {
+        batchers,
+        transaction_max: Duration::from_secs(5),
+        contention: Policy::default(),
+    };
+    let writer = Writer::start(&spawner, dependencies, config);
+    let payments = Payments {
+        provider: Some(provider),
+        timeout: Duration::from_secs(5),
+    };
+    Changes::new(store.clone(), writer, spawner, payments, None)
 }
 
 #[tokio::test(flavor = "multi_thread")]

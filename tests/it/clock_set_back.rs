@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::direct::{applicant, ask, decide, keyed};
 use crate::gate::{forget, redis_config, redis_connection};
-use crate::support::{TestStore, campaign_of, create, sqlite, stores, unique, until};
+use crate::support::{TestStore, campaign_of, create, spawner, sqlite, stores, unique, until};
 use crate::verify::{run, vandal};
 
 /// Longer than any wait that was meant.
@@ -36,7 +36,7 @@ impl Scene {
         let campaign = create(&test.store, campaign_of(Some(5))).await;
         let gate = ScriptGate::in_process(Clock::System, &unique("back")).unwrap();
         let gate = Arc::new(gate);
-        let reconciler = Reconciler::new(test.store.clone(), gate.clone());
+        let reconciler = Reconciler::new(test.store.clone(), gate.clone(), spawner());
         Self {
             campaign,
             gate,
@@ -54,7 +54,8 @@ impl Scene {
 
     /// A replica that leaves so much time between two rebuilds, and so believes others that do.
     fn slow_replica(&self, test: &TestStore) -> Reconciler {
-        Reconciler::new(test.store.clone(), self.gate.clone()).with_rebuild_interval(HELD)
+        Reconciler::new(test.store.clone(), self.gate.clone(), spawner())
+            .with_rebuild_interval(HELD)
     }
 }
 

@@ -18,7 +18,7 @@ use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
 use firstcome::sale::reconcile::Reconciler;
 
 use crate::store::intake;
-use crate::support::{TestStore, campaign_of, create, mysql, patient, sell};
+use crate::support::{TestStore, campaign_of, create, mysql, patient, sell, spawner};
 
 const NINE_HOURS: TimeDelta = TimeDelta::hours(9);
 
@@ -31,7 +31,7 @@ async fn replica(test: &TestStore, ahead: TimeDelta) -> Store {
 fn lifecycle(store: &Store) -> Lifecycle {
     let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
     let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
-    let reconciler = Reconciler::new(store.clone(), gate);
+    let reconciler = Reconciler::new(store.clone(), gate, spawner());
     Lifecycle::new(store.clone(), catalogue, reconciler, Pricing::Sold)
 }
 

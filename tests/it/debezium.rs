@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use firstcome::domain::OutboxEvent;
 use firstcome::parts::broker::Record;
-use firstcome::parts::store::{BatchOutcome, LogEntry, Store};
+use firstcome::parts::store::{LogEntry, Store};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 
+use crate::groups::{BatchOutcome, Groups};
 use crate::store::intake;
 use crate::support::{campaign_of, create, mysql};
 

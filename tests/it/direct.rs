@@ -10,16 +10,17 @@ use firstcome::domain::{
 use firstcome::operate::verify::Verification;
 use firstcome::parts::gate::{Admission, Entrant, Gate, Key, ScriptGate};
 use firstcome::parts::store::{
-    Applicant, BatchOutcome, CampaignChange, Closing, Decision, DirectOutcome, Intake, Making,
-    Mismatch, Place, Raise, Raised, Store,
+    Applicant, CampaignChange, Closing, Decision, Intake, Making, Mismatch, Place, Raise, Raised,
+    Store,
 };
 use firstcome::runtime::clock::Clock;
 use firstcome::sale::reconcile::{Patience, Reconciler};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::groups::{BatchOutcome, DirectOutcome, Groups};
 use crate::store::intake;
-use crate::support::{campaign_of, create, move_to, mysql, stores};
+use crate::support::{campaign_of, create, move_to, mysql, spawner, stores};
 
 const TERM: Duration = Duration::from_secs(60);
 
@@ -31,6 +32,7 @@ pub fn applicant(user: i64, quantity: u32) -> Applicant {
         idempotency_key: None,
         traceparent: None,
         since: std::time::Instant::now(),
+        by: None,
     }
 }
 
@@ -195,7 +197,12 @@ async fn a_used_key_fails_the_batch_and_changes_nothing() {
         let other = create(&test.store, other).await;
         ask(&test.store, &other, &[applicant(4, 1)]).await;
         let before = test.store.campaign(other.id).await.unwrap().unwrap();
-        let batch = [applicant(2, 1), keyed(1)];
+        // However long the store takes to tell the time, the key came after the gate was closed.
+        let later = Applicant {
+            since: std::time::Instant::now() + TERM,
+            ..keyed(1)
+        };
+        let batch = [applicant(2, 1), later];
         let closing = Closing::For(TERM);
         let outcome = test
             .store
@@ -325,8 +332,8 @@ async fn a_replica_with_a_gate_and_one_without_never_hand_out_a_unit_twice() {
     let test = mysql().await;
     let campaign = create(&test.store, campaign_of(Some(STOCK))).await;
     let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
-    let reconciler =
-        Reconciler::new(test.store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone(), spawner())
+        .with_rebuild_interval(Duration::ZERO);
     let mut tasks = tokio::task::JoinSet::new();
     for nth in 0..6 {
         let (gate, reconciler, store) = (gate.clone(), reconciler.clone(), test.store.clone());

@@ -10,7 +10,7 @@ use firstcome::parts::store::{CampaignChange, Raise, Raised, Store};
 use firstcome::runtime::clock::Clock;
 use firstcome::sale::reconcile::{Patience, Reconciler, Renewed};
 
-use crate::support::{TestStore, campaign_of, create, move_to, stores, unique};
+use crate::support::{TestStore, campaign_of, create, move_to, spawner, stores, unique};
 use crate::verify::{run, vandal};
 
 const STOCK: u64 = 5;
@@ -25,8 +25,8 @@ impl Scene {
     async fn new(store: &Store) -> Self {
         let campaign = create(store, campaign_of(Some(STOCK))).await;
         let gate = Arc::new(ScriptGate::in_process(Clock::System, &unique("drift")).unwrap());
-        let reconciler =
-            Reconciler::new(store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
+        let reconciler = Reconciler::new(store.clone(), gate.clone(), spawner())
+            .with_rebuild_interval(Duration::ZERO);
         reconciler.align().await.unwrap();
         Self {
             campaign,
@@ -164,8 +164,8 @@ async fn a_campaign_closed_in_the_store_alone_is_removed_from_the_gate_and_stays
         let clock = Clock::manual(Clock::System.now());
         let gate = ScriptGate::in_process(clock.clone(), &unique("over")).unwrap();
         let gate = Arc::new(gate.with_over_retention(Duration::from_secs(60)));
-        let reconciler =
-            Reconciler::new(test.store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
+        let reconciler = Reconciler::new(test.store.clone(), gate.clone(), spawner())
+            .with_rebuild_interval(Duration::ZERO);
         reconciler.align().await.unwrap();
         move_to(&test.store, &campaign, State::Closed).await;
         assert_eq!(reconciler.sweep().await.unwrap().over, 1);
@@ -212,7 +212,8 @@ async fn many_replicas_rebuild_a_gate_at_most_once_per_interval() {
             .unwrap()
             .map(|state| state.epoch);
         let replica = |interval: Duration| {
-            Reconciler::new(test.store.clone(), scene.gate.clone()).with_rebuild_interval(interval)
+            Reconciler::new(test.store.clone(), scene.gate.clone(), spawner())
+                .with_rebuild_interval(interval)
         };
         let replicas: Vec<Reconciler> = (0..4).map(|_| replica(Duration::from_secs(60))).collect();
         let all = replicas.iter().flat_map(|replica| [replica; 3]);

@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use sea_orm::{ConnectionTrait, Database};
 
 use crate::csv::below;
+use crate::groups::Groups;
 use crate::store::intake;
 use crate::support::{campaign_of, create, stores, until};
 

@@ -27,6 +27,7 @@ mod direct;
 mod drift;
 mod export;
 mod gate;
+mod groups;
 mod half_open;
 mod hung;
 mod idempotency_retention;
@@ -35,6 +36,7 @@ mod migration;
 mod payments;
 #[path = "../faults/proxy.rs"]
 mod proxy;
+mod rebuild;
 mod reconcile;
 mod relay;
 mod retention;

@@ -13,9 +13,10 @@ use redis::AsyncTypedCommands;
 use secrecy::ExposeSecret;
 
 use crate::gate::{forget, redis_config, redis_connection};
+use crate::groups::Groups;
 use crate::proxy::{Mode, Proxy};
 use crate::store::intake;
-use crate::support::{campaign_of, create, sqlite, unique};
+use crate::support::{campaign_of, create, spawner, sqlite, unique};
 
 const LEASE: Duration = Duration::from_secs(3_600);
 
@@ -43,8 +44,8 @@ async fn a_gate_ahead_of_the_store_is_rebuilt_in_a_newer_epoch() {
     gate.rebuild(campaign.id, 40, &settings, &[], Mark::default())
         .await
         .unwrap();
-    let reconciler =
-        Reconciler::new(test.store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone(), spawner())
+        .with_rebuild_interval(Duration::ZERO);
     let renewed = reconciler
         .renew(campaign.id, Some(40), Patience::Waits)
         .await
@@ -61,8 +62,8 @@ async fn the_sweep_rebuilds_a_gate_of_an_older_epoch() {
     let test = sqlite().await;
     let campaign = create(&test.store, campaign_of(Some(5))).await;
     let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
-    let reconciler =
-        Reconciler::new(test.store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone(), spawner())
+        .with_rebuild_interval(Duration::ZERO);
     reconciler.align().await.unwrap();
     crate::support::raised(&test.store, campaign.id).await;
     assert_eq!(reconciler.sweep().await.unwrap().rebuilt, 1);
@@ -79,8 +80,8 @@ async fn after_losing(name: &str) -> (Admission, u64) {
     let campaign = create(&test.store, campaign_of(Some(3))).await;
     let prefix = unique("reconcile");
     let gate = Arc::new(ScriptGate::redis(&redis_config(), &prefix).await.unwrap());
-    let reconciler =
-        Reconciler::new(test.store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone(), spawner())
+        .with_rebuild_interval(Duration::ZERO);
     reconciler.align().await.unwrap();
     // One is committed, two are only admitted, and who admitted them is dead.
     let three = [entrant(1), entrant(2), entrant(3)];
@@ -118,8 +119,8 @@ async fn state_of_another_run_of_redis_counts_as_missing_and_is_replaced() {
     let campaign = create(&test.store, campaign_of(Some(3))).await;
     let prefix = unique("run");
     let gate = Arc::new(ScriptGate::redis(&redis_config(), &prefix).await.unwrap());
-    let reconciler =
-        Reconciler::new(test.store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone(), spawner())
+        .with_rebuild_interval(Duration::ZERO);
     reconciler.align().await.unwrap();
     let state = format!("{prefix}:{{campaign:{}}}:state", campaign.id);
     let mut connection = redis_connection().await;

@@ -7,6 +7,7 @@ mod failures;
 mod letting_go;
 pub mod outage;
 mod parked;
+mod partitions;
 mod real;
 mod replicas;
 mod retention;

@@ -20,6 +20,7 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 
 use crate::consumers::coupon_terms;
 use crate::direct::{applicant, ask};
+use crate::groups::Groups;
 use crate::store::intake;
 use crate::support::{campaign_of, create, mysql, unique};
 

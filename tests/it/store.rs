@@ -11,12 +11,13 @@ use firstcome::domain::{
     to_stored_precision,
 };
 use firstcome::parts::store::{
-    BatchOutcome, CampaignChange, CampaignFilter, Intake, LogEntry, Mismatch, States, Store,
-    StoreConfig, StoreError, TallyRow, UserKey,
+    CampaignChange, CampaignFilter, Intake, LogEntry, Mismatch, States, Store, StoreConfig,
+    StoreError, TallyRow, UserKey,
 };
 use firstcome::runtime::clock::Clock;
 use sea_orm::{ConnectionTrait, Database, Statement};
 
+use crate::groups::{BatchOutcome, Groups};
 use crate::support::{campaign_of, create, mysql, patient, raised, stores};
 
 /// A free participation and its event, ready to be committed.
@@ -41,6 +42,7 @@ pub fn intake(campaign: &Campaign, user: i64, rank: u64, quantity: u32) -> Intak
         idempotency_key: None,
         event,
         hold_until: None,
+        by: None,
     }
 }
 

@@ -6,12 +6,15 @@ use firstcome::domain::{
     Campaign, CampaignId, EventId, Kind, OutboxEvent, State, to_stored_precision,
 };
 use firstcome::parts::store::{
-    BatchOutcome, CampaignChange, CampaignFilter, Intake, NewCampaign, NewlyParked, ParkedState,
-    Raise, Raised, States, Store, StoreConfig, Turn, Verdict,
+    CampaignChange, CampaignFilter, Intake, NewCampaign, NewlyParked, ParkedState, Raise, Raised,
+    States, Store, StoreConfig, Turn, Verdict,
 };
 use firstcome::runtime::clock::Clock;
+use firstcome::runtime::supervisor::{Spawner, Supervisor};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tempfile::TempDir;
+
+use crate::groups::{BatchOutcome, Groups};
 
 /// A variable that `scripts/parts env` prints. A test of the real parts fails without them: it never
 /// passes by not running.
@@ -180,6 +183,11 @@ pub async fn waits_for_a_lock(test: &TestStore, table: &str) -> bool {
     let waiting: i64 = row.await.unwrap().unwrap().try_get_by_index(0).unwrap();
     db.close().await.unwrap();
     waiting > 0
+}
+
+/// Runs what nobody supervises.
+pub fn spawner() -> Spawner {
+    Supervisor::new(Duration::from_secs(5)).spawner()
 }
 
 /// Commits participations of a campaign, each in its place of the stream.

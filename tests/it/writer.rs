@@ -7,18 +7,22 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use firstcome::domain::{
     Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
-    UserUnits, to_stored_precision,
+    UserUnits, Wish, to_stored_precision,
 };
 use firstcome::parts::gate::{
     Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
     KeyDigest, KeyRefused, Lease, Mark, Return, Settings,
 };
-use firstcome::parts::store::Intake;
+use firstcome::parts::store::{Applicant, Closing, Decision, Intake, LogEntry, Wished};
 use firstcome::runtime::batcher::BatcherConfig;
 use firstcome::runtime::clock::Clock;
 use firstcome::runtime::retry;
 use firstcome::runtime::supervisor::Supervisor;
-use firstcome::sale::group_commit::{CommitResult, Job, Writer, WriterConfig};
+use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
+use firstcome::sale::group_commit::{
+    ChangeOutcome, ChangeResult, CommitResult, DecidedResult, Dependencies, Job, NotCommitted,
+    Writer, WriterConfig,
+};
 use firstcome::sale::relay_hints::RelayHints;
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
@@ -51,6 +55,7 @@ impl Gate for YesGate {
                     rank,
                     remaining: None,
                     lease_until,
+                    left: Duration::from_secs(10),
                     not_refused_for: None,
                 })
             })
@@ -120,14 +125,14 @@ impl Gate for YesGate {
 
 fn config() -> WriterConfig {
     WriterConfig {
-        lanes: BatcherConfig {
+        batchers: BatcherConfig {
             count: 2,
             capacity: 1_000,
             batch_max: 64,
             wait_max: Duration::from_secs(60),
             pace: Duration::ZERO,
         },
-        lease_margin: Duration::from_secs(1),
+        transaction_max: Duration::from_secs(1),
         contention: retry::Policy {
             initial: Duration::from_millis(5),
             ..retry::Policy::default()
@@ -160,19 +165,23 @@ fn job(campaign: &Arc<Campaign>, user: i64, rank: u64, lease_left: Duration) -> 
             idempotency_key: None,
             event,
             hold_until: None,
+            by: None,
         },
     }
 }
 
 fn writer_on(test: &TestStore, gate: &Arc<YesGate>) -> (Supervisor, Writer) {
     let supervisor = Supervisor::new(Duration::from_secs(10));
-    let writer = Writer::start(
-        &supervisor.spawner(),
-        test.store.clone(),
-        gate.clone(),
-        RelayHints::default(),
-        config(),
-    );
+    let dependencies = Dependencies {
+        store: test.store.clone(),
+        gate: gate.clone(),
+        catalogue: Catalogue::new(test.store.clone(), CatalogueConfig::default()),
+        hints: RelayHints::default(),
+        clock: Clock::System,
+        spawner: supervisor.spawner(),
+        key_choice: KeyChoice::Participation,
+    };
+    let writer = Writer::start(&supervisor.spawner(), dependencies, config());
     (supervisor, writer)
 }
 
@@ -202,10 +211,59 @@ async fn rush(
 
 /// Commits in the next group, and waits for the result.
 async fn commit(writer: &Writer, job: Job) -> CommitResult {
+    queue_commit(writer, job).await.unwrap()
+}
+
+fn queue_commit(writer: &Writer, job: Job) -> oneshot::Receiver<CommitResult> {
     let (place, _occupancy) = writer.reserve(job.campaign.id).unwrap();
     let (reply, result) = oneshot::channel();
     place.commit(job, Box::new(|result| reply.send(result).unwrap()));
-    result.await.unwrap()
+    result
+}
+
+fn queue_cancellation(
+    writer: &Writer,
+    campaign: CampaignId,
+    id: ParticipationId,
+) -> oneshot::Receiver<ChangeResult> {
+    let (place, _occupancy) = writer.reserve(campaign).unwrap();
+    let (reply, result) = oneshot::channel();
+    let wished = Wished {
+        id,
+        wish: Wish::Cancel {
+            suspended_until: None,
+        },
+        traceparent: None,
+        by: None,
+    };
+    place.change(wished, Box::new(|result| reply.send(result).unwrap()));
+    result
+}
+
+fn queue_applicant(
+    writer: &Writer,
+    campaign: CampaignId,
+    user: i64,
+    key: Option<&str>,
+) -> oneshot::Receiver<DecidedResult> {
+    let (place, _occupancy) = writer.reserve(campaign).unwrap();
+    let (reply, result) = oneshot::channel();
+    let applicant = Applicant {
+        participation: ParticipationId::generate(),
+        user: UserId(user),
+        quantity: 1,
+        idempotency_key: key.map(str::to_owned),
+        traceparent: None,
+        since: Instant::now(),
+        by: None,
+    };
+    let closing = Closing::For(Duration::from_secs(60));
+    place.admit(
+        applicant,
+        closing,
+        Box::new(|result| reply.send(result).unwrap()),
+    );
+    result
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,9 +272,9 @@ async fn a_gate_that_admits_everything_cannot_oversell() {
         let (results, gate, campaign) = rush(&test, 50, 100, 40).await;
         let count =
             |wanted: fn(&CommitResult) -> bool| results.iter().filter(|one| wanted(one)).count();
-        let committed = count(|result| matches!(result, CommitResult::Committed { .. }));
+        let committed = count(|result| result.is_ok());
         let refused =
-            count(|result| matches!(result, CommitResult::SoldOut | CommitResult::Conflict));
+            count(|result| matches!(result, Err(NotCommitted::SoldOut | NotCommitted::Conflict)));
         assert_eq!((committed, refused), (50, 90), "{results:?}");
         assert_eq!(
             gate.released.load(Ordering::SeqCst),
@@ -237,12 +295,9 @@ async fn one_bad_row_fails_alone() {
         let (results, _, _) = rush(&test, 1_000, 200, 1).await;
         let refused = results
             .iter()
-            .filter(|result| **result == CommitResult::Conflict)
+            .filter(|result| **result == Err(NotCommitted::Conflict))
             .count();
-        let committed = results
-            .iter()
-            .filter(|result| matches!(result, CommitResult::Committed { .. }))
-            .count();
+        let committed = results.iter().filter(|result| result.is_ok()).count();
         assert_eq!((committed, refused), (200, 1));
     }
 }
@@ -255,7 +310,7 @@ async fn nothing_is_committed_under_an_expired_lease() {
     let (_supervisor, writer) = writer_on(&test, &gate);
     let late = job(&campaign, 1, 1, Duration::from_millis(500));
     let result = commit(&writer, late).await;
-    assert_eq!(result, CommitResult::Unavailable);
+    assert_eq!(result, Err(NotCommitted::Unavailable));
     assert_eq!(gate.released.load(Ordering::SeqCst), 1);
     assert_eq!(
         test.store.counts(campaign.id).await.unwrap().participations,
@@ -272,5 +327,133 @@ async fn a_rebuild_invalidates_older_leases() {
     let (_supervisor, writer) = writer_on(&test, &gate);
     let old = job(&campaign, 1, 1, Duration::from_secs(30));
     let result = commit(&writer, old).await;
-    assert_eq!(result, CommitResult::StaleEpoch);
+    assert_eq!(result, Err(NotCommitted::StaleEpoch));
+}
+
+/// A campaign of ten units with cancellable participations of users 1 to 4.
+async fn four_committed(
+    test: &TestStore,
+    writer: &Writer,
+) -> (Arc<Campaign>, Vec<ParticipationId>) {
+    let mut new = campaign_of(Some(10));
+    new.cancellable = true;
+    let campaign = Arc::new(create(&test.store, new).await);
+    let mut ids = Vec::new();
+    for user in 1..=4 {
+        let job = job(
+            &campaign,
+            user,
+            user.unsigned_abs(),
+            Duration::from_secs(30),
+        );
+        ids.push(job.intake.participation.id);
+        commit(writer, job).await.unwrap();
+    }
+    (campaign, ids)
+}
+
+/// On one thread all that is queued without a wait is one batch.
+#[tokio::test]
+async fn entries_and_changes_of_one_batch_are_committed_together_and_bad_ones_fail_alone() {
+    for test in [sqlite().await, mysql().await] {
+        let (_supervisor, writer) = writer_on(&test, &Arc::new(YesGate::default()));
+        let (campaign, ids) = four_committed(&test, &writer).await;
+        let id = campaign.id;
+        let before = test.store.campaign(id).await.unwrap().unwrap();
+        let user = |user, rank| job(&campaign, user, rank, Duration::from_secs(30));
+        let new = queue_commit(&writer, user(5, 5));
+        let twice = queue_commit(&writer, user(2, 6));
+        let other = queue_commit(&writer, user(6, 7));
+        let cancelled = queue_cancellation(&writer, id, ids[0]);
+        let again = queue_cancellation(&writer, id, ids[0]);
+        let unknown = queue_cancellation(&writer, id, ParticipationId::generate());
+        assert!(new.await.unwrap().is_ok());
+        assert_eq!(twice.await.unwrap(), Err(NotCommitted::Conflict));
+        assert!(other.await.unwrap().is_ok());
+        assert!(matches!(
+            cancelled.await.unwrap(),
+            Ok(ChangeOutcome::Changed(_))
+        ));
+        assert!(matches!(
+            again.await.unwrap(),
+            Ok(ChangeOutcome::Unchanged(..))
+        ));
+        assert!(matches!(
+            unknown.await.unwrap(),
+            Ok(ChangeOutcome::NotFound)
+        ));
+        let counts = test.store.counts(id).await.unwrap();
+        assert_eq!(
+            (counts.units, counts.participations, counts.events),
+            (5, 6, 7)
+        );
+        let after = test.store.campaign(id).await.unwrap().unwrap();
+        assert_eq!((before.committed_units, after.committed_units), (4, 5));
+        let sequences: Vec<u64> = sequences(&test, id).await;
+        assert_eq!(
+            sequences,
+            (1..=7).collect::<Vec<_>>(),
+            "a stream without gaps"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_group_whose_epoch_is_over_still_makes_its_changes() {
+    for test in [sqlite().await, mysql().await] {
+        let (_supervisor, writer) = writer_on(&test, &Arc::new(YesGate::default()));
+        let (campaign, ids) = four_committed(&test, &writer).await;
+        raised(&test.store, campaign.id).await;
+        let old = queue_commit(&writer, job(&campaign, 5, 5, Duration::from_secs(30)));
+        let cancelled = queue_cancellation(&writer, campaign.id, ids[1]);
+        assert_eq!(old.await.unwrap(), Err(NotCommitted::StaleEpoch));
+        assert!(matches!(
+            cancelled.await.unwrap(),
+            Ok(ChangeOutcome::Changed(_))
+        ));
+    }
+}
+
+/// Which also closes the gate: what it admitted before is void, in the same batch.
+#[tokio::test]
+async fn the_database_path_shares_the_batch_with_the_gate_and_with_changes() {
+    for test in [sqlite().await, mysql().await] {
+        let (_supervisor, writer) = writer_on(&test, &Arc::new(YesGate::default()));
+        let (campaign, ids) = four_committed(&test, &writer).await;
+        let id = campaign.id;
+        let new = queue_applicant(&writer, id, 5, None);
+        let twice = queue_applicant(&writer, id, 4, None);
+        let cancelled = queue_cancellation(&writer, id, ids[0]);
+        let admitted = queue_commit(&writer, job(&campaign, 9, 9, Duration::from_secs(30)));
+        let decision = |decided: DecidedResult| decided.unwrap().decision;
+        assert!(matches!(
+            decision(new.await.unwrap()),
+            Decision::Accepted(_)
+        ));
+        assert!(matches!(
+            decision(twice.await.unwrap()),
+            Decision::Refused { .. }
+        ));
+        assert!(matches!(
+            cancelled.await.unwrap(),
+            Ok(ChangeOutcome::Changed(_))
+        ));
+        assert_eq!(admitted.await.unwrap(), Err(NotCommitted::StaleEpoch));
+        let counts = test.store.counts(id).await.unwrap();
+        assert_eq!(
+            (counts.units, counts.participations, counts.events),
+            (4, 5, 6)
+        );
+        assert_eq!(sequences(&test, id).await, (1..=6).collect::<Vec<_>>());
+    }
+}
+
+/// The numbers of a campaign's events.
+async fn sequences(test: &TestStore, id: CampaignId) -> Vec<u64> {
+    let entries = test.store.read_stream(id, 0, 100).await.unwrap();
+    let sequence = |entry: &LogEntry| match entry {
+        LogEntry::Event(event) => event.sequence,
+        other => panic!("{other:?}"),
+    };
+    entries.iter().map(sequence).collect()
 }

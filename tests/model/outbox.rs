@@ -43,6 +43,8 @@ pub enum Check {
     TakeoverKeys,
     /// Rows that nothing blocks any more are released.
     Orphans,
+    /// Records of a key are written in order, and those behind one that failed are not. Without: each by itself.
+    Batch,
 }
 
 /// A row of a parked event.
@@ -355,6 +357,11 @@ fn events_that_are_not_blocked_pass_a_parked_one_of_their_key() {
 #[test]
 fn a_new_owner_that_does_not_read_the_blocked_keys_breaks_the_order() {
     is_for(Check::TakeoverKeys, ORDER, stream());
+}
+
+#[test]
+fn records_written_behind_a_failed_one_of_their_key_break_the_order() {
+    is_for(Check::Batch, ORDER, one_key());
 }
 
 #[test]

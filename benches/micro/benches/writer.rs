@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput};
-use firstcome::domain::Campaign;
-use firstcome::parts::store::{BatchOutcome, Intake, Raise, Raised, Store, StoreConfig};
+use firstcome::domain::{Campaign, KeyChoice};
+use firstcome::parts::store::{
+    Entered, Entries, Group, GroupOutcome, Intake, Raise, Raised, Store, StoreConfig,
+};
 use firstcome::runtime::clock::Clock;
 use micro::{SIZES, endless, intake};
 use tempfile::TempDir;
@@ -44,14 +46,26 @@ fn commit(
     campaign: &Campaign,
     batch: Vec<Intake>,
 ) -> Vec<Intake> {
-    let committed = store.commit_participations(campaign, campaign.gate_epoch, &batch);
-    let outcome = runtime.block_on(committed).unwrap();
+    let group = Group {
+        campaign: campaign.id,
+        entries: Entries::Admitted {
+            campaign,
+            epoch: campaign.gate_epoch,
+            intakes: batch.iter().collect(),
+        },
+        wishes: Vec::new(),
+        key_choice: KeyChoice::Participation,
+    };
+    let outcome = runtime.block_on(store.commit_group(&group)).unwrap();
     assert!(matches!(
         outcome,
-        BatchOutcome::Committed {
-            held_from: None,
-            ..
-        }
+        GroupOutcome::Committed(
+            Entered::Admitted {
+                held_from: None,
+                ..
+            },
+            _
+        )
     ));
     batch
 }

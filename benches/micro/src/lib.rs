@@ -51,6 +51,7 @@ pub fn intake(campaign: &Campaign, rank: u64) -> Intake {
         idempotency_key: None,
         traceparent: None,
         since: std::time::Instant::now(),
+        by: None,
     };
     let place = Place {
         rank,

@@ -120,6 +120,11 @@ impl Breakers {
         })
     }
 
+    /// Whether a partition accepts no records, as far as is known. Only probes go to it.
+    pub(super) fn is_partition_away(&self, target: Target) -> bool {
+        self.partitions.is_away(target)
+    }
+
     /// How long the broker is held back; none: it is not.
     pub(super) fn broker_wait(&self) -> Option<Duration> {
         self.broker.wait()

@@ -1,7 +1,7 @@
 //! Writes the positions of streams, those that moved in one statement. It may lag: an event whose position is written
 //! late is published again at worst after a crash, never lost.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -28,19 +28,33 @@ pub(super) struct Positions {
 
 impl Positions {
     pub(super) fn moved(&self, campaign: CampaignId, published: u64) {
-        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = moved.is_empty();
+        let mut moved = self.lock();
         let position = moved.entry(campaign).or_default();
         *position = published.max(*position);
         drop(moved);
-        if is_first {
-            self.changed.notify_one();
+        self.changed.notify_one();
+    }
+
+    fn unwritten(&self) -> Vec<(CampaignId, u64)> {
+        let moved = self.lock();
+        moved
+            .iter()
+            .map(|(campaign, at)| (*campaign, *at))
+            .collect()
+    }
+
+    /// Forgets positions that are written, unless they have moved since.
+    fn written(&self, positions: &[(CampaignId, u64)]) {
+        let mut moved = self.lock();
+        for (campaign, at) in positions {
+            if moved.get(campaign) == Some(at) {
+                moved.remove(campaign);
+            }
         }
     }
 
-    fn take(&self) -> Vec<(CampaignId, u64)> {
-        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *moved).into_iter().collect()
+    fn lock(&self) -> MutexGuard<'_, Map<CampaignId, u64>> {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,10 +72,11 @@ pub(super) async fn write(context: Context, stop: CancellationToken) -> Result<(
             let ended = context.parker_ended.cancelled();
             tokio::time::timeout(PARKER_MAX, ended).await.ok();
         }
-        let moved = context.positions.take();
+        let moved = context.positions.unwritten();
         for positions in moved.chunks(POSITIONS_MAX) {
             failpoint::point("relay.acknowledged");
             persist(&context, &stop, || context.store.advance(positions)).await?;
+            context.positions.written(positions);
         }
         if stop.is_cancelled() && moved.is_empty() {
             return Ok(());

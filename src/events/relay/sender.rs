@@ -3,7 +3,8 @@
 //! stream again.
 //!
 //! A batch may hold many records of one key. They go out in order: the producer is idempotent and has one request in
-//! flight, so no record is written before an earlier one of its partition that is still tried.
+//! flight, so no record is written before an earlier one of its partition that the producer still tries
+//! (docs/decisions/0017 has the exception).
 
 mod batch;
 mod order;

@@ -29,16 +29,17 @@ impl Topics {
     }
 }
 
-impl RelayContext {
-    /// The target of an event's record.
-    pub(super) fn target(&self, event: &OutboxEvent) -> Target {
-        let count = self.partitions(event.topic);
-        Target {
+impl Target {
+    /// The target of an event's record, in a topic of this many partitions.
+    pub(super) fn of(event: &OutboxEvent, partitions: Option<u32>) -> Self {
+        Self {
             topic: event.topic,
-            partition: count.map(|count| key_hash(&event.key) % count.max(1)),
+            partition: partitions.map(|count| key_hash(&event.key) % count.max(1)),
         }
     }
+}
 
+impl RelayContext {
     /// The parked rows that are tried again: none of topics held back, and of partitions that fail only probes, which
     /// are read apart: there may be many of them.
     pub(super) fn targets_to_retry(&self) -> Targets {
@@ -66,7 +67,8 @@ impl RelayContext {
         })
     }
 
-    fn partitions(&self, topic: Topic) -> Option<u32> {
+    /// The number of partitions of a topic, if it is known.
+    pub(super) fn partitions(&self, topic: Topic) -> Option<u32> {
         self.publisher.known_partitions(self.topics.of(topic))
     }
 }

@@ -3,14 +3,11 @@
 use std::time::Instant;
 
 use poem::Request;
-use serde_json::json;
 
 use super::accepted::Accepted;
 use super::challenge::ChallengeToken;
 use super::idempotency::IdempotencyKey;
-use crate::domain::{
-    AuditAction, AuditNote, CampaignId, Origin, Participation, ParticipationId, Refusal, UserId,
-};
+use crate::domain::{CampaignId, ParticipationId, Refusal, UserId};
 use crate::http::App;
 use crate::http::auth::{Caller, USER_ID_RANGE, user_id};
 use crate::http::fields::{INTEGER_MAX, request_object};
@@ -20,7 +17,7 @@ use crate::http::reads::by_admin;
 use crate::http::request_context::traceparent;
 use crate::http::views::ParticipationView;
 use crate::parts::store::Applicant;
-use crate::sale::participate::{self, CommitMode, Outcome, Replayed};
+use crate::sale::participate::{self, CommitMode, Outcome};
 
 /// Most units of one request; the limit of a campaign is usually far lower.
 pub const QUANTITY_MAX: u32 = 1_000_000;
@@ -75,15 +72,16 @@ impl Call<'_> {
             campaign,
         } = self;
         let quantity = body.quantity;
+        let user = caller.participant(body.user)?;
         let applicant = Applicant {
             participation: ParticipationId::made_at(app.clock.now()),
-            user: caller.participant(body.user)?,
+            user,
             quantity,
             idempotency_key: key.0,
             traceparent: traceparent(request),
             since: Instant::now(),
+            by: by_admin(&caller, user, request).map(Box::new),
         };
-        let by = by_admin(&caller, applicant.user, request);
         let participation = participate::Request {
             campaign,
             applicant,
@@ -101,16 +99,11 @@ impl Call<'_> {
             Outcome::Accepted {
                 participation,
                 replayed,
-            } => {
-                if let (Some(by), Replayed::First) = (by, replayed) {
-                    note_creation(app, by, &participation).await?;
-                }
-                Ok(Accepted {
-                    view: ParticipationView::from(&participation),
-                    replayed,
-                    rates,
-                })
-            }
+            } => Ok(Accepted {
+                view: ParticipationView::from(&participation),
+                replayed,
+                rates,
+            }),
             Outcome::Refused { refusal, remaining } => {
                 let quantity_max = exceeded_max(app, campaign, quantity, &refusal).await;
                 let problem = Problem::rejected(&refusal, remaining, quantity_max);
@@ -118,21 +111,6 @@ impl Call<'_> {
             }
         }
     }
-}
-
-/// Records in the audit log that an admin participated for a user. The participation is already committed, so if the
-/// entry cannot be written, the request fails: a retry returns the participation.
-async fn note_creation(app: &App, by: Origin, made: &Participation) -> Result<(), Problem> {
-    let after = json!({
-        "userId": made.user_id,
-        "quantity": made.quantity,
-        "rank": made.rank,
-        "status": made.status,
-    });
-    let note = AuditNote::about(by, AuditAction::ParticipationCreate, made.campaign_id)
-        .of(&made.id)
-        .to(after);
-    Ok(app.store.note(&note).await?)
 }
 
 /// The campaign's limit on one request, if a rejected request exceeds it. Otherwise the limit of the user is exceeded.

@@ -177,7 +177,12 @@ impl Publisher for Kafka {
         };
         let partition = self.producers.partition(topic, key);
         let reach = self.reach(&current, topic, partition).await;
-        reach.failure(topic).map_or(Ok(()), Err)
+        let failure = reach.failure(topic);
+        if matches!(failure, Some(PublishError::Away(_))) {
+            // While nothing is sent, only the questions show that a producer has become silent.
+            self.producers.timed_out(&self.config, &current);
+        }
+        failure.map_or(Ok(()), Err)
     }
 
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {

@@ -32,6 +32,7 @@ fn admission(mut fields: Fields) -> Result<Admission, GateError> {
                 rank: fields.count()?,
                 remaining,
                 lease_until: fields.instant()?,
+                left: Duration::from_micros(fields.count()?),
                 not_refused_for: fields.last_count()?.map(Duration::from_micros),
             }));
         }

@@ -99,6 +99,8 @@ pub struct Lease {
     pub remaining: Option<u64>,
     /// End of the lease by the gate's clock; a writer never commits after it.
     pub lease_until: Instant,
+    /// How much of it was left when the gate answered: less than a whole lease for one who asks again.
+    pub left: Duration,
     /// With a key: the time for which the gate is certain that it has not refused the key. An older attempt may have
     /// been refused, and must not be committed.
     pub not_refused_for: Option<Duration>,

@@ -1,28 +1,25 @@
 //! Participations: committed many at a time with their outbox rows, and read back.
 
-mod change;
-mod commit;
 mod decided;
-mod direct;
 mod due;
 mod epoch;
+mod group;
 mod intake;
 mod key_retention;
 mod keys;
-mod payments;
 mod ranked;
 mod rewardable;
 mod rewarded;
-mod rows;
 
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-pub use self::change::{Changed, Wished};
-pub use self::commit::{BatchOutcome, CommitError, Mismatch};
-pub use self::direct::{Closing, Decision, DirectOutcome};
 pub use self::due::{DueReservations, PassedOver};
 pub use self::epoch::{Committed, Raise, Raised, Turn};
+pub use self::group::{
+    Applicants, Changed, Closing, CommitError, Decision, Entered, Entries, Group, GroupOutcome,
+    Mismatch, Wished,
+};
 pub use self::intake::{Applicant, Intake, Making, Place};
 pub use self::key_retention::KeyPage;
 pub use self::keys::{GateInForce, UserKey};

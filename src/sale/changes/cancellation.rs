@@ -1,13 +1,16 @@
 //! Cancels a participation; its coupons are suspended first.
 
-use super::committer::Granted;
-use super::{ChangeContext, ChangeError, Inner};
+use super::{ChangeContext, ChangeError, ChangeResult, Inner};
 use crate::domain::{Obstacle, Participation, Wish};
 use crate::runtime::failpoint;
 
 impl Inner {
-    pub(super) async fn cancel(&self, stands: &Participation, context: ChangeContext) -> Granted {
-        let place = self.lanes.reserve(stands.campaign_id);
+    pub(super) async fn cancel(
+        &self,
+        stands: &Participation,
+        context: ChangeContext,
+    ) -> ChangeResult {
+        let place = self.writer.reserve(stands.campaign_id);
         let place = place.ok_or(ChangeError::Busy)?;
         let wish = Wish::Cancel {
             suspended_until: None,
@@ -27,7 +30,11 @@ impl Inner {
     }
 
     /// Cancels what may have coupons: nobody can use them any more before anybody else gets the units.
-    async fn cancel_suspended(&self, stands: &Participation, context: ChangeContext) -> Granted {
+    async fn cancel_suspended(
+        &self,
+        stands: &Participation,
+        context: ChangeContext,
+    ) -> ChangeResult {
         let revocations = self.revocations.as_ref();
         let revocations = revocations.ok_or(ChangeError::RewardsOff)?;
         let until = revocations.suspend(stands).await?;

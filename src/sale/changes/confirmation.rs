@@ -1,7 +1,8 @@
 //! Confirms a reservation that is paid for: the provider authorises, then the transaction confirms.
 
-use super::committer::Granted;
-use super::{ChangeContext, ChangeError, Inner, Payment, as_it_stands, is_reference, unchanged};
+use super::{
+    ChangeContext, ChangeError, ChangeResult, Inner, Payment, as_it_stands, is_reference, unchanged,
+};
 use crate::domain::{Obstacle, Participation, Wish};
 use crate::runtime::failpoint;
 use crate::runtime::telemetry::cause;
@@ -13,7 +14,7 @@ impl Inner {
         stands: Participation,
         payment: Payment,
         context: ChangeContext,
-    ) -> Granted {
+    ) -> ChangeResult {
         let Some(due) = stands.amount else {
             return Err(unchanged(stands, Obstacle::NotPayable));
         };
@@ -26,7 +27,7 @@ impl Inner {
         let Some(provider) = &self.payments.provider else {
             return Err(ChangeError::NoProvider);
         };
-        if !self.lanes.has_slot(stands.campaign_id) {
+        if !self.writer.has_place(stands.campaign_id) {
             return Err(ChangeError::Busy);
         }
         if let Some(reference) = &payment.reference {
@@ -79,7 +80,7 @@ impl Inner {
         reference: &str,
         stands: &Participation,
     ) -> Result<(), ChangeError> {
-        match self.committer.store.paid_by(reference).await {
+        match self.store.paid_by(reference).await {
             Ok(Some(paid)) if paid != stands.id => Err(ChangeError::ReferenceUsed),
             Ok(_) => Ok(()),
             Err(error) => {

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Changes, Committer};
+use super::{Changes, Inner};
 use crate::domain::{ParticipationId, Wish};
 use crate::parts::store::{PassedOver, StoreError, Wished};
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
+use crate::sale::group_commit::ChangeOutcome;
 
 const DUTY: &str = "expiry";
 /// How long the duty stays with a replica that says nothing.
@@ -22,12 +23,12 @@ const UNREADABLE_MAX: usize = 1_000;
 
 /// Expires what is due, so far apart.
 pub fn start(spawner: &Spawner, changes: &Changes, interval: Duration) {
-    let committer = Arc::clone(&changes.inner.committer);
+    let changes = Arc::clone(&changes.inner);
     let owner = Uuid::now_v7().to_string();
     spawner.repeat("changes.expire", interval, move |_stop| {
-        let (committer, owner) = (Arc::clone(&committer), owner.clone());
+        let (changes, owner) = (Arc::clone(&changes), owner.clone());
         async move {
-            if let Err(error) = committer.expire_due(&owner).await {
+            if let Err(error) = changes.expire_due(&owner).await {
                 tracing::warn!(error = cause(&error), "reservations wait to expire");
             }
             interval
@@ -35,10 +36,10 @@ pub fn start(spawner: &Spawner, changes: &Changes, interval: Duration) {
     });
 }
 
-impl Committer {
+impl Inner {
     /// Campaigns whose reservations cannot be changed just now, and reservations that cannot be read, are passed
     /// over until the next time: those of the others expire all the same.
-    async fn expire_due(self: &Arc<Self>, owner: &str) -> Result<(), StoreError> {
+    async fn expire_due(&self, owner: &str) -> Result<(), StoreError> {
         let mut passed_over = PassedOver::default();
         while self.store.take_duty(DUTY, owner, TERM).await? {
             let due = self.store.due_reservations(PAGE, &passed_over).await?;
@@ -46,23 +47,21 @@ impl Committer {
                 break;
             }
             for due in due {
+                let ids = due.ids.clone();
                 let wishes: Vec<Wished> = due.ids.into_iter().map(to_expire).collect();
-                let is_done = match self.make(due.campaign, &wishes).await {
-                    Ok(made) => {
-                        let is_done = made.changed > 0 || !made.unreadable.is_empty();
-                        passed_over.participations.extend(made.unreadable);
-                        is_done && passed_over.participations.len() < UNREADABLE_MAX
+                let results = self.writer.change_all(due.campaign, wishes).await;
+                let mut is_done = false;
+                for (id, result) in ids.into_iter().zip(results) {
+                    match result {
+                        Ok(ChangeOutcome::Changed(_)) => is_done = true,
+                        Ok(ChangeOutcome::Unreadable) => {
+                            is_done = true;
+                            passed_over.participations.push(id);
+                        }
+                        Ok(ChangeOutcome::Unchanged(..) | ChangeOutcome::NotFound) | Err(_) => {}
                     }
-                    Err(error) => {
-                        tracing::warn!(
-                            error = cause(&error),
-                            campaign.id = %due.campaign,
-                            "reservations wait to expire"
-                        );
-                        false
-                    }
-                };
-                if !is_done {
+                }
+                if !is_done || passed_over.participations.len() >= UNREADABLE_MAX {
                     passed_over.campaigns.push(due.campaign);
                 }
             }

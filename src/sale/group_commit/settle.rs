@@ -15,8 +15,8 @@ use crate::runtime::telemetry::cause;
 /// Nobody waits for a lease to be settled: a call for many costs little more than one for a few.
 const PACE: Duration = Duration::from_millis(20);
 
-/// Starts the lanes; they take as much more than the writer's as fits what follows a full batch.
-pub(super) fn lanes(
+/// Starts the batchers; they take as much more than the writer's as fits what follows a full batch.
+pub(super) fn start(
     spawner: &Spawner,
     gate: Arc<dyn Gate>,
     config: BatcherConfig,

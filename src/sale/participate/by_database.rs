@@ -3,16 +3,19 @@
 use super::{
     CommitMode, Dependencies, Outcome, ParticipateError, Replayed, Request, SYNC_HOLD, Step,
 };
+use tokio::sync::oneshot;
+
+use crate::domain::CampaignId;
 use crate::parts::gate::Key;
-use crate::parts::store::Decision;
-use crate::sale::direct::{Cause, DirectAnswer};
+use crate::parts::store::{Applicant, Closing, Decision};
+use crate::sale::group_commit::{Decided, DecidedResult, NotCommitted};
 
 impl Dependencies {
     pub(super) async fn by_database(
         &self,
         request: &Request,
         key: Key,
-        cause: Cause,
+        closing: Closing,
         mode: CommitMode,
     ) -> Result<Step, ParticipateError> {
         // Who is not on the campaign's list may have been, and only a gate knows of leases.
@@ -21,42 +24,58 @@ impl Dependencies {
         }
         let _span = request.span("database.commit");
         let (campaign, applicant) = (request.campaign, request.applicant.clone());
-        let answer = match mode {
-            CommitMode::Grouped => {
-                let answer = self.direct.ask(campaign, cause, applicant).await;
-                answer.ok_or(ParticipateError::Busy)?
-            }
+        let result = match mode {
+            CommitMode::Grouped => self.admit_grouped(campaign, applicant, closing).await?,
             CommitMode::Alone => {
-                let _permit = self.sync.permit().await?;
-                let asked = self.direct.ask_alone(campaign, cause, applicant, SYNC_HOLD);
-                let (answer, event) = asked.await;
-                if let Some(event) = event {
-                    self.sync.publish_now(&self.store, &event).await;
+                let admitted = self
+                    .writer
+                    .admit_alone(campaign, applicant, closing, SYNC_HOLD);
+                let result = admitted.await;
+                if let Ok(Decided {
+                    event: Some(event), ..
+                }) = &result
+                {
+                    self.sync.publish_now(&self.store, event).await;
                 }
-                answer
+                result
             }
         };
-        match answer {
-            DirectAnswer::Decided(Decision::Accepted(participation)) => {
-                Ok(Step::Done(Outcome::Accepted {
-                    participation,
-                    replayed: Replayed::First,
-                }))
-            }
-            DirectAnswer::Decided(Decision::Refused { refusal, remaining }) => {
+        match result.map(|decided| decided.decision) {
+            Ok(Decision::Accepted(participation)) => Ok(Step::Done(Outcome::Accepted {
+                participation,
+                replayed: Replayed::First,
+            })),
+            Ok(Decision::Refused { refusal, remaining }) => {
                 let refused = self.refused_by_database(request, refusal, remaining);
                 Ok(Step::Done(refused.await?))
             }
-            DirectAnswer::Decided(Decision::Outstanding) => Err(ParticipateError::Outstanding),
-            DirectAnswer::Conflict => match self.earlier_answer(request).await? {
+            Ok(Decision::Outstanding) => Err(ParticipateError::Outstanding),
+            Err(NotCommitted::Conflict) => match self.earlier_answer(request).await? {
                 Some(outcome) => Ok(Step::Done(outcome)),
                 None => Ok(Step::Again),
             },
-            DirectAnswer::Open => Ok(Step::Again),
-            DirectAnswer::UnknownCampaign => Err(ParticipateError::UnknownCampaign),
-            DirectAnswer::Unavailable | DirectAnswer::Unknown => {
-                Err(ParticipateError::Unavailable { part: "store" })
-            }
+            Err(NotCommitted::GateOpen) => Ok(Step::Again),
+            Err(NotCommitted::UnknownCampaign) => Err(ParticipateError::UnknownCampaign),
+            Err(_) => Err(ParticipateError::Unavailable { part: "store" }),
         }
+    }
+
+    async fn admit_grouped(
+        &self,
+        campaign: CampaignId,
+        applicant: Applicant,
+        closing: Closing,
+    ) -> Result<DecidedResult, ParticipateError> {
+        let (place, _occupancy) = self
+            .writer
+            .reserve(campaign)
+            .ok_or(ParticipateError::Busy)?;
+        let (reply, result) = oneshot::channel();
+        place.admit(
+            applicant,
+            closing,
+            Box::new(move |decided| drop(reply.send(decided))),
+        );
+        Ok(result.await.unwrap_or(Err(NotCommitted::Unknown)))
     }
 }

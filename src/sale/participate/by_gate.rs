@@ -15,32 +15,29 @@ use super::{
     CommitMode, Dependencies, FIRST_ANSWER_PAUSE, FIRST_ANSWER_READS, Outcome, ParticipateError,
     Replayed, Request, Step,
 };
-use crate::domain::{Campaign, CampaignId, Instant, Participation};
-use crate::parts::gate::{Entrant, Gate, Lease};
-use crate::parts::store::Applicant;
+use crate::domain::{Campaign, Instant, Participation};
+use crate::parts::gate::Entrant;
 use crate::runtime::failpoint;
-use crate::runtime::telemetry::cause;
 use crate::sale::admission::AdmissionError;
-use crate::sale::group_commit::{CommitResult, Job};
+use crate::sale::group_commit::{CommitResult, Committed, Job, NotCommitted};
 use crate::sale::reconcile::Patience;
 
 impl Dependencies {
     pub(super) async fn by_gate(
-        &self,
+        self: &Arc<Self>,
         campaign: &Arc<Campaign>,
         request: &Request,
         entrant: Entrant,
         mode: CommitMode,
     ) -> Result<Step, ParticipateError> {
         // A place in the queue comes before a unit: with no room, nothing has to be given back.
-        let (place, occupancy) = self
-            .writer
-            .reserve(campaign.id)
-            .ok_or(ParticipateError::Busy)?;
-        // The synchronous path leaves its place empty until the end: the queue bounds the callers that wait there, too.
-        let (place, _empty) = match mode {
-            CommitMode::Grouped => (Some(place), None),
-            CommitMode::Alone => (None, Some(place)),
+        let place = match mode {
+            CommitMode::Grouped => Some(
+                self.writer
+                    .reserve(campaign.id)
+                    .ok_or(ParticipateError::Busy)?,
+            ),
+            CommitMode::Alone => None,
         };
         let (reply, ended) = oneshot::channel();
         let attempt = Attempt::new(self, campaign, request, place, reply);
@@ -52,24 +49,17 @@ impl Dependencies {
             Ended::Ready(ready) => {
                 let (job, admitted) = *ready;
                 let _span = request.span("writer.commit");
-                (admitted, Box::pin(self.commit_alone(job)).await?)
+                (admitted, Box::pin(self.commit_alone(job)).await)
             }
             Ended::Unanswered(error) => return self.no_answer(&error),
             Ended::NotAdmitted(answer) => {
-                // Whoever waits for others waits outside.
-                drop(occupancy);
                 let asked = GateCall::of(answer.asked_at, answer.lease_deadline);
                 return self
                     .not_admitted(campaign, request, answer.admission, asked)
                     .await;
             }
-            Ended::TooLate(lease) => {
-                drop(occupancy);
-                let applicant = &request.applicant;
-                return self.give_back(campaign.id, applicant, &lease).await;
-            }
+            Ended::TooLate => return Err(ParticipateError::Outstanding),
         };
-        drop(occupancy);
         self.after_commit(request, admitted, result).await
     }
 
@@ -81,55 +71,34 @@ impl Dependencies {
     ) -> Result<Step, ParticipateError> {
         let epoch = admitted.epoch;
         match result {
-            CommitResult::Committed { held_from, .. } => {
+            Ok(Committed { held_from, .. }) => {
                 failpoint::point("participate.committed");
                 let accepted = self.accepted(admitted.participation, held_from).await;
                 Ok(Step::Done(accepted))
             }
-            CommitResult::StaleEpoch => {
+            Err(NotCommitted::StaleEpoch) => {
                 self.renew_gate(request.campaign, Some(epoch), Patience::Waits)
                     .await
             }
-            CommitResult::SoldOut => self.after_sold_out(request, epoch).await,
-            CommitResult::Conflict => self.after_conflict(request, epoch).await,
-            CommitResult::Unavailable | CommitResult::Unknown => {
-                Err(ParticipateError::Unavailable { part: "store" })
-            }
+            Err(NotCommitted::SoldOut) => self.after_sold_out(request, epoch).await,
+            Err(NotCommitted::Conflict) => self.after_conflict(request, epoch).await,
+            Err(_) => Err(ParticipateError::Unavailable { part: "store" }),
         }
-    }
-
-    /// What the gate has admitted too late: the key was refused since the attempt began, or may have been.
-    async fn give_back(
-        &self,
-        campaign: CampaignId,
-        applicant: &Applicant,
-        lease: &Lease,
-    ) -> Result<Step, ParticipateError> {
-        let ids = [applicant.participation];
-        let released = Box::pin(self.gate.release(campaign, lease.epoch, &ids)).await;
-        if let Err(error) = released {
-            tracing::debug!(
-                error = cause(&error),
-                "a lease was not released; the sweeper will"
-            );
-        }
-        Err(ParticipateError::Outstanding)
     }
 
     /// Commits and publishes within the request.
-    async fn commit_alone(&self, job: Job) -> Result<CommitResult, ParticipateError> {
-        let _permit = self.sync.permit().await?;
+    async fn commit_alone(&self, job: Job) -> CommitResult {
         let mut event = job.intake.event.clone();
         let result = self.writer.commit_alone(job).await;
-        if let CommitResult::Committed {
+        if let Ok(Committed {
             sequence: Some(sequence),
             ..
-        } = result
+        }) = result
         {
             event.sequence = sequence;
             self.sync.publish_now(&self.store, &event).await;
         }
-        Ok(result)
+        result
     }
 
     /// A yes. Until when it waits for its payment is told by the clock that will end it, the store's.

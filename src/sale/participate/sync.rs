@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::ParticipateError;
 use crate::domain::OutboxEvent;
@@ -11,6 +12,8 @@ use crate::parts::broker::{PublishError, Publisher, Record};
 use crate::parts::store::{ParkedRow, Store};
 use crate::runtime::telemetry::cause;
 
+/// How long a request waits for a permit.
+const PERMIT_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How long a request waits for the relay, and how far apart it looks: further each time.
 const RELAY_WAIT_MAX: Duration = Duration::from_secs(5);
 const RELAY_LOOK: Duration = Duration::from_millis(10);
@@ -20,17 +23,20 @@ const RELAY_LOOK_MAX: Duration = Duration::from_millis(80);
 pub struct SyncPath {
     /// Where events go.
     pub publisher: Arc<dyn Publisher>,
-    /// Transactions at the same time.
-    pub permits: Semaphore,
+    /// Requests that are admitted, committed and published at the same time.
+    pub permits: Arc<Semaphore>,
     /// Prefix of the topics.
     pub topic_prefix: String,
 }
 
 impl SyncPath {
-    /// Waits for leave to use a transaction of one's own.
-    pub(super) async fn permit(&self) -> Result<SemaphorePermit<'_>, ParticipateError> {
-        let permit = self.permits.acquire().await;
-        permit.map_err(|_| ParticipateError::Busy)
+    /// Waits for one of the permits, before anything is taken that others could have meanwhile.
+    pub(super) async fn permit(&self) -> Result<OwnedSemaphorePermit, ParticipateError> {
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        match timeout(PERMIT_WAIT_MAX, permit).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(ParticipateError::Busy),
+        }
     }
 
     /// Publishes within the request. When that fails the yes still stands, because it is committed: the

@@ -3,8 +3,10 @@
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{OwnedMutexGuard, oneshot};
 use tokio::time::timeout_at;
 
 use super::single_flight::SingleFlight;
@@ -13,6 +15,7 @@ use crate::domain::{Campaign, CampaignId};
 use crate::parts::gate::{GateState, Settings};
 use crate::parts::store::{Raise, Raised, StoreError, Turn};
 use crate::runtime::failpoint;
+use crate::runtime::supervisor::Stage;
 use crate::runtime::telemetry::cause;
 
 /// How often a requested rebuild waits for others.
@@ -66,8 +69,8 @@ impl Reconciler {
         let flight = self.flight(id);
         for _ in 0..TERMS_MAX {
             let rebuilt = {
-                let _alone = flight.turn.lock().await;
-                self.rebuild_alone(id, Turn::AtOnce).await?
+                let alone = Arc::clone(&flight.turn).lock_owned().await;
+                self.rebuild_detached(alone, id, Turn::AtOnce).await?
             };
             match rebuilt {
                 Rebuilt::Closed(term) | Rebuilt::Underway(term) => tokio::time::sleep(term).await,
@@ -92,10 +95,10 @@ impl Reconciler {
             return self.repair_in_turn(&flight, id, fault).await;
         }
         // Another caller is rebuilding the gate.
-        let Ok(_alone) = flight.turn.try_lock() else {
+        let Ok(alone) = Arc::clone(&flight.turn).try_lock_owned() else {
             return Ok(Renewed::Later);
         };
-        Ok(match self.repair_alone(&flight, id, fault).await? {
+        Ok(match self.repair_alone(&flight, alone, id, fault).await? {
             ControlFlow::Break(renewed) => renewed,
             ControlFlow::Continue(_) => Renewed::Later,
         })
@@ -115,6 +118,7 @@ impl Reconciler {
         id: CampaignId,
         fault: Fault,
     ) -> Result<Renewed, ReconcileError> {
+        let began = Instant::now();
         let until = tokio::time::Instant::now() + WAIT_MAX;
         let Ok(_waiter) = flight.waiters.try_acquire() else {
             return Ok(Renewed::Later);
@@ -123,14 +127,19 @@ impl Reconciler {
             return Ok(Renewed::Later);
         };
         loop {
-            let left = {
-                let Ok(_alone) = timeout_at(until, flight.turn.lock()).await else {
-                    return Ok(Renewed::Later);
-                };
-                match self.repair_alone(flight, id, fault).await? {
-                    ControlFlow::Break(renewed) => return Ok(renewed),
-                    ControlFlow::Continue(left) => left,
-                }
+            let turn = Arc::clone(&flight.turn).lock_owned();
+            let Ok(alone) = timeout_at(until, turn).await else {
+                return Ok(Renewed::Later);
+            };
+            // Another caller has read the gate, or rebuilt it, while this one waited: all need not read it again.
+            if let (Fault::State(seen), Some(epoch)) = (fault, flight.epoch_since(began))
+                && Some(epoch) != seen
+            {
+                return Ok(Renewed::InStep);
+            }
+            let left = match self.repair_alone(flight, alone, id, fault).await? {
+                ControlFlow::Break(renewed) => return Ok(renewed),
+                ControlFlow::Continue(left) => left,
             };
             if tokio::time::Instant::now() >= until {
                 return Ok(Renewed::Later);
@@ -144,13 +153,18 @@ impl Reconciler {
     async fn repair_alone(
         &self,
         flight: &SingleFlight,
+        alone: OwnedMutexGuard<()>,
         id: CampaignId,
         fault: Fault,
     ) -> Result<ControlFlow<Renewed, Duration>, ReconcileError> {
         if flight.is_closed() {
             return Ok(ControlFlow::Break(Renewed::Closed));
         }
+        let asked_at = Instant::now();
         let in_force = self.gate.inspect(id).await?.map(|state| state.epoch);
+        if let Some(epoch) = in_force {
+            flight.note_epoch(epoch, asked_at);
+        }
         let is_repaired = match fault {
             Fault::State(seen) => in_force != seen,
             Fault::Epoch => {
@@ -161,12 +175,17 @@ impl Reconciler {
         if is_repaired {
             return Ok(ControlFlow::Break(Renewed::InStep));
         }
-        Ok(match self.rebuild_alone(id, Turn::Waits).await? {
+        Ok(match self.rebuild_detached(alone, id, Turn::Waits).await? {
             Rebuilt::Closed(term) => {
                 flight.close_for(term);
                 ControlFlow::Break(Renewed::Closed)
             }
-            Rebuilt::In(_) | Rebuilt::Unknown => ControlFlow::Break(Renewed::InStep),
+            Rebuilt::In(epoch) => {
+                // For callers that came during the rebuild, too: at worst they ask once more.
+                flight.note_epoch(epoch, Instant::now());
+                ControlFlow::Break(Renewed::InStep)
+            }
+            Rebuilt::Unknown => ControlFlow::Break(Renewed::InStep),
             Rebuilt::Underway(left) => {
                 self.metrics.deferred.inc();
                 ControlFlow::Continue(left)
@@ -188,6 +207,26 @@ impl Reconciler {
             self.voided.insert(id, ());
         }
         Ok(())
+    }
+
+    /// Rebuilds in a task of its own, which goes on when the caller has gone: a rebuild that is cut off leaves a gate
+    /// whose admissions are all void, and blocks other rebuilds for its term.
+    async fn rebuild_detached(
+        &self,
+        alone: OwnedMutexGuard<()>,
+        id: CampaignId,
+        turn: Turn,
+    ) -> Result<Rebuilt, ReconcileError> {
+        let (reply, rebuilt) = oneshot::channel();
+        let reconciler = self.clone();
+        self.spawner
+            .detach("reconcile.rebuild", Stage::Admission, async move {
+                let rebuilt = reconciler.rebuild_alone(id, turn).await;
+                drop(alone);
+                drop(reply.send(rebuilt));
+            });
+        // It failed without a result: the store allows the next one after its term.
+        rebuilt.await.unwrap_or(Ok(Rebuilt::Underway(TERM)))
     }
 
     async fn rebuild_alone(&self, id: CampaignId, turn: Turn) -> Result<Rebuilt, ReconcileError> {

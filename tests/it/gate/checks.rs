@@ -5,8 +5,8 @@ use firstcome::parts::gate::{Admission, Entrant, GateError, Settings};
 use tokio::task::JoinSet;
 
 use super::subject::{
-    LEASE, Subject, Verdict, already, ensure, entrant, generous, same, settings, text, ticket,
-    tickets,
+    LEASE, Subject, Verdict, already, ensure, entrant, generous, same, same_again, settings, text,
+    ticket, tickets,
 };
 
 /// All calls at once, each from a task of its own.
@@ -148,9 +148,9 @@ pub async fn the_same_participation_gets_the_same_answer(subject: &Subject) -> V
     let answer = subject.ask(first).await?;
     ticket(&answer)?;
     subject.enter(entrant(2, 1)).await?;
-    same("asked again", &subject.ask(first).await?, &answer)?;
+    same_again("asked again", &subject.ask(first).await?, &answer)?;
     let both = subject.admit(&[first, entrant(3, 1)]).await?;
-    same("asked with another", &both[0], &answer)?;
+    same_again("asked with another", &both[0], &answer)?;
     let paused = Settings {
         version: 2,
         state: State::Paused,
@@ -158,7 +158,7 @@ pub async fn the_same_participation_gets_the_same_answer(subject: &Subject) -> V
     };
     let configured = subject.gate.configure(subject.campaign, &paused).await;
     configured.map_err(text)?;
-    same("asked while paused", &subject.ask(first).await?, &answer)?;
+    same_again("asked while paused", &subject.ask(first).await?, &answer)?;
     let state = subject.state().await?;
     same("units", &state.units, &3)?;
     same("last rank", &state.last_rank, &3)

@@ -120,6 +120,7 @@ pub async fn leases_that_ran_out_are_listed_until_they_end(subject: &Subject) ->
     same("no page", &subject.expired(0).await?, &vec![])?;
     let again = subject.enter(all[0]).await?;
     same("asked after its end", &again.lease_until, &ends[0])?;
+    same("left after its end", &again.left, &Duration::ZERO)?;
     subject.settle(&all[..1]).await?;
     same("released", &subject.release(&all[1..2]).await?, &1)?;
     // Ended leases take no room on a page.

@@ -1,5 +1,7 @@
 //! Random histories, told to both gates and to the model: all three must answer alike.
 
+use std::time::Duration;
+
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -194,7 +196,7 @@ async fn tell_gate(gate: &dyn Gate, step: &Step, now: Instant) -> (Answer, Optio
             let mut answers = gate.admit(campaign, entrants, LEASE).await.unwrap();
             for answer in &mut answers {
                 if let Admission::Admitted(ticket) = answer {
-                    ticket.lease_until = now;
+                    (ticket.lease_until, ticket.left) = (now, Duration::ZERO);
                 }
             }
             Answer::Admissions(answers)

@@ -1,6 +1,7 @@
 //! The gate in plain Rust, as its contract reads: what the scripts are compared with.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use firstcome::domain::{Instant, ParticipationId, Refusal, State, UserId};
 use firstcome::parts::gate::{
@@ -202,6 +203,7 @@ impl Held {
             rank: self.last_rank,
             remaining: self.remaining(),
             lease_until: now,
+            left: Duration::ZERO,
             not_refused_for: None,
         };
         self.leases.insert(entrant.participation, (entrant, ticket));

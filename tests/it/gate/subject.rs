@@ -41,6 +41,14 @@ pub fn same<T: PartialEq + Debug>(what: &str, got: &T, wanted: &T) -> Verdict {
     Ok(())
 }
 
+/// The lease of one who was admitted before: the same, of which no more is left than then.
+pub fn same_again(what: &str, got: &Admission, before: &Admission) -> Verdict {
+    let (got, before) = (ticket(got)?, ticket(before)?);
+    ensure!(got.left <= before.left, "{what}: left {:?}", got.left);
+    let left = before.left;
+    same(what, &Lease { left, ..got }, &before)
+}
+
 /// A campaign of its own on a gate.
 #[derive(Clone)]
 pub struct Subject {

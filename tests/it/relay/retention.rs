@@ -9,6 +9,7 @@ use firstcome::events::relay::{Config, Retention};
 use sea_orm::ConnectionTrait;
 
 use super::bench::{Bench, Double, Running, config, until};
+use crate::groups::Groups;
 use crate::store::intake;
 use crate::support::{aged, campaign_of, create, move_to, real};
 

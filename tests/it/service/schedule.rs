@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use super::process::{ADMIN_TOKEN, Service, body};
 use super::real::{Parts, parts};
-use crate::support::{campaign_of, real, until};
+use crate::support::{campaign_of, real, spawner, until};
 
 /// How late a step may be on a busy machine. Without a hint the schedule sleeps ten seconds.
 const LATE_MAX: TimeDelta = TimeDelta::seconds(2);
@@ -65,7 +65,7 @@ fn replica_without_schedule(parts: &Parts, supervisor: &Supervisor) -> Lifecycle
     let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
     let catalogue = share(&supervisor.spawner(), nodes, &parts.prefix, catalogue);
     let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
-    let reconciler = Reconciler::new(store.clone(), gate);
+    let reconciler = Reconciler::new(store.clone(), gate, spawner());
     Lifecycle::new(store, catalogue, reconciler, Pricing::Sold)
 }
 

@@ -5,6 +5,7 @@ use firstcome::operate::statistics::{AggregateError, Cursor, ViolationKind};
 use firstcome::parts::store::{Intake, Wished};
 
 use super::scene::{Replica, at, commit, committed, settings};
+use crate::groups::Groups;
 use crate::support::{campaign_of, create, stores};
 
 /// The ranks from 1 on are processed in the order of these ticks.

@@ -10,12 +10,13 @@ use firstcome::operate::alert::{AlertConfig, Alerts};
 use firstcome::operate::statistics::{
     AggregateError, Aggregator, Beginning, Dependencies, Metrics, Schedule, Settings,
 };
-use firstcome::parts::store::{BatchOutcome, Intake, Redo, Run, RunState, Store, TallyRow};
+use firstcome::parts::store::{Intake, Redo, Run, RunState, Store, TallyRow};
 use firstcome::runtime::clock::Clock;
 use firstcome::runtime::retry::Policy;
 use firstcome::runtime::supervisor::Supervisor;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, Value};
 
+use crate::groups::{BatchOutcome, Groups};
 use crate::store::intake;
 use crate::support::until;
 

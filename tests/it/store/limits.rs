@@ -1,9 +1,10 @@
 //! A limit per user that was lowered: what is held is counted, however the ordinals are.
 
 use firstcome::domain::{Campaign, KeyChoice, Wish};
-use firstcome::parts::store::{BatchOutcome, CampaignChange, Intake, Store, Wished};
+use firstcome::parts::store::{CampaignChange, Intake, Store, Wished};
 
 use super::intake;
+use crate::groups::{BatchOutcome, Groups};
 use crate::support::{campaign_of, create, stores};
 
 /// By a gate that has lost its users: the store alone counts what is held.

@@ -5,6 +5,7 @@ use firstcome::parts::store::DeadLetterFilter;
 use sea_orm::{ConnectionTrait, Database};
 
 use super::intake;
+use crate::groups::Groups;
 use crate::support::{campaign_of, create, sqlite, stores};
 
 #[tokio::test]

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use firstcome::domain::{Campaign, State};
-use firstcome::parts::store::{BatchOutcome, CommitError, Intake, Store};
+use firstcome::parts::store::{CommitError, Intake, Store};
 use sea_orm::{DatabaseConnection, TransactionTrait};
 
 use super::{Scene, acknowledge_upto, hex, of, old_intake, run, vandal, without_gate};
+use crate::groups::{BatchOutcome, Groups};
 use crate::store::intake;
 use crate::support::{campaign_of, create, move_to, mysql};
 

@@ -12,7 +12,7 @@ use super::{
     Clock, DatabaseConnection, FULL, Finding, Intake, Scene, Scope, Verification, assert_clean,
     commit, hex, of, old_intake, run, vandal, verify,
 };
-use crate::support::{raised, stores, unique};
+use crate::support::{raised, spawner, stores, unique};
 
 /// A breach that was written, and what is to be said of it.
 struct Planted {
@@ -363,7 +363,7 @@ async fn a_gate_behind_or_ahead_of_the_store_is_reported() {
         let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
         let gate = Arc::new(gate);
         let verification = Verification::new(store.clone(), gate.clone());
-        let reconciler = Reconciler::new(store.clone(), gate);
+        let reconciler = Reconciler::new(store.clone(), gate, spawner());
         assert_clean(&verification.run().await.unwrap());
         reconciler.rebuild(id).await.unwrap();
         let found = verification.run().await.unwrap();

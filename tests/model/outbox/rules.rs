@@ -1,6 +1,6 @@
 //! The rules of the stream that steps share: what the database does with a statement, and what a relay's window counts.
 
-use super::{Check, EVENTS, Flight, LAST, Phase, Relay, Row, State, Stream};
+use super::{Check, EVENTS, Flight, LAST, Phase, Record, Relay, Row, State, Stream};
 
 pub const fn bit(sequence: u8) -> u8 {
     1 << (sequence - 1)
@@ -140,6 +140,23 @@ impl Relay {
             let flight = self.flight(sequence);
             *flight = flight.filter(|flight| *flight != Flight::Done);
         }
+    }
+
+    fn is_sent(&self, sequence: u8) -> bool {
+        self.window[usize::from(sequence) - 1] == Some(Flight::Record(Record::Sent))
+    }
+
+    /// Whether an earlier record of the same key is sent and not written.
+    pub fn waits_in_flight(&self, stream: &Stream, sequence: u8) -> bool {
+        let mut earlier = (1..sequence).filter(|one| stream.key(*one) == stream.key(sequence));
+        earlier.any(|one| self.is_sent(one))
+    }
+
+    /// Later records of the same key that are sent and not written.
+    pub fn sent_after(&self, stream: &Stream, sequence: u8) -> Vec<u8> {
+        let later = sequence + 1..=LAST;
+        let later = later.filter(|one| stream.key(*one) == stream.key(sequence));
+        later.filter(|one| self.is_sent(*one)).collect()
     }
 
     pub fn has_in_flight(&self, stream: &Stream, key: u8) -> bool {

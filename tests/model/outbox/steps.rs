@@ -139,11 +139,11 @@ fn dispatch(stream: &Stream, state: &mut State, by: usize) -> Option<()> {
     (relay.phase == Phase::Reads && is_in_window).then_some(())?;
     may_send(stream, state, by)?;
     let key = stream.key(next);
-    // One record of a key is in flight; also one that is sent again.
+    // One batch of a partition is in flight: none beside a record that is sent again.
     let retries_key = relay
         .retry
         .is_some_and(|(sequence, _)| stream.key(sequence) == key);
-    (!relay.has_in_flight(stream, key) && !retries_key).then_some(())?;
+    (!retries_key).then_some(())?;
     state.relays[by].dispatched = next;
     if let Some(row) = *state.row(next) {
         if row.waits() {
@@ -175,7 +175,12 @@ fn waits(stream: &Stream, state: &mut State, by: usize, key: u8) -> bool {
 }
 
 fn append(stream: &Stream, state: &mut State, by: usize, sequence: u8) -> Option<()> {
-    let flight = state.relays[by].flight(sequence);
+    let relay = &mut state.relays[by];
+    if stream.has(Check::Batch) {
+        // In order, many of a key: the producer is idempotent and has one request in flight.
+        (!relay.waits_in_flight(stream, sequence)).then_some(())?;
+    }
+    let flight = relay.flight(sequence);
     (*flight == Some(Flight::Record(Record::Sent))).then_some(())?;
     *flight = Some(Flight::Record(Record::Appended));
     state.append(stream, sequence);
@@ -197,6 +202,12 @@ fn fail(stream: &Stream, state: &mut State, by: usize, (sequence, row): (u8, Row
     (row == Row::Retry || record == Record::Sent).then_some(())?;
     state.budget.failures = state.budget.failures.checked_sub(1)?;
     state.park(stream, by, (sequence, row));
+    if stream.has(Check::Batch) && row.waits() {
+        // Those behind it are not written, either, and wait.
+        for later in state.relays[by].sent_after(stream, sequence) {
+            state.park(stream, by, (later, Row::Blocked));
+        }
+    }
     Some(())
 }
 

@@ -39,6 +39,11 @@ impl Partitions {
         }
     }
 
+    pub(super) fn is_away(&self, target: Target) -> bool {
+        let key = target.key();
+        key.is_some_and(|key| self.lock().contains_key(&key))
+    }
+
     /// The partition accepted a record. Returns whether its breaker was open.
     pub(super) fn succeeded(&self, target: Target) -> bool {
         let mut away = self.lock();

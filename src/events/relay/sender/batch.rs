@@ -27,7 +27,7 @@ pub(super) async fn send(
     let records = items.iter().map(|item| Record::of(&item.event, prefix));
     let mut records: Vec<Record> = records.collect();
     let mut spans: Vec<_> = records.iter_mut().map(Record::traced).collect();
-    let results = publish(&context, &records, permission).await;
+    let results = publish(&context, &items, &records, permission).await;
     for (span, result) in spans.iter_mut().zip(&results) {
         if let (Some(span), Err(failure)) = (span, result) {
             span.failed(failure.class());
@@ -46,14 +46,20 @@ pub(super) async fn send(
 /// all the same.
 async fn publish(
     context: &Context,
+    items: &[Item],
     records: &[Record],
     permission: Permission,
 ) -> Vec<Result<Acknowledged, PublishError>> {
     if permission.is_probe()
         && let Some(record) = records.first()
-        && let Err(failure) = context.publisher.ask_partition(record).await
     {
-        return vec![Err(failure)];
+        if let Err(failure) = context.publisher.ask_partition(record).await {
+            return vec![Err(failure)];
+        }
+        // The question may take longer than the lease of the stream.
+        if !items.iter().all(|item| context.may_send(item)) {
+            return Vec::new();
+        }
     }
     context.publisher.publish_all(records).await
 }

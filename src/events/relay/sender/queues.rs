@@ -1,6 +1,6 @@
 //! The events that wait for each partition, and what follows from the result of a batch.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -17,7 +17,9 @@ use crate::events::relay::{Context, Item, KeyPolicy, Map, Origin};
 use crate::parts::broker::PublishError;
 use crate::parts::store::StreamKey;
 
-/// Records in a batch, which the producer sends in one request.
+/// Parked events that wait for a partition that accepts nothing.
+const PROBES_MAX: usize = 8;
+/// Records in a batch.
 const RECORDS_MAX: usize = 1_000;
 
 #[derive(Default)]
@@ -30,6 +32,10 @@ pub(super) struct Queues<'a> {
     context: &'a Context,
     parker: ParkerHandle<'a>,
     by_target: Map<Target, Queue>,
+    /// The number of partitions by which the events of each topic are queued.
+    counts: Map<Topic, Option<u32>>,
+    /// Where the next round begins, so that a single probe of the broker is not always for the same partition.
+    turn: usize,
     pub(super) in_flight: FuturesUnordered<BoxFuture<'static, SentBatch>>,
     order: OrderCheck,
 }
@@ -40,13 +46,18 @@ impl<'a> Queues<'a> {
             context,
             parker: ParkerHandle { context, park },
             by_target: Map::default(),
+            counts: Map::default(),
+            turn: 0,
             in_flight: FuturesUnordered::new(),
             order: OrderCheck::default(),
         }
     }
 
     pub(super) fn add(&mut self, item: Item) {
-        let target = self.context.target(&item.event);
+        let context = self.context;
+        let count = self.counts.entry(item.event.topic);
+        let count = *count.or_insert_with(|| context.partitions(item.event.topic));
+        let target = Target::of(&item.event, count);
         self.by_target
             .entry(target)
             .or_default()
@@ -57,13 +68,26 @@ impl<'a> Queues<'a> {
     /// Sends a batch to each partition that has events waiting and none in flight. Returns the time until the next
     /// try, if something is held back.
     pub(super) async fn send_ready(&mut self) -> Option<Duration> {
-        self.assign_partitions();
+        if let Some(wait) = self.context.breakers.broker_wait() {
+            return Some(wait);
+        }
+        let held = self.follow_partitions();
         let mut again_in: Option<Duration> = None;
-        let is_ready = |queue: &Queue| !queue.is_sending && !queue.waiting.is_empty();
-        let ready = self.by_target.iter().filter(|(_, queue)| is_ready(queue));
-        let ready: Vec<Target> = ready.map(|(target, _)| *target).collect();
+        let has_waiting = |queue: &Queue| !queue.waiting.is_empty();
+        let ready = self
+            .by_target
+            .iter()
+            .filter(|(_, queue)| has_waiting(queue));
+        let mut ready: Vec<Target> = ready.map(|(target, _)| *target).collect();
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn.checked_rem(ready.len()).unwrap_or(0);
+        ready.rotate_left(first);
         for target in ready {
-            if target.partition.is_some() && self.sends_without_partition(target.topic) {
+            if self.context.breakers.is_partition_away(target) {
+                // Parked events probe it: behind one that waits here, the position of its stream would wait, too.
+                self.park_all(target, PROBES_MAX).await;
+            }
+            if held.contains(&target.topic) || !self.may_begin(target) {
                 continue;
             }
             match self.context.breakers.ask(target) {
@@ -73,39 +97,48 @@ impl<'a> Queues<'a> {
                 Err(HeldBack::Topic(wait)) if target.topic == Topic::Participation => {
                     again_in = Some(again_in.map_or(wait, |earlier| earlier.min(wait)));
                 }
-                // Waiting here, they would hold up the position of their stream.
-                Err(HeldBack::Topic(_) | HeldBack::Partition) => self.park_all(target).await,
+                Err(HeldBack::Topic(_) | HeldBack::Partition) => self.park_all(target, 0).await,
             }
         }
         again_in
     }
 
-    /// Queues events by partition that were queued before the partitions of their topic were known. Later events of their
-    /// keys are behind them.
-    fn assign_partitions(&mut self) {
-        for topic in Topic::ALL {
-            let partition = None;
-            let queue = self.by_target.get_mut(&Target { topic, partition });
-            let Some(queue) = queue.filter(|queue| !queue.is_sending) else {
-                continue;
-            };
-            let first = queue.waiting.front();
-            if first.is_none_or(|item| self.context.target(&item.event).partition.is_none()) {
-                continue;
-            }
-            let waiting = std::mem::take(&mut queue.waiting);
-            for item in waiting.into_iter().rev() {
-                self.put_back(self.context.target(&item.event), item);
-            }
-        }
+    fn may_begin(&self, target: Target) -> bool {
+        let queue = self.by_target.get(&target);
+        queue.is_some_and(|queue| !queue.is_sending && !queue.waiting.is_empty())
     }
 
-    /// Whether events of a topic are queued from before its partitions were known: they go first, because later events
-    /// of their keys are queued by partition.
-    fn sends_without_partition(&self, topic: Topic) -> bool {
-        let partition = None;
-        let queue = self.by_target.get(&Target { topic, partition });
-        queue.is_some_and(|queue| queue.is_sending || !queue.waiting.is_empty())
+    /// Queues the events of a topic anew when its number of partitions becomes known or changes, as soon as nothing of it
+    /// is in flight. Returns the topics that wait for that: an event that is sent by the new number could pass an
+    /// earlier one of its key. All events of a key are in one queue, so they stay in order.
+    fn follow_partitions(&mut self) -> Vec<Topic> {
+        let mut held = Vec::new();
+        for topic in Topic::ALL {
+            let now = self.context.partitions(topic);
+            let Some(count) = self.counts.get_mut(&topic) else {
+                continue;
+            };
+            if *count == now {
+                continue;
+            }
+            let of_topic = self.by_target.iter_mut();
+            let of_topic = of_topic.filter(|(target, _)| target.topic == topic);
+            let mut queues: Vec<&mut Queue> = of_topic.map(|(_, queue)| queue).collect();
+            if queues.iter().any(|queue| queue.is_sending) {
+                held.push(topic);
+                continue;
+            }
+            *count = now;
+            let waiting = queues
+                .iter_mut()
+                .map(|queue| std::mem::take(&mut queue.waiting));
+            let waiting: Vec<VecDeque<Item>> = waiting.collect();
+            waiting
+                .into_iter()
+                .flatten()
+                .for_each(|item| self.add(item));
+        }
+        held
     }
 
     async fn send(&mut self, target: Target, permission: Permission) {
@@ -134,7 +167,7 @@ impl<'a> Queues<'a> {
             let Some(item) = self.pop(target) else {
                 break;
             };
-            if item.is_lost() || !self.may_send(&item) {
+            if item.is_lost() || !self.context.may_send(&item) {
                 continue;
             }
             let key = item.key();
@@ -155,11 +188,6 @@ impl<'a> Queues<'a> {
         items
     }
 
-    fn may_send(&self, item: &Item) -> bool {
-        let bucket = item.event.campaign_id.bucket();
-        self.context.ownership.may_send(bucket)
-    }
-
     pub(super) async fn finished(&mut self, sent: SentBatch) {
         let SentBatch {
             target,
@@ -178,8 +206,12 @@ impl<'a> Queues<'a> {
             self.context.breaker_closed.notify_one();
         }
         let now = self.context.clock.now();
+        if results.is_empty() {
+            self.context.breakers.unused(permission);
+        }
         let mut results = results.into_iter();
         let mut unsent = Vec::new();
+        let mut unsent_keys = HashSet::new();
         for item in items {
             match results.next() {
                 Some(Ok(_)) => {
@@ -193,9 +225,18 @@ impl<'a> Queues<'a> {
                         Origin::Parked { .. } => self.parker.report(Report::Delivered(item)).await,
                     }
                 }
+                // Parked, it would be in front of the earlier one of its key that is to be sent again.
+                Some(Err(PublishError::PossiblyDelivered(_)))
+                    if unsent_keys.contains(&item.key()) =>
+                {
+                    unsent.push(item);
+                }
                 Some(Err(failure)) => {
                     self.context.metrics.failed(failure.class());
-                    unsent.extend(self.parker.failed(item, permission, failure).await);
+                    if let Some(item) = self.parker.failed(item, permission, failure).await {
+                        unsent_keys.insert(item.key());
+                        unsent.push(item);
+                    }
                 }
                 None => unsent.push(item),
             }
@@ -205,14 +246,22 @@ impl<'a> Queues<'a> {
         }
     }
 
-    /// Parks the waiting events of a partition that takes none, without an attempt.
-    async fn park_all(&mut self, target: Target) {
-        while let Some(item) = self.pop(target) {
-            if !item.is_lost() {
+    /// Parks the waiting events of a partition that takes none, without an attempt. So many of those that were parked
+    /// before stay, to probe it.
+    async fn park_all(&mut self, target: Target, probes_max: usize) {
+        let Some(queue) = self.by_target.get_mut(&target) else {
+            return;
+        };
+        let mut probes = VecDeque::new();
+        for item in std::mem::take(&mut queue.waiting) {
+            if item.is_parked() && probes.len() < probes_max {
+                probes.push_back(item);
+            } else if !item.is_lost() {
                 let key = item.key();
                 self.parker.forward(item, &key, Report::Wait).await;
             }
         }
+        queue.waiting = probes;
     }
 
     fn pop(&mut self, target: Target) -> Option<Item> {
@@ -270,7 +319,8 @@ impl ParkerHandle<'_> {
             }
             PublishError::Destination(reason) => breakers.destination(permission, &reason),
             PublishError::Partition(reason) => {
-                let partition = self.context.target(&item.event).partition;
+                let count = self.context.partitions(item.event.topic);
+                let partition = Target::of(&item.event, count).partition;
                 breakers.partition(permission, partition, &reason);
             }
             PublishError::Record(_) if !item.alone => item.alone = true,

@@ -53,6 +53,7 @@ fn by_code(code: Code, text: String) -> PublishError {
         | Code::InvalidMessageSize
         | Code::InvalidMessage
         | Code::InvalidRecord
+        | Code::InvalidDifferentRecord
         | Code::InvalidTimestamp
         | Code::PolicyViolation => PublishError::Record(text),
         Code::Fatal
@@ -84,6 +85,7 @@ mod tests {
             (Code::LeaderNotAvailable, "partition_away"),
             (Code::MessageSizeTooLarge, "record"),
             (Code::InvalidRecord, "record"),
+            (Code::InvalidDifferentRecord, "record"),
             (Code::MessageTimedOut, "possibly_delivered"),
             (Code::Unknown, "possibly_delivered"),
             (Code::PurgeInflight, "possibly_delivered"),

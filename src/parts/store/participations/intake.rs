@@ -3,8 +3,11 @@
 
 use chrono::TimeDelta;
 
+use serde_json::json;
+
 use crate::domain::{
-    Campaign, Instant, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
+    AuditAction, AuditNote, Campaign, Instant, KeyChoice, Origin, OutboxEvent, Participation,
+    ParticipationId, Status, UserId,
 };
 
 /// A request to take part.
@@ -22,6 +25,8 @@ pub struct Applicant {
     pub traceparent: Option<String>,
     /// When the request came, by this process's monotonic clock.
     pub since: std::time::Instant,
+    /// The admin who requests it for the user, for the audit log.
+    pub by: Option<Box<Origin>>,
 }
 
 /// The result of an admission.
@@ -55,6 +60,8 @@ pub struct Intake {
     pub event: OutboxEvent,
     /// Until when the relay does not read the row, because its writer publishes it.
     pub hold_until: Option<Instant>,
+    /// The admin who requested it for the user.
+    pub by: Option<Box<Origin>>,
 }
 
 impl Intake {
@@ -106,8 +113,22 @@ impl Intake {
         Self {
             hold_until: making.hold.filter(|_| !shared).map(|hold| now + hold),
             idempotency_key: applicant.idempotency_key.clone(),
+            by: applicant.by.clone(),
             participation,
             event,
         }
+    }
+
+    /// The entry for the audit log, if an admin requested it.
+    pub(super) fn note(&self) -> Option<AuditNote> {
+        let (by, made) = (self.by.as_deref()?.clone(), &self.participation);
+        let after = json!({
+            "userId": made.user_id,
+            "quantity": made.quantity,
+            "rank": made.rank,
+            "status": made.status,
+        });
+        let note = AuditNote::about(by, AuditAction::ParticipationCreate, made.campaign_id);
+        Some(note.of(&made.id).to(after))
     }
 }

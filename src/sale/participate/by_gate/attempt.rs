@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::domain::{Campaign, KeyChoice, Participation, to_stored_precision};
-use crate::parts::gate::{Admission, Lease};
+use crate::domain::{Campaign, Participation, to_stored_precision};
+use crate::parts::gate::{Admission, Gate, Lease};
 use crate::parts::store::{Intake, Making, Place};
-use crate::runtime::clock::Clock;
+use crate::runtime::batcher::Occupancy;
 use crate::runtime::failpoint;
+use crate::runtime::supervisor::Stage;
+use crate::runtime::telemetry::cause;
 use crate::runtime::trace::Traced;
 use crate::sale::admission::{AdmissionAnswer, AdmissionError};
 use crate::sale::group_commit::{CommitResult, Job, WriterPlace};
@@ -21,7 +23,7 @@ pub(super) enum Ended {
     /// The gate answered something else.
     NotAdmitted(AdmissionAnswer),
     /// The key was refused since the attempt began, or may have been.
-    TooLate(Lease),
+    TooLate,
     /// Admitted on the synchronous path: the request commits it.
     Ready(Box<(Job, Admitted)>),
     /// Admitted, with the result of the commit.
@@ -35,12 +37,11 @@ pub(super) struct Admitted {
 }
 
 pub(super) struct Attempt {
+    dependencies: Arc<Dependencies>,
     campaign: Arc<Campaign>,
     request: Request,
-    key_choice: KeyChoice,
-    clock: Clock,
-    /// None on the synchronous path.
-    place: Option<WriterPlace>,
+    /// Where it is to be committed; none on the synchronous path.
+    place: Option<(WriterPlace, Occupancy)>,
     /// The span of the admission.
     span: Option<Traced>,
     reply: oneshot::Sender<Ended>,
@@ -48,16 +49,15 @@ pub(super) struct Attempt {
 
 impl Attempt {
     pub(super) fn new(
-        dependencies: &Dependencies,
+        dependencies: &Arc<Dependencies>,
         campaign: &Arc<Campaign>,
         request: &Request,
-        place: Option<WriterPlace>,
+        place: Option<(WriterPlace, Occupancy)>,
         reply: oneshot::Sender<Ended>,
     ) -> Self {
         Self {
+            dependencies: Arc::clone(dependencies),
             campaign: Arc::clone(campaign),
-            key_choice: dependencies.key_choice,
-            clock: dependencies.clock.clone(),
             place,
             span: request.span("gate.admit"),
             request: request.clone(),
@@ -76,7 +76,8 @@ impl Attempt {
                     if !lease.may_be_refused_since(self.request.applicant.since.elapsed()) {
                         return self.admitted(&lease, answer.lease_deadline);
                     }
-                    Ended::TooLate(lease)
+                    self.release(lease.epoch);
+                    Ended::TooLate
                 }
                 _ => Ended::NotAdmitted(answer),
             },
@@ -90,8 +91,8 @@ impl Attempt {
             remaining: lease.remaining,
         };
         let making = Making {
-            key_choice: self.key_choice,
-            now: to_stored_precision(self.clock.now()),
+            key_choice: self.dependencies.key_choice,
+            now: to_stored_precision(self.dependencies.clock.now()),
             hold: self.place.is_none().then_some(SYNC_HOLD),
         };
         let intake = Intake::of(&self.campaign, &self.request.applicant, place, &making);
@@ -105,17 +106,34 @@ impl Attempt {
             lease_deadline,
             intake,
         };
-        let Some(place) = self.place else {
+        let Some((place, occupancy)) = self.place else {
             return end(self.reply, Ended::Ready(Box::new((job, admitted))));
         };
         let (span, reply) = (self.request.span("writer.commit"), self.reply);
         place.commit(
             job,
             Box::new(move |result| {
-                drop(span);
+                drop((span, occupancy));
                 end(reply, Ended::Committed(admitted, result));
             }),
         );
+    }
+
+    /// Gives back what the gate admitted too late, also when the client has gone.
+    fn release(&self, epoch: u64) {
+        let dependencies = Arc::clone(&self.dependencies);
+        let (campaign, ids) = (self.campaign.id, [self.request.applicant.participation]);
+        let release = async move {
+            let released = dependencies.gate.release(campaign, epoch, &ids).await;
+            if let Err(error) = released {
+                tracing::debug!(
+                    error = cause(&error),
+                    "a lease was not released; the sweeper will"
+                );
+            }
+        };
+        let spawner = &self.dependencies.spawner;
+        spawner.detach("participate.release", Stage::Admission, release);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The units of a batch: taken from the campaign's stock, within the limit of each user.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::{EntityTrait, QuerySelect};
@@ -40,7 +41,7 @@ pub(super) async fn take(
     tx: &Tx,
     campaign: &Campaign,
     epoch: u64,
-    batch: &[Intake],
+    batch: &[Cow<'_, Intake>],
 ) -> Result<Taken, StoreError> {
     let mut limits = Limits {
         now: campaign.per_user_limit,
@@ -79,7 +80,7 @@ async fn take_under(
     id: CampaignId,
     epoch: u64,
     limits: Limits,
-    batch: &[Intake],
+    batch: &[Cow<'_, Intake>],
 ) -> Result<Option<u64>, StoreError> {
     let units: i64 = batch
         .iter()
@@ -113,7 +114,7 @@ pub(super) async fn ordinals(
     tx: &Tx,
     id: CampaignId,
     limits: Limits,
-    batch: &[Intake],
+    batch: &[Cow<'_, Intake>],
 ) -> Result<Option<Vec<i32>>, StoreError> {
     if limits.now <= 1 && limits.max <= 1 {
         return Ok(Some(vec![1; batch.len()]));

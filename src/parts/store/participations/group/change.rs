@@ -1,19 +1,15 @@
-//! Changes of committed participations: confirmation, cancellation, expiry. One transaction changes several
-//! participations of a campaign, each in its own way and with its event.
-//!
-//! Conflicts are decided on locked rows. Locks are taken in the order of the writer: the campaign's row first, whose
-//! stream the events are appended to, then participations, then their segments.
+//! Changes of committed participations: confirmation, cancellation, expiry, each with its event. Conflicts are decided
+//! on locked rows.
 
 use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::commit::{commit, roll_back};
-use super::{CommitError, payments, rows};
+use super::{Group, payments, rows};
 use crate::domain::{
-    AuditAction, AuditNote, CampaignId, Instant, KeyChoice, Obstacle, Origin, OutboxEvent,
-    Participation, ParticipationId, Return, Status, TakesBack, Wish,
+    AuditAction, AuditNote, Instant, KeyChoice, Obstacle, Origin, OutboxEvent, Participation,
+    ParticipationId, Return, Status, TakesBack, Wish,
 };
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::participation::{Column, Entity, Model};
@@ -98,40 +94,22 @@ impl<'a> Step<'a> {
     }
 }
 
-impl Store {
-    /// Makes the requested changes that are possible, at most one for each participation. All of the result is
-    /// committed, or none. Unknown participations and those of another campaign are left out.
-    pub async fn change_participations(
-        &self,
-        campaign: CampaignId,
-        wishes: &[Wished],
-        key_choice: KeyChoice,
-    ) -> Result<Changed, CommitError> {
-        let tx = self.begin().await.map_err(CommitError::RolledBack)?;
-        let changed = change(self, &tx, campaign, wishes, key_choice)
-            .await
-            .map_err(CommitError::RolledBack)?;
-        if changed.changed.is_empty() {
-            roll_back(tx).await?;
-        } else {
-            commit(tx).await?;
-        }
-        Ok(changed)
-    }
-}
-
-async fn change(
+/// Makes the requested changes that are possible.
+pub(super) async fn change(
     store: &Store,
     tx: &Tx,
-    id: CampaignId,
-    wishes: &[Wished],
-    key_choice: KeyChoice,
+    group: &Group<'_>,
 ) -> Result<Changed, StoreError> {
+    let (id, wishes) = (group.campaign, group.wishes.as_slice());
+    if wishes.is_empty() {
+        return Ok(Changed::default());
+    }
     let found = campaign::Entity::find_by_id(id.0);
     let Some(books) = found.lock_exclusive().one(tx).await? else {
         return Ok(Changed::default());
     };
-    let by_id: HashMap<Uuid, &Wished> = wishes.iter().map(|wished| (wished.id.0, wished)).collect();
+    let by_id: HashMap<Uuid, &Wished> =
+        wishes.iter().map(|wished| (wished.id.0, *wished)).collect();
     let ids: Vec<Uuid> = wishes.iter().map(|wished| wished.id.0).collect();
     let mut rows = Entity::find()
         .filter(Column::Id.is_in(padded(&ids)))
@@ -166,7 +144,12 @@ async fn change(
     }
     update_rows(store, tx, &steps, now).await?;
     payments::record(tx, steps.iter().map(|step| &step.becomes), now).await?;
-    changed.events = events(&steps, to_unsigned(books.event_sequence), key_choice, now);
+    changed.events = events(
+        &steps,
+        to_unsigned(books.event_sequence),
+        group.key_choice,
+        now,
+    );
     for mut insert in rows::events(store, &changed.events) {
         insert.run(tx).await?;
     }

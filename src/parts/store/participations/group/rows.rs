@@ -2,10 +2,11 @@
 //! service does: through the object mapper the same rows took half as long again to put together.
 
 use sea_orm::Value;
+use std::borrow::Cow;
 
-use super::intake::Intake;
 use crate::domain::{Instant, OutboxEvent, key_hash, to_stored_precision};
 use crate::parts::store::numbers::{narrow, to_signed};
+use crate::parts::store::participations::intake::Intake;
 use crate::parts::store::shapes::slices;
 use crate::parts::store::sql::Sql;
 use crate::parts::store::{ParkedState, Store};
@@ -58,7 +59,11 @@ impl Target {
 }
 
 /// The participations, with the user's ordinal for each.
-pub(super) fn participations(store: &Store, batch: &[Intake], ordinals: &[i32]) -> Vec<Sql> {
+pub(super) fn participations(
+    store: &Store,
+    batch: &[Cow<'_, Intake>],
+    ordinals: &[i32],
+) -> Vec<Sql> {
     let rows: Vec<_> = batch.iter().zip(ordinals).collect();
     PARTICIPATION.statements(store, &rows, |(intake, ordinal)| {
         let participation = &intake.participation;
@@ -89,10 +94,10 @@ pub(super) struct Others {
 
 impl Others {
     /// The idempotency keys, the reservations, the events, and those of them that their writer publishes.
-    pub(super) fn of(store: &Store, batch: &[Intake]) -> Self {
+    pub(super) fn of(store: &Store, batch: &[Cow<'_, Intake>]) -> Self {
         let mut plain = keys(store, batch);
         plain.extend(reservations(store, batch));
-        let numbered: Vec<(i64, &Intake)> = (1..).zip(batch).collect();
+        let numbered: Vec<(i64, &Intake)> = (1..).zip(batch.iter().map(Cow::as_ref)).collect();
         let mut sequenced = OUTBOX_EVENT.statements(store, &numbered, |(number, intake)| {
             event_row(&intake.event, *number)
         });
@@ -121,9 +126,10 @@ impl Others {
 const SEQUENCE: usize = 1;
 const OUTBOX_COLUMNS: usize = 12;
 
-fn keys(store: &Store, batch: &[Intake]) -> Vec<Sql> {
+fn keys(store: &Store, batch: &[Cow<'_, Intake>]) -> Vec<Sql> {
     let keyed: Vec<(&Intake, &String)> = batch
         .iter()
+        .map(Cow::as_ref)
         .filter_map(|intake| Some((intake, intake.idempotency_key.as_ref()?)))
         .collect();
     IDEMPOTENCY.statements(store, &keyed, |(intake, key)| {
@@ -137,9 +143,10 @@ fn keys(store: &Store, batch: &[Intake]) -> Vec<Sql> {
     })
 }
 
-fn reservations(store: &Store, batch: &[Intake]) -> Vec<Sql> {
+fn reservations(store: &Store, batch: &[Cow<'_, Intake>]) -> Vec<Sql> {
     let due: Vec<(&Intake, Instant)> = batch
         .iter()
+        .map(Cow::as_ref)
         .filter_map(|intake| Some((intake, intake.participation.expires_at?)))
         .collect();
     RESERVATION_DUE.statements(store, &due, |(intake, expires_at)| {

@@ -31,7 +31,7 @@ impl<'a> Book<'a> {
     pub(super) async fn open(
         tx: &Tx,
         campaign: &'a Campaign,
-        applicants: &[Applicant],
+        applicants: &[&Applicant],
         now: Instant,
         loosened_at: Option<Instant>,
     ) -> Result<Self, StoreError> {
@@ -70,7 +70,7 @@ impl<'a> Book<'a> {
     /// A decision for each, in order, and the rows of those that are admitted.
     pub(super) fn decide_all(
         &mut self,
-        applicants: &[Applicant],
+        applicants: &[&Applicant],
         making: &Making,
     ) -> (Vec<Decision>, Vec<Intake>) {
         let mut intakes = Vec::new();

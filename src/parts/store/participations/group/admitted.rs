@@ -1,0 +1,107 @@
+//! Entries that the gate admitted: the campaign's units, the participations, their events.
+
+use std::borrow::Cow;
+
+use super::rows::{self, Others};
+use super::units::{self, Taken};
+use super::{Entered, Entries, GroupOutcome};
+use crate::domain::{AuditNote, Campaign, Instant};
+use crate::parts::store::bounded::Tx;
+use crate::parts::store::participations::intake::Intake;
+use crate::parts::store::sql::Sql;
+use crate::parts::store::{Store, StoreError};
+
+/// Entries of one gate epoch, put together.
+pub(super) struct Admitted<'a> {
+    campaign: &'a Campaign,
+    epoch: u64,
+    intakes: Vec<Cow<'a, Intake>>,
+    held_from: Option<Instant>,
+    others: Others,
+}
+
+impl<'a> Admitted<'a> {
+    /// None: the gate admitted none of the entries.
+    pub(super) async fn prepare(
+        store: &Store,
+        entries: &Entries<'a>,
+    ) -> Result<Option<Self>, StoreError> {
+        let Entries::Admitted {
+            campaign,
+            epoch,
+            intakes,
+        } = entries
+        else {
+            return Ok(None);
+        };
+        let mut intakes: Vec<Cow<'_, Intake>> = intakes
+            .iter()
+            .map(|intake| Cow::Borrowed(*intake))
+            .collect();
+        // Holds begin by the store's time: a service with a wrong clock holds as long as others.
+        let mut held_from = None;
+        if intakes.iter().any(|intake| intake.is_held()) {
+            let now = Sql::time(store, &store.db).await?;
+            for intake in &mut intakes {
+                *intake = Cow::Owned(intake.clone().into_owned().held_from(now));
+            }
+            held_from = Some(now);
+        }
+        Ok(Some(Self {
+            campaign,
+            epoch: *epoch,
+            others: Others::of(store, &intakes),
+            intakes,
+            held_from,
+        }))
+    }
+
+    /// Takes the units and inserts the rows, or says why not.
+    pub(super) async fn insert(
+        self,
+        store: &Store,
+        tx: &Tx,
+    ) -> Result<Result<Entered, GroupOutcome>, StoreError> {
+        let inserted = insert(
+            store,
+            tx,
+            self.campaign,
+            self.epoch,
+            &self.intakes,
+            self.others,
+        );
+        Ok(inserted.await?.map(|first_sequence| Entered::Admitted {
+            held_from: self.held_from,
+            first_sequence,
+        }))
+    }
+}
+
+/// Takes the units of entries and inserts their rows: the sequence of the first event, or why they are refused.
+pub(super) async fn insert(
+    store: &Store,
+    tx: &Tx,
+    campaign: &Campaign,
+    epoch: u64,
+    batch: &[Cow<'_, Intake>],
+    others: Others,
+) -> Result<Result<u64, GroupOutcome>, StoreError> {
+    let (limits, last_sequence) = match units::take(store, tx, campaign, epoch, batch).await? {
+        Taken::Units {
+            limits,
+            last_sequence,
+        } => (limits, last_sequence),
+        Taken::Nothing(mismatch) => return Ok(Err(GroupOutcome::Mismatch(mismatch))),
+    };
+    let Some(ordinals) = units::ordinals(tx, campaign.id, limits, batch).await? else {
+        return Ok(Err(GroupOutcome::Conflict));
+    };
+    let before = last_sequence.saturating_sub(batch.len() as u64);
+    let participations = rows::participations(store, batch, &ordinals);
+    for mut insert in participations.into_iter().chain(others.after(before)) {
+        insert.run(tx).await?;
+    }
+    let notes: Vec<AuditNote> = batch.iter().filter_map(|intake| intake.note()).collect();
+    store.write_notes(tx, &notes).await?;
+    Ok(Ok(before + 1))
+}

@@ -1,0 +1,174 @@
+//! Rebuilds whose callers go away or come in crowds.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use firstcome::domain::{CampaignId, ParticipationId};
+use firstcome::parts::gate::{
+    Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
+    KeyDigest, KeyRefused, Mark, Return, Settings, UserUnits,
+};
+use firstcome::sale::reconcile::{Patience, Reconciler, Renewed};
+use futures_util::future::join_all;
+use tokio::sync::Semaphore;
+
+use crate::support::{campaign_of, create, spawner, sqlite, until};
+
+/// A gate that has lost its state, and whose rebuilds wait for a permit.
+struct LostGate {
+    state: Mutex<Option<GateState>>,
+    begun: AtomicUsize,
+    inspected: AtomicUsize,
+    may_end: Semaphore,
+}
+
+impl LostGate {
+    fn new(permits: usize) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(None),
+            begun: AtomicUsize::new(0),
+            inspected: AtomicUsize::new(0),
+            may_end: Semaphore::new(permits),
+        })
+    }
+}
+
+#[async_trait]
+impl Gate for LostGate {
+    async fn rebuild(
+        &self,
+        _: CampaignId,
+        epoch: u64,
+        settings: &Settings,
+        _: &[UserUnits],
+        _: Mark,
+    ) -> Result<bool, GateError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.may_end.acquire().await.unwrap().forget();
+        *self.state.lock().unwrap() = Some(GateState {
+            epoch,
+            units: 0,
+            last_rank: 0,
+            remaining: None,
+            leases: 0,
+            users: 0,
+            expiring: 0,
+            returns: 0,
+            settings: *settings,
+        });
+        Ok(true)
+    }
+
+    async fn inspect(&self, _: CampaignId) -> Result<Option<GateState>, GateError> {
+        self.inspected.fetch_add(1, Ordering::SeqCst);
+        Ok(*self.state.lock().unwrap())
+    }
+
+    async fn admit(
+        &self,
+        _: CampaignId,
+        _: &[Entrant],
+        _: Duration,
+    ) -> Result<Vec<Admission>, GateError> {
+        unreachable!()
+    }
+
+    async fn refuse_key(
+        &self,
+        _: CampaignId,
+        _: KeyDigest,
+        _: Duration,
+        _: Duration,
+    ) -> Result<KeyRefused, GateError> {
+        unreachable!()
+    }
+
+    async fn settle(&self, _: CampaignId, _: &[ParticipationId]) -> Result<(), GateError> {
+        unreachable!()
+    }
+
+    async fn release(
+        &self,
+        _: CampaignId,
+        _: u64,
+        _: &[ParticipationId],
+    ) -> Result<u64, GateError> {
+        unreachable!()
+    }
+
+    async fn give_back(&self, _: CampaignId, _: u64, _: &[Return]) -> Result<GivenBack, GateError> {
+        unreachable!()
+    }
+
+    async fn configure(&self, _: CampaignId, _: &Settings) -> Result<Configured, GateError> {
+        unreachable!()
+    }
+
+    async fn expired(&self, _: CampaignId, _: usize) -> Result<Vec<ExpiredLease>, GateError> {
+        unreachable!()
+    }
+
+    async fn footprint(&self, _: CampaignId) -> Result<Footprint, GateError> {
+        unreachable!()
+    }
+
+    async fn ping(&self) -> Result<(), GateError> {
+        unreachable!()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_ends_although_its_caller_has_gone() {
+    let test = sqlite().await;
+    let campaign = create(&test.store, campaign_of(Some(5))).await;
+    let gate = LostGate::new(0);
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone(), spawner());
+    let caller = {
+        let reconciler = reconciler.clone();
+        tokio::spawn(async move { reconciler.renew(campaign.id, None, Patience::Waits).await })
+    };
+    until("the rebuild has begun", async || {
+        gate.begun.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    // As of a request whose client closes the connection.
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    gate.may_end.add_permits(1);
+    until("the gate has the store's epoch", async || {
+        let stored = test.store.campaign(campaign.id).await.unwrap().unwrap();
+        let state = *gate.state.lock().unwrap();
+        state.is_some_and(|state| state.epoch == stored.gate_epoch)
+    })
+    .await;
+    assert_eq!(
+        gate.begun.load(Ordering::SeqCst),
+        1,
+        "one rebuild is enough"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_waits_for_a_rebuild_does_not_ask_the_gate_one_by_one() {
+    let test = sqlite().await;
+    let campaign = create(&test.store, campaign_of(Some(5))).await;
+    let gate = LostGate::new(0);
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone(), spawner());
+    // In one task: all of them wait before the rebuild may end.
+    let crowd = (0..1_000).map(|_| reconciler.renew(campaign.id, None, Patience::Waits));
+    let (renewed, ()) = tokio::join!(join_all(crowd), async {
+        until("the rebuild has begun", async || {
+            gate.begun.load(Ordering::SeqCst) == 1
+        })
+        .await;
+        gate.may_end.add_permits(1);
+    });
+    for renewed in renewed {
+        assert_eq!(renewed.unwrap(), Renewed::InStep);
+    }
+    assert_eq!(gate.begun.load(Ordering::SeqCst), 1);
+    let inspected = gate.inspected.load(Ordering::SeqCst);
+    assert!(inspected <= 3, "{inspected} questions");
+}
