@@ -128,3 +128,48 @@ async fn the_synchronous_path_has_no_extra_capacity() {
         assert!([201, 503].contains(&answer.unwrap().status().as_u16()));
     }
 }
+
+/// What they wait for goes on, and takes as long as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_hang_up_do_not_free_the_places_of_their_requests() {
+    let mut parts = parts().await;
+    parts
+        .settings
+        .push(("FIRSTCOME_WRITER_CAPACITY", PLACES.to_string()));
+    let folder = TempDir::new().unwrap();
+    let mut service = Service::start(&folder, parts.settings()).await;
+    let hot = service
+        .create(json!({ "name": "hot", "kind": "general" }))
+        .await;
+    assert_eq!(service.take_part(hot, 1).await.status(), 201);
+    let elsewhere = Database::connect(&parts.test.url).await.unwrap();
+    let stall = elsewhere.begin().await.unwrap();
+    let lock = format!("SELECT id FROM campaign WHERE id = {hot} FOR UPDATE");
+    stall.execute_unprepared(&lock).await.unwrap();
+    let mut flood: FuturesUnordered<_> = (1_000..1_100)
+        .map(|user| service.take_part(hot, user))
+        .collect();
+    for _ in 0..100 - PLACES_OF_ONE {
+        let refused = flood.next().await.unwrap();
+        assert_eq!(body(refused).await["code"], "BUSY");
+    }
+    // All places are taken; their clients hang up.
+    drop(flood);
+    until("the service has noticed", async || {
+        let metrics = service.get("/metrics").send().await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        let mut lines = metrics.lines();
+        let in_flight = lines.find_map(|line| line.strip_prefix("http_requests_in_flight "));
+        in_flight.unwrap().parse::<u32>().unwrap() <= 1
+    })
+    .await;
+    assert_eq!(body(service.take_part(hot, 2).await).await["code"], "BUSY");
+    stall.rollback().await.unwrap();
+    until("the places are back", async || {
+        service.take_part(hot, 2).await.status() != 503
+    })
+    .await;
+    let stored = parts.test.store.counts(CampaignId(hot)).await.unwrap();
+    assert_eq!(stored.participations, 2 + PLACES_OF_ONE as u64);
+    assert!(service.stop().await.success());
+}

@@ -159,10 +159,19 @@ impl Relay {
         later.filter(|one| self.is_sent(*one)).collect()
     }
 
+    fn is_in_flight(&self, sequence: u8) -> bool {
+        let flight = self.window[usize::from(sequence) - 1];
+        matches!(flight, Some(Flight::Record(_)))
+    }
+
     pub fn has_in_flight(&self, stream: &Stream, key: u8) -> bool {
-        (1..=LAST).any(|sequence| {
-            let flight = self.window[usize::from(sequence) - 1];
-            stream.key(sequence) == key && matches!(flight, Some(Flight::Record(_)))
-        })
+        let mut of_key = (1..=LAST).filter(|sequence| stream.key(*sequence) == key);
+        of_key.any(|sequence| self.is_in_flight(sequence))
+    }
+
+    /// Whether an earlier record of the same key has no result yet.
+    pub fn has_earlier_in_flight(&self, stream: &Stream, sequence: u8) -> bool {
+        let mut earlier = (1..sequence).filter(|one| stream.key(*one) == stream.key(sequence));
+        earlier.any(|one| self.is_in_flight(one))
     }
 }

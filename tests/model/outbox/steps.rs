@@ -190,8 +190,15 @@ fn append(stream: &Stream, state: &mut State, by: usize, sequence: u8) -> Option
 fn acknowledge(stream: &Stream, state: &mut State, by: usize, sequence: u8) -> Option<()> {
     let flight = *state.relays[by].flight(sequence);
     (flight == Some(Flight::Record(Record::Appended))).then_some(())?;
+    in_turn(stream, state, by, sequence)?;
     state.relays[by].done(stream, sequence);
     Some(())
+}
+
+/// The results of a batch are taken in its order.
+fn in_turn(stream: &Stream, state: &State, by: usize, sequence: u8) -> Option<()> {
+    let is_next = !state.relays[by].has_earlier_in_flight(stream, sequence);
+    (!stream.has(Check::Batch) || is_next).then_some(())
 }
 
 /// No acknowledgement came, whether the record arrived or not; or the broker has refused the record.
@@ -200,6 +207,7 @@ fn fail(stream: &Stream, state: &mut State, by: usize, (sequence, row): (u8, Row
         return None;
     };
     (row == Row::Retry || record == Record::Sent).then_some(())?;
+    in_turn(stream, state, by, sequence)?;
     state.budget.failures = state.budget.failures.checked_sub(1)?;
     state.park(stream, by, (sequence, row));
     if stream.has(Check::Batch) && row.waits() {
