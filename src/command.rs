@@ -33,8 +33,7 @@ use tokio::runtime::{Builder, Handle};
 
 use crate::runtime::supervisor::{BoxError, Policy, Spawner, Stage};
 
-/// Serves on a listener. It serves once: when it fails the process stops, and what starts it again
-/// binds anew.
+/// Serves on a listener. A failure stops the process, because only a new process can bind the address again.
 fn serve_once<F>(spawner: &Spawner, task: &'static str, serving: F)
 where
     F: Future<Output = std::io::Result<()>> + Send + 'static,
@@ -45,13 +44,13 @@ where
         async move {
             match serving {
                 Some(serving) => Ok(serving.await?),
-                None => Err(BoxError::from("the listener is gone")),
+                None => Err(BoxError::from("the listener is already used")),
             }
         }
     });
 }
 
-/// Threads for one purpose, which does not wait for others.
+/// A runtime with its own threads, so that its tasks do not wait for others.
 fn threads(name: &str, count: usize) -> anyhow::Result<Handle> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(count)
@@ -60,12 +59,12 @@ fn threads(name: &str, count: usize) -> anyhow::Result<Handle> {
         .build()
         .with_context(|| format!("cannot start threads for {name}"))?;
     let handle = runtime.handle().clone();
-    // It lives as long as the process: the supervisor awaits the tasks on it.
+    // It lives as long as the process: the supervisor awaits its tasks.
     std::mem::forget(runtime);
     Ok(handle)
 }
 
-/// Prints for people or for pipes; a reader that went away is not an error.
+/// Prints to standard output. A closed pipe is not an error.
 fn print(text: &str) -> anyhow::Result<()> {
     match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),

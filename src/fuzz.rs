@@ -49,7 +49,7 @@ pub fn check(name: &str, bytes: &[u8]) {
     }
 }
 
-/// Nobody passes who does not know the secret.
+/// No token is accepted without the secret.
 fn challenge(bytes: &[u8]) {
     let Ok(token) = std::str::from_utf8(bytes) else {
         return;
@@ -62,7 +62,7 @@ fn challenge(bytes: &[u8]) {
     assert!(admitted.is_err(), "a token without the secret");
 }
 
-/// No token is believed that is not signed with the key.
+/// No token is accepted that is not signed with the key.
 fn jwt(bytes: &[u8]) {
     let Ok(token) = std::str::from_utf8(bytes) else {
         return;

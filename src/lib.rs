@@ -1,20 +1,20 @@
-//! First come, first served. The modules in reading order are the map; `docs/architecture.md` walks along one
-//! participation.
+//! First come, first served. The table lists the modules in reading order; `docs/architecture.md` follows one
+//! participation through them.
 //!
-//! Start at [`sale::participate`]: it is one participation from the request to its commit, top to bottom.
+//! Start at [`sale::participate`]: one participation from the request to its commit, top to bottom.
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`domain`] | what the words mean: ids, campaign, participation, event |
+//! | [`domain`] | the business types: ids, campaign, participation, event |
 //! | [`sale`] | everything between a request and its commit |
 //! | [`events`] | everything after the commit: relay, consumers |
-//! | [`parts`] | store, gate, broker: the real parts and their embedded twins |
-//! | [`access`] | who is asking, and how often they may |
-//! | [`operate`] | everything for those who run the service |
+//! | [`parts`] | store, gate, broker: the real parts and their embedded replacements |
+//! | [`access`] | authentication of callers, and rate limits |
+//! | [`operate`] | everything for operators and admins |
 //! | [`http`] | the edge: routes, requests, responses, problems |
 //! | [`config`] | reads the environment |
 //! | [`command`] | one file for each command: wiring only |
-//! | [`runtime`] | what any service needs; knows no business word |
+//! | [`runtime`] | what any service needs, without business types |
 
 pub mod domain;
 

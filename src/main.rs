@@ -11,15 +11,15 @@ use firstcome::command::verify::Form;
 use firstcome::config::Config;
 use firstcome::runtime::trace::Traces;
 
-/// How long the end waits until the last spans are sent.
+/// How long the shutdown waits for the last spans to be exported.
 const TRACES_STOP: Duration = Duration::from_secs(5);
 
-/// A participation allocates several hundred times, most of it in the libraries below; the system's
-/// allocator took a third of the process's time.
+/// A participation allocates several hundred times, mostly in libraries; the system's allocator took a third of the
+/// process's time.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// What `--help` adds: where settings come from, and what to read.
+/// The end of `--help`: the sources of settings, and further documentation.
 const HELP: &str = "\
 Settings (each is also FIRSTCOME_SECTION_KEY; secrets also as FIRSTCOME_..._FILE, the name of a file):
   FIRSTCOME_DATABASE_URL          MySQL for the events; absent: SQLite in FIRSTCOME_DATA_DIR
@@ -36,7 +36,7 @@ Documents, in the folder docs of the source:
   configuration.md  all settings    operating.md  running it        admin.md        admin tasks
   authentication.md authentication  runbooks/     alerts            architecture.md how it works";
 
-/// With the commit, if the build was told of it: `0.1.0+COMMIT`.
+/// With the commit, if the build has it: `0.1.0+COMMIT`.
 const VERSION: &str = match option_env!("FIRSTCOME_BUILD_VERSION") {
     Some(version) => version,
     None => env!("CARGO_PKG_VERSION"),
@@ -60,11 +60,11 @@ struct Arguments {
 enum Command {
     /// Serves everything: the API, the relay, the consumers, the dashboard (the default).
     Serve,
-    /// Publishes what other processes commit, with `relay.enabled=false` there.
+    /// Publishes the events of other processes, which need `relay.enabled=false`.
     Relay,
-    /// Grants what participations earn: points and coupons, from the events in Kafka.
+    /// Grants the rewards of participations, points and coupons, from the events in Kafka.
     Consume,
-    /// Brings the database's schema up to date, or takes it down.
+    /// Brings the database's schema up to date, or deletes it.
     Migrate {
         /// `up` or `down`; `down` deletes all data.
         #[arg(default_value = "up")]
@@ -83,7 +83,7 @@ enum Command {
     },
     /// Prints the AsyncAPI document: the topics and their records.
     Asyncapi,
-    /// Checks the real parts for what silently loses data; exits non-zero when something must change.
+    /// Checks the real parts for settings that can silently lose data; exits non-zero if one must change.
     Doctor {
         /// Prints JSON instead of lines.
         #[arg(long)]
@@ -94,7 +94,7 @@ enum Command {
         #[command(subcommand)]
         action: command::accounts::Action,
     },
-    /// Lists, replays or discards events the relay has given up.
+    /// Lists, replays or discards dead letters: events that the relay could not publish.
     DeadLetters {
         #[command(subcommand)]
         action: command::dead_letters::Action,
@@ -108,7 +108,7 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(code) => code,
         Err(error) => {
-            // One line that says which part, where, and what to try.
+            // One line that names the part, its address, and what to try.
             eprintln!("firstcome: {error:#}");
             ExitCode::FAILURE
         }

@@ -1,4 +1,4 @@
-//! Everything for those who run the service: the life cycle of campaigns, statistics, exports, checks.
+//! Everything for operators and admins: the lifecycle of campaigns, statistics, exports, checks.
 
 pub mod alert;
 pub mod audit_retention;

@@ -1,4 +1,4 @@
-// Asks the service. What it refuses is a Problem with its code and the fields at fault.
+// Requests to the service. An error response becomes a Problem, with its code and the fields at fault.
 import { about, login, token, type Login } from "./session";
 
 export interface FieldProblem { field: string; problem: string }
@@ -13,13 +13,13 @@ export class Problem extends Error {
   ) {
     super(detail);
   }
-  /** Whether a token would help, or another one. */
+  /** Whether a token, or another one, would help. */
   get wantsToken(): boolean { return this.code === "UNAUTHENTICATED" || this.code === "INVALID_TOKEN"; }
 }
 
 export interface Asking {
   body?: unknown;
-  /** Whoever is asking; the admin token unless said otherwise. */
+  /** The token of the request; by default the admin token. */
   as?: string | null;
   signal?: AbortSignal;
 }
@@ -28,7 +28,7 @@ async function answered(method: string, path: string, { body, as, signal }: Aski
   const headers: Record<string, string> = {};
   const authorization = as === undefined ? (token.value ? `Bearer ${token.value}` : null) : as;
   if (authorization) headers["authorization"] = authorization;
-  // What a cookie authenticates and changes something shows that it comes from this page.
+  // A change that a cookie authenticates needs the CSRF token.
   else if (login.value && method !== "GET") headers["x-csrf-token"] = login.value.csrfToken;
   if (body !== undefined) headers["content-type"] = "application/json";
   let response: Response;
@@ -45,7 +45,7 @@ async function answered(method: string, path: string, { body, as, signal }: Aski
   if (response.ok) return response;
   const text = await response.text();
   let said: Record<string, unknown> = {};
-  try { said = JSON.parse(text) as Record<string, unknown>; } catch { /* not ours: a proxy's */ }
+  try { said = JSON.parse(text) as Record<string, unknown>; } catch { /* the response of a proxy */ }
   const errors = Array.isArray(said["errors"]) ? (said["errors"] as FieldProblem[]) : [];
   throw new Problem(
     response.status,
@@ -63,7 +63,7 @@ export const post = <T>(path: string, body?: unknown, asking: Asking = {}) =>
   ask<T>("POST", path, { ...asking, body: body ?? {} });
 export const patch = <T>(path: string, body: unknown) => ask<T>("PATCH", path, { body });
 
-/** Finds out who is logged in; whoever is remembered goes on. */
+/** Loads the current session, or resumes a remembered log-in. */
 export async function resume(): Promise<void> {
   if (about.auth !== "sessions") return;
   const nobody = (error: unknown): null => {
@@ -74,7 +74,7 @@ export async function resume(): Promise<void> {
     ?? await post<Login>("/api/session/resume", {}, { as: null }).catch(nobody);
 }
 
-/** With a one-time code or a recovery code, where the account needs one. */
+/** Logs in, with a one-time code or a recovery code if the account needs one. */
 export async function logIn(name: string, password: string, rememberMe: boolean, code: string): Promise<void> {
   const asked = { login: name, password, rememberMe, ...(code === "" ? {} : { code }) };
   login.value = await post<Login>("/api/session", asked, { as: null });
@@ -85,7 +85,7 @@ export async function logOut(): Promise<void> {
   login.value = null;
 }
 
-/** Saves what an address answers as a file. */
+/** Saves a response as a file. */
 export async function download(path: string, name: string): Promise<void> {
   const blob = await (await answered("GET", path, {})).blob();
   const address = URL.createObjectURL(blob);
@@ -96,7 +96,7 @@ export async function download(path: string, name: string): Promise<void> {
   URL.revokeObjectURL(address);
 }
 
-/** A query string of what is not empty. */
+/** A query string of the values that are not empty. */
 export function query(values: Record<string, string | number | null | undefined>): string {
   const entries = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== "");
   const text = new URLSearchParams(entries.map(([key, value]) => [key, String(value)])).toString();

@@ -1,4 +1,4 @@
-// The frame of all pages: who is asking, where one is, and in which language and colours.
+// The frame of all pages: the user, the navigation, the language and the theme.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get, logIn, logOut, Problem, resume } from "./api";
 import { learnDrift, useGet } from "./live";
@@ -18,7 +18,7 @@ import { about, language, login, offeredToken, theme, token, useAdmin, useLackin
 import { Confirm, Dialog, Field, Notice, Refused, useAction } from "./ui";
 import { t, word, type Key } from "./words";
 
-/** `scopes`: what an admin needs to be shown the page. */
+/** `scopes`: the scopes that the page needs. */
 interface Found { title: string; nav: string; admin: boolean; scopes?: string[]; page: preact.JSX.Element }
 
 const NAV: [string, Key][] = [
@@ -62,7 +62,7 @@ export function App() {
   useEffect(() => { void learnDrift(); void resume(); }, []);
   useEffect(() => { document.title = `${found.title} · firstcome`; }, [found.title]);
   useEffect(() => {
-    // Whoever uses the keyboard is taken to the new page, and not left in the menu.
+    // Moves the focus to the new page, for users of the keyboard.
     if (first.current) first.current = false;
     else { main.current?.focus({ preventScroll: true }); scrollTo(0, 0); }
   }, [where]);
@@ -111,7 +111,7 @@ export function App() {
   );
 }
 
-/** Whether the service can do its work, in a word. */
+/** The readiness of the service, in a word. */
 function Health() {
   const { data, problem } = useGet<{ status: string }>("/readyz", 5000);
   const status = problem ? (problem.status === 503 ? "not_ready" : "no_answer") : data?.status ?? "asking";
@@ -149,7 +149,7 @@ export function TokenNeeded() {
   );
 }
 
-/** Who is logged in, and the way in and out. */
+/** The user, with log-in and log-out. */
 function Account() {
   const account = useWatched(login);
   const [open, setOpen] = useState(false);
@@ -196,7 +196,7 @@ export function LoginForm({ onDone }: { onDone: () => void }) {
   );
 }
 
-/** Takes a token that the service accepts; any other is not kept. */
+/** Stores a token if the service accepts it. */
 export function TokenForm({ onDone }: { onDone: () => void }) {
   const [given, setGiven] = useState("");
   const { busy, problem, run } = useAction();
@@ -206,7 +206,7 @@ export function TokenForm({ onDone }: { onDone: () => void }) {
     void run(async () => {
       try { await get("/api/admin/campaigns?limit=1", { as: `Bearer ${given.trim()}` }); }
       catch (error) {
-        // Known, but not for this: it may be for other pages.
+        // The token is valid, but lacks this scope: it may be for other pages.
         if (!(error instanceof Problem && error.code === "MISSING_SCOPE")) throw error;
       }
       token.value = given.trim();

@@ -1,5 +1,4 @@
-// Graphs over time and over ranks. A graph is also said in words: its figures stand in the heading, and
-// who does not see it hears the newest of them.
+// Graphs over time and over ranks. The figures are also in the heading, and screen readers read the newest ones.
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
@@ -15,7 +14,7 @@ export interface ChartProps {
   height?: number;
   /** Whether the horizontal axis is time, in seconds. */
   over: "time" | "numbers";
-  /** Seconds shown at least, so that a graph that begins does not rush. */
+  /** Fewest seconds shown, so that a new graph does not move fast. */
   span?: number;
   /** The horizontal value as people read it. */
   at: (value: number) => string;
@@ -69,7 +68,7 @@ export function Chart({ label, data, series, height = 150, over, span, at, bars 
     }, [[], ...series.map(() => [])] as uPlot.AlignedData, parent);
     plot.current = made;
 
-    /** Says what is under the pointer. */
+    /** Describes the point under the pointer. */
     function point(self: uPlot) {
       const element = tip.current;
       const index = self.cursor.idx;
@@ -99,7 +98,7 @@ export function Chart({ label, data, series, height = 150, over, span, at, bars 
   );
 }
 
-/** What the colours mean, with the newest figures. */
+/** The legend, with the newest figures. */
 export function Legend({ items }: { items: { name: string; color: `--${string}`; value: string }[] }) {
   return (
     <ul class="legend">

@@ -12,10 +12,10 @@ function cached<T extends Intl.NumberFormat | Intl.DateTimeFormat>(key: string, 
 export const number = (value: number, digits = 0): string =>
   cached(`n${digits}`, (lang) => new Intl.NumberFormat(lang, { maximumFractionDigits: digits })).format(value);
 
-/** Units of a stock that may have no end. */
+/** Units of a stock that may be unlimited. */
 export const stock = (value: number | null): string => (value === null ? "∞" : number(value));
 
-/** So many digits that the size can be seen: 0.42, 4.2, 42, 4,200. */
+/** With two significant digits below 10: 0.42, 4.2, 42, 4,200. */
 export const measured = (value: number): string => number(value, value < 1 ? 2 : value < 100 ? 1 : 0);
 export const millis = (value: number): string =>
   value >= 10_000 ? `${number(value / 1000, 1)} s` : `${measured(value)} ms`;
@@ -28,13 +28,13 @@ export const dateTime = (at: string | Date): string =>
   cached("dt", (lang) => new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" })).format(new Date(at));
 export const time = (at: string | Date): string =>
   cached("t", (lang) => new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" })).format(new Date(at));
-/** With milliseconds: where the order of two moments is the point. */
+/** With milliseconds, where the order of two times matters. */
 export const exactTime = (at: string): string =>
   cached("te", (lang) => new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" })).format(new Date(at));
 export const shortDateTime = (at: string): string =>
   cached("sdt", (lang) => new Intl.DateTimeFormat(lang, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" })).format(new Date(at));
 
-/** 1:02:03 of so many milliseconds. */
+/** Milliseconds as 1:02:03. */
 export function clock(left: number): string {
   const all = Math.max(0, Math.ceil(left / 1000));
   const [hours, minutes, rest] = [Math.floor(all / 3600), Math.floor(all / 60) % 60, all % 60];
@@ -42,7 +42,7 @@ export function clock(left: number): string {
   return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
-/** A moment as `<input type="datetime-local">` wants it, and back. */
+/** A time in the format of `<input type="datetime-local">`, and back. */
 export function toLocalInput(at: string | null): string {
   if (!at) return "";
   const date = new Date(at);
@@ -54,7 +54,7 @@ export function fromLocalInput(value: string): string | null {
   return Number.isNaN(date.getTime()) ? value : date.toISOString();
 }
 
-/** The day in a time zone so many days from now: 2030-01-31. */
+/** The date in a time zone, this number of days from now: 2030-01-31. */
 export function day(zone: string, shift: number): string {
   const at = new Date(Date.now() + shift * 86_400_000);
   return new Intl.DateTimeFormat("en-CA", { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" }).format(at);

@@ -1,21 +1,21 @@
-// Keeps what a page shows up to date: by the stream of a campaign, or by asking again. Nothing is asked
-// while nobody looks: a hidden tab holds no connection, of which browsers have few.
+// Keeps the data of a page up to date: by the stream of a campaign, or by polling. A hidden tab does neither, because
+// browsers allow few connections.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { get, Problem } from "./api";
 import { login, token, useWatched } from "./session";
 import type { LiveStatus } from "./types";
 
-/** How long to wait before asking a service again that is busy. */
+/** Pause before the next request to a busy service. */
 const BUSY_MS = 1500;
 
 export interface Asked<T> { data: T | null; problem: Problem | null; again: () => Promise<void> }
 
-/** Asks for an address, and again after so many milliseconds if any are given. No address: does not ask. */
+/** Loads a path, and again every given number of milliseconds. No path: loads nothing. */
 export function useGet<T>(path: string | null, everyMs = 0): Asked<T> {
   const [state, setState] = useState<{ key: string | null; data: T | null; problem: Problem | null }>({ key: null, data: null, problem: null });
   const given = useWatched(token);
   const account = useWatched(login);
-  // What one was told is nobody else's.
+  // Data of another user is dropped.
   const key = path === null ? null : `${given} ${account?.userId ?? ""} ${path}`;
   const wake = useRef<() => Promise<void>>(async () => undefined);
   useEffect(() => {
@@ -32,9 +32,9 @@ export function useGet<T>(path: string | null, everyMs = 0): Asked<T> {
         } catch (error) {
           if (stop.signal.aborted) return;
           if (!(error instanceof Problem)) throw error;
-          // Somebody else is being answered, and it is said when to come back.
+          // The service is busy, and the response says when to retry.
           if (error.code === "BUSY") pause = BUSY_MS;
-          // Asking again would not help, and each time is written down.
+          // A retry would not help, and each one is recorded in the audit log.
           if (error.status === 403) pause = 0;
           setState((before) => ({ key, data: before.key === key ? before.data : null, problem: error }));
         }
@@ -63,18 +63,18 @@ export interface Watching { status: LiveStatus | null; ticks: Tick[]; connected:
 
 const TICKS_MAX = 300;
 const RETRY_MS = 2000;
-/** More seconds than this without an event, and the graph has a gap. */
+/** After this number of seconds without an event the graph has a gap. */
 const GAP_SECONDS = 3;
-/** Rates are means of so many seconds. */
+/** Rates are means of this number of seconds. */
 const WINDOW_SECONDS = 5;
 
-/** The live status of a campaign, and the last five minutes of it as far as this page has seen them. */
+/** The live status of a campaign, and the last five minutes that this page has received. */
 export function useStream(campaign: number): Watching {
   const [watching, setWatching] = useState<Watching>({ status: null, ticks: [], connected: false });
   useEffect(() => {
     let source: EventSource | null = null;
     let timer = 0;
-    // What was committed by when, as far back as the service's own averages go.
+    // The committed counts over the time of the service's own averages.
     let before: { at: number; success: number }[] = [];
     const heard = (event: MessageEvent<string>) => {
       const status = JSON.parse(event.data) as LiveStatus;
@@ -97,7 +97,7 @@ export function useStream(campaign: number): Watching {
       source.addEventListener("status", heard);
       source.onerror = () => {
         setWatching((seen) => ({ ...seen, connected: false }));
-        // A browser gives up where the answer is a refusal: there was no seat, or there is no such campaign.
+        // A browser does not retry after an error response: the limit of streams, or no such campaign.
         if (source?.readyState === EventSource.CLOSED) timer = window.setTimeout(open, RETRY_MS);
       };
     };
@@ -119,7 +119,7 @@ export function useStream(campaign: number): Watching {
   return watching;
 }
 
-/** Re-renders each so many milliseconds: for countdowns. */
+/** Re-renders at this interval in milliseconds, for countdowns. */
 export function useNow(everyMs: number): number {
   const [now, setNow] = useState(Date.now());
   useEffect(() => {
@@ -129,12 +129,12 @@ export function useNow(everyMs: number): number {
   return now + drift.ms;
 }
 
-/** How far the service's clock is ahead of this machine's. */
+/** The lead of the service's clock over this machine's. */
 const drift = { ms: 0 };
 export async function learnDrift(): Promise<void> {
   const began = Date.now();
   try {
     const { epochMillis } = await get<{ epochMillis: number }>("/api/time", { as: null });
     drift.ms = epochMillis - (began + Date.now()) / 2;
-  } catch { /* then it is taken to be none */ }
+  } catch { /* then it counts as 0 */ }
 }

@@ -1,4 +1,4 @@
-// Begins.
+// Renders the dashboard.
 import { render } from "preact";
 import { App } from "./app";
 import "./style.css";

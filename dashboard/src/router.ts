@@ -1,4 +1,4 @@
-// Where in the dashboard somebody is: what stands behind the # of the address, which no server sees.
+// The current page: the part of the URL after the #, which no server receives.
 import { Watched } from "./session";
 
 export interface Place { path: string[]; query: URLSearchParams }

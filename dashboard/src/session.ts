@@ -1,5 +1,5 @@
-// What the browser keeps: the admin token until the tab is closed, language and colours for ever. Also what
-// the service has told the page about itself.
+// State in the browser: the admin token until the tab is closed, language and theme permanently. Also the facts about the
+// service in the page.
 import { useEffect, useState } from "preact/hooks";
 
 export interface About {
@@ -39,7 +39,7 @@ export function useWatched<T>(watched: Watched<T>): T {
   return watched.value;
 }
 
-// Browsers can be told to keep nothing; then it lasts as long as the page.
+// If the browser's storage is disabled, the value lasts as long as the page.
 function kept(storage: () => Storage, key: string): string | null {
   try { return storage().getItem(key); } catch { return null; }
 }
@@ -47,7 +47,7 @@ function keep(storage: () => Storage, key: string, value: string | null): void {
   try {
     if (value === null) storage().removeItem(key);
     else storage().setItem(key, value);
-  } catch { /* as said above */ }
+  } catch { /* see above */ }
 }
 const session = () => sessionStorage;
 const local = () => localStorage;
@@ -56,10 +56,10 @@ const local = () => localStorage;
 export const token = new Watched<string>(kept(session, "token") ?? "");
 token.watch(() => keep(session, "token", token.value || null));
 
-/** A token that a link brought while there is another: whoever looks decides. Anybody can make a link. */
+/** A token from a link while there is another one: the user decides, because anybody can make a link. */
 export const offeredToken = new Watched<string | null>(null);
 
-/** A link from the log carries the token behind the #, where it is sent to nobody; it is taken out at once. */
+/** A link from the log has the token after the #, which is sent to no server; it is removed from the URL at once. */
 function takeTokenFromLink(): void {
   const found = /^#token=([^&/]+)$/.exec(location.hash);
   if (!found?.[1]) return;
@@ -71,15 +71,14 @@ function takeTokenFromLink(): void {
 }
 takeTokenFromLink();
 
-// Also where the page is open already: then only what stands behind the # changes. This listens before the
-// router does.
+// Also if the page is already open: then only the part after the # changes. This listener runs before the router's.
 addEventListener("hashchange", takeTokenFromLink);
 
-/** Who is logged in by a cookie, where participants log in here; the cookie itself no script sees. */
+/** The user who is logged in by a cookie, with auth.mode=sessions. Scripts cannot read the cookie. */
 export interface Login { userId: number; login: string; scopes: string[]; csrfToken: string }
 export const login = new Watched<Login | null>(null);
 
-/** Whether somebody is known who may be an admin, and may have these scopes. */
+/** Whether the user may be an admin with these scopes. */
 export function useAdmin(scopes: readonly string[] = []): boolean {
   const given = useWatched(token);
   const account = useWatched(login);
@@ -87,7 +86,7 @@ export function useAdmin(scopes: readonly string[] = []): boolean {
   return (given !== "" || (account?.scopes.length ?? 0) > 0) && lacking === null;
 }
 
-/** The first of these scopes that is known to be missing. Of a token it is not known what it may do. */
+/** The first of these scopes that is known to be missing. The scopes of a token are unknown. */
 export function useLacking(scopes: readonly string[]): string | null {
   const given = useWatched(token);
   const account = useWatched(login);
@@ -107,7 +106,7 @@ export const theme = new Watched<Theme>(keptTheme === "light" || keptTheme === "
 theme.watch(() => { keep(local, "theme", theme.value === "auto" ? null : theme.value); applyTheme(); });
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
-/** Whether the page is dark now, whoever said so. */
+/** Whether the page is dark now, by setting or by system. */
 export const isDark = new Watched<boolean>(dark.matches);
 dark.addEventListener("change", applyTheme);
 

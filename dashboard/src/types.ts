@@ -1,4 +1,4 @@
-// What the API answers, as openapi/openapi.json describes it.
+// The responses of the API, as in openapi/openapi.json.
 
 export type Kind = "coupon" | "points" | "time_deal" | "general";
 export type State = "draft" | "scheduled" | "open" | "paused" | "closed" | "archived";

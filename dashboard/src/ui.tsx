@@ -1,4 +1,4 @@
-// Small things that all pages are made of.
+// Components that all pages share.
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { Problem } from "./api";
@@ -11,7 +11,7 @@ export function Pill({ state }: { state: State | Status | string }) {
   return <span class={`pill is-${state.toLowerCase()}`}>{word(`state.${state.toLowerCase()}`, state)}</span>;
 }
 
-/** How much of a stock is taken. */
+/** The share of the stock that is used. */
 export function StockBar({ total, left, label }: { total: number | null; left: number | null; label: string }) {
   if (total === null || left === null) return <span class="muted">–</span>;
   const taken = total === 0 ? 1 : (total - left) / total;
@@ -47,7 +47,7 @@ export function Notice({ tone, children, live }: { tone: "info" | "good" | "warn
   return <div class={`notice is-${tone}`} role={live === false ? undefined : tone === "bad" ? "alert" : "status"}>{children}</div>;
 }
 
-/** What the service refused, in words. What is wrong with fields stands at the fields. */
+/** The text of an error. Errors of fields are shown at the fields. */
 export function Refused({ problem, fields = false }: { problem: Problem | null; fields?: boolean }) {
   if (!problem) return null;
   return (
@@ -64,7 +64,7 @@ export function Refused({ problem, fields = false }: { problem: Problem | null; 
 export const Empty = ({ children }: { children: ComponentChildren }) => <p class="empty">{children}</p>;
 export const Loading = () => <p class="empty" role="status">{t("loading")}</p>;
 
-/** A table with a caption for those who do not see it, which scrolls where it is too wide. */
+/** A table with a caption for screen readers, which scrolls if it is too wide. */
 export function Table({ caption, head, children, class: name = "" }: { caption: string; head: ComponentChildren; children: ComponentChildren; class?: string }) {
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label={caption}>
@@ -81,13 +81,13 @@ export interface FieldProps {
   name: string;
   label: string;
   hint?: ComponentChildren;
-  /** What the service says is wrong with it. */
+  /** The service's error for this field. */
   problem?: Problem | null;
   children: (input: { id: string; "aria-invalid": boolean; "aria-describedby": string | undefined; name: string }) => ComponentChildren;
   class?: string;
 }
 
-/** A labelled input, with what is wrong with it below it. */
+/** A labelled input, with its error below. */
 export function Field({ name, label, hint, problem, children, class: kind = "" }: FieldProps) {
   const errors = problem?.errors.filter((error) => error.field === name) ?? [];
   const id = `field-${name}`;
@@ -107,7 +107,7 @@ type InputProps = Parameters<FieldProps["children"]>[0] & {
   value: string; onValue: (value: string) => void; kind?: "text" | "number" | "time"; disabled?: boolean | undefined;
 };
 
-/** A line of text, a number, or a moment. */
+/** An input for a line of text, a number or a time. */
 export function Input({ kind = "text", onValue, ...rest }: InputProps) {
   const typed = (event: { currentTarget: HTMLInputElement }) => onValue(event.currentTarget.value);
   return kind === "time"
@@ -115,7 +115,7 @@ export function Input({ kind = "text", onValue, ...rest }: InputProps) {
     : <input type="text" inputMode={kind === "number" ? "numeric" : "text"} autocomplete="off" onInput={typed} {...rest} />;
 }
 
-/** A dialog that keeps the focus and gives it back, as the browser does it. */
+/** A modal dialog; the browser holds the focus in it, and restores it afterwards. */
 export function Dialog({ title, onClose, children, wide }: { title: string; onClose: () => void; children: ComponentChildren; wide?: boolean }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
@@ -142,7 +142,7 @@ export function Dialog({ title, onClose, children, wide }: { title: string; onCl
   );
 }
 
-/** Asks before something that cannot be taken back. */
+/** Asks for confirmation of an irreversible action. */
 export function Confirm({ title, children, yes, danger, onYes, onClose }: {
   title: string; children: ComponentChildren; yes: string; danger?: boolean; onYes: () => Promise<void>; onClose: () => void;
 }) {
@@ -161,7 +161,7 @@ export function Confirm({ title, children, yes, danger, onYes, onClose }: {
 
 export interface Action { busy: boolean; problem: Problem | null; run: (work: () => Promise<void>) => Promise<void>; clear: () => void }
 
-/** Does one thing at a time and keeps what was refused. */
+/** Runs one action at a time, and stores its error. */
 export function useAction(): Action {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -177,7 +177,7 @@ export function useAction(): Action {
   return { busy, problem, run, clear: () => setProblem(null) };
 }
 
-/** How many there are of each, the most first, as bars. */
+/** Counts as bars, the largest first. */
 export function Counts({ counts, label, empty, of }: { counts: Record<string, number>; label: string; empty: string; of?: number }) {
   const entries = Object.entries(counts).filter(([, count]) => count > 0).sort(([, a], [, b]) => b - a);
   if (entries.length === 0) return <Empty>{empty}</Empty>;

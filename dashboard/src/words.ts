@@ -5,7 +5,7 @@ import { WORDS } from "./vocabulary";
 
 export type Key = keyof typeof WORDS;
 
-/** A text in the language that was chosen, with its {gaps} filled. */
+/** A text in the selected language, with its {placeholders} filled. */
 export function t(key: Key, gaps: Record<string, string | number> = {}): string {
   const [en, ko] = WORDS[key];
   const text = language.value === "ko" ? ko : en;
@@ -17,14 +17,14 @@ export function word(key: string, otherwise: string): string {
   return key in WORDS ? t(key as Key) : otherwise;
 }
 
-/** What was refused. The service says it in English; the code says it in any language. */
+/** The text of an error. The service sends it in English; the code selects the translation. */
 export function problemText(problem: Problem): string {
   const scope = problem.members["scope"];
   if (problem.code === "MISSING_SCOPE" && typeof scope === "string") return t("scope.missing", { scope });
   return language.value === "en" && problem.status !== 0 ? problem.detail : word(`code.${problem.code}`, problem.detail);
 }
 
-// What the service says of fields, by how it says it.
+// The service's texts about fields, by pattern.
 const FIELDS: [RegExp, string][] = [
   [/^is missing$/, "필수 항목입니다"],
   [/^must not be null$/, "비워 둘 수 없습니다"],

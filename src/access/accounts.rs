@@ -1,6 +1,6 @@
 //! Accounts and their sessions, for installations without an identity provider. Accounts are in the store; sessions are
-//! beside the gate and may be lost, which costs a log-in. This module knows no cookies, and never passes a password or a
-//! token to a log or a part.
+//! in Redis beside the gate and may be lost; then users log in again. This module knows no cookies, and never passes a
+//! password or a token to a log or a part.
 //!
 //! A change that ends sessions ends them *before* it is committed, and from then on no session opens for the old version of
 //! the account: whatever fails in between, no session outlives the change.
@@ -25,7 +25,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 pub use config::AccountsConfig;
-pub use credentials::{CodeUsed, Credentials, Entered, Remembered, Session, Stay};
+pub use credentials::{CodeUsed, Credentials, LoginSuccess, RememberMe, Remembered, Session};
 pub use enrolment::{Enabled, Enrolment};
 pub use error::AccountError;
 
@@ -42,7 +42,7 @@ use crate::parts::store::{self, Store, TotpChange};
 
 pub use crate::parts::store::Account;
 
-/// Attempts to change an account while others change it.
+/// Attempts to change an account that others change at the same time.
 const ATTEMPTS_MAX: u32 = 5;
 
 /// How long opening a session may take, in addition to the request.
@@ -55,13 +55,13 @@ pub enum TotpState {
     Disabled,
     /// A log-in needs one.
     Enabled,
-    /// The account has none, and its sessions have no scopes until it has.
+    /// The account must enable them: until then its sessions have no scopes.
     Required,
 }
 
 /// An account to create.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct NewAccount {
     /// The login name.
     pub login: LoginName,
     /// The password.
@@ -136,14 +136,14 @@ impl Accounts {
     /// Creates an account.
     pub async fn create(
         &self,
-        wanted: &Wanted,
+        draft: &NewAccount,
         manager: &Manager,
     ) -> Result<Account, AccountError> {
-        if !manager.scopes.include(wanted.scopes) {
-            return Err(AccountError::Beyond);
+        if !manager.scopes.include(draft.scopes) {
+            return Err(AccountError::ScopesExceeded);
         }
-        let password_hash = self.hasher.hash(&wanted.password).await?;
-        make(&self.store, wanted, password_hash, manager.by.clone()).await
+        let password_hash = self.hasher.hash(&draft.password).await?;
+        insert(&self.store, draft, password_hash, manager.by.clone()).await
     }
 
     /// One account.
@@ -161,7 +161,7 @@ impl Accounts {
         Ok(self.reads.accounts(after, rows_max).await?)
     }
 
-    /// Changes an account, and ends its sessions and remembered log-ins; without a difference nothing happens.
+    /// Changes an account, and ends its sessions and remembered log-ins. If nothing differs, it does nothing.
     pub async fn change(
         &self,
         id: UserId,
@@ -178,7 +178,7 @@ impl Accounts {
             let has = scopes_of(&account);
             let allowed = change.scopes.unwrap_or_default().and(has);
             if !manager.scopes.include(allowed) {
-                return Err(AccountError::Beyond);
+                return Err(AccountError::ScopesExceeded);
             }
             if let (Some(password), None) = (&change.password, &password_hash) {
                 password_hash = Some(self.hasher.hash(password).await?);
@@ -236,31 +236,31 @@ impl Accounts {
 pub async fn create_alone(
     store: &Store,
     hasher: &Hasher,
-    wanted: &Wanted,
+    draft: &NewAccount,
     by: Origin,
 ) -> Result<Account, AccountError> {
-    let password_hash = hasher.hash(&wanted.password).await?;
-    make(store, wanted, password_hash, by).await
+    let password_hash = hasher.hash(&draft.password).await?;
+    insert(store, draft, password_hash, by).await
 }
 
-async fn make(
+async fn insert(
     store: &Store,
-    wanted: &Wanted,
+    draft: &NewAccount,
     password_hash: SecretString,
     by: Origin,
 ) -> Result<Account, AccountError> {
     let new = store::NewAccount {
-        login: wanted.login.clone(),
+        login: draft.login.clone(),
         password_hash,
-        scopes: wanted.scopes.words().join(" "),
+        scopes: draft.scopes.words().join(" "),
     };
     let note = AuditNote::beside(by, AuditAction::AccountCreate).to(json!({
-        "login": wanted.login.as_str(),
-        "scopes": wanted.scopes.words(),
+        "login": draft.login.as_str(),
+        "scopes": draft.scopes.words(),
         "disabled": false,
     }));
-    let made = store.create_account(&new, note).await?;
-    made.ok_or(AccountError::Taken)
+    let created = store.create_account(&new, note).await?;
+    created.ok_or(AccountError::LoginTaken)
 }
 
 /// The scopes of an account. Words of another release are ignored.

@@ -1,6 +1,6 @@
-//! Challenge tokens: proof from a puzzle, a captcha or a waiting room that a user has passed it, for one campaign and
-//! a short time. They are signed with a shared secret and verified without a request. A token does not authenticate:
-//! it is about a user, and no proof of being that user.
+//! Challenge tokens: proof that a user has passed a captcha, a puzzle or a waiting room, for one campaign and a short
+//! time. They are signed with a shared secret and verified without a request. A token does not authenticate: it names a
+//! user, and does not prove that the bearer is that user.
 //!
 //! A token is text, `fc1.CAMPAIGN.USER.EXPIRES.NONCE.SIGNATURE`: see `docs/authentication.md`.
 

@@ -1,9 +1,9 @@
 //! Authentication by bearer tokens: verifies JSON Web Tokens (RFC 7519) by pinned keys and
-//! algorithms, and reads their subject and scopes. It never decides what somebody may do, never
-//! issues a token, and never lets one, or a part of one, reach the log.
+//! algorithms, and reads their subject and scopes. It never authorizes, never issues a token, and never writes any part
+//! of a token to the log.
 //!
-//! What it keeps to is RFC 8725, *JSON Web Token Best Current Practices*: a key has one algorithm,
-//! issuer and audience are always required, its type is checked, and nothing in a token says where keys are found.
+//! It follows RFC 8725, *JSON Web Token Best Current Practices*: a key has one algorithm, issuer and audience are always
+//! required, the type is checked, and a token cannot name the location of its key.
 
 mod claims;
 mod keys;
@@ -21,12 +21,12 @@ use jsonwebtoken::{Algorithm as Known, Validation, decode, decode_header};
 
 pub use keys::{Algorithm, KeyError, KeySet};
 pub use metrics::Metrics;
-pub use refresh::{Pace, Refreshed};
+pub use refresh::{Pace, RefreshedKeys};
 pub use scope::{
     AccountManage, AuditRead, CampaignRead, CampaignWrite, CouponRedeem, DeadletterReplay, Needs,
     PiiRead, Scope, Scopes, StatsRead, TestRun,
 };
-pub use source::{Place, Source, SourceError, trust};
+pub use source::{KeyLocation, Source, SourceError, trust};
 pub use types::TokenTypes;
 
 use self::claims::Claims;
@@ -38,7 +38,7 @@ words! {
     /// Why a token is rejected, by the word in metrics and security events.
     #[derive(thiserror::Error)]
     pub enum TokenError {
-        /// It, or one of its claims, does not have the form of one.
+        /// The token, or one of its claims, is malformed.
         #[error("read the token: it is malformed")]
         Malformed = "malformed",
         /// It was issued for another purpose.
@@ -50,7 +50,7 @@ words! {
         /// There is no key with its name and algorithm.
         #[error("find the token's key: there is none")]
         UnknownKey = "unknown_key",
-        /// The key that it names did not sign it.
+        /// Its key did not sign it.
         #[error("verify the token: its signature is wrong")]
         Signature = "signature",
         /// It has another issuer.
@@ -74,7 +74,7 @@ words! {
 /// The claims of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// Its subject as it stands there: at most 255 bytes, no control characters.
+    /// Its subject, unchanged: at most 255 bytes, no control characters.
     pub subject: String,
     /// The user, where the subject is a user id.
     pub user: Option<UserId>,
@@ -99,10 +99,10 @@ pub struct Rules {
 
 /// The keys of tokens.
 pub enum Keys {
-    /// They do not change.
+    /// Fixed keys.
     Fixed(Arc<KeySet>),
-    /// They are fetched again.
-    Refreshed(Refreshed),
+    /// Keys that are fetched repeatedly.
+    Refreshed(RefreshedKeys),
 }
 
 /// Verifies tokens.
@@ -160,11 +160,11 @@ impl Verifier {
         match &self.keys {
             Keys::Fixed(keys) => self.verify_by(keys, name, algorithm, token),
             Keys::Refreshed(refreshed) => {
-                let known = self.verify_by(&refreshed.now(), name, algorithm, token);
+                let known = self.verify_by(&refreshed.current(), name, algorithm, token);
                 if known != Err(TokenError::UnknownKey) {
                     return known;
                 }
-                match refreshed.anew().await {
+                match refreshed.refetch().await {
                     Some(keys) => self.verify_by(&keys, name, algorithm, token),
                     None => known,
                 }
@@ -172,12 +172,12 @@ impl Verifier {
         }
     }
 
-    /// The algorithm a token asks for, if it is one of those configured.
-    fn accepted(&self, asked: Known) -> Result<Algorithm, TokenError> {
+    /// The algorithm of a token, if it is one of the configured ones.
+    fn accepted(&self, named: Known) -> Result<Algorithm, TokenError> {
         let accepted = self.rules.algorithms.iter();
         accepted
             .copied()
-            .find(|accepted| Known::from(*accepted) == asked)
+            .find(|accepted| Known::from(*accepted) == named)
             .ok_or(TokenError::Algorithm)
     }
 
@@ -190,7 +190,7 @@ impl Verifier {
     ) -> Result<Verified, TokenError> {
         let key = keys.find(name, algorithm).ok_or(TokenError::UnknownKey)?;
         let mut validation = Validation::new(algorithm.into());
-        // The library reads the machine's clock; times are compared below, by ours.
+        // The library would use the machine's clock; times are compared below, by the service's.
         validation.validate_exp = false;
         validation.set_required_spec_claims(&["aud"]);
         validation.set_audience(&[&self.rules.audience]);

@@ -48,7 +48,7 @@ settings! {
 }
 
 words! {
-    /// What a rate is counted by, as headers and metrics name it.
+    /// What a rate is counted by: its name in headers and metrics.
     #[allow(missing_docs, reason = "each is what its name says")]
     pub enum LimitKind {
         Address = "address",
@@ -80,9 +80,9 @@ pub struct Counted {
     pub wait: Option<Duration>,
 }
 
-/// The client of a request, and its campaign.
+/// The keys that a request is counted by.
 #[derive(Clone, Copy, Debug)]
-pub struct Asker {
+pub struct LimitKeys {
     /// The address, if it is known.
     pub address: Option<IpAddr>,
     /// The user.
@@ -117,12 +117,12 @@ impl Limits {
     }
 
     /// Counts a request against the rates of its address and of its user, in this order.
-    pub async fn count(&self, asker: &Asker) -> Counted {
+    pub async fn count(&self, keys: &LimitKeys) -> Counted {
         let mut counted = Counted::default();
         let exempt = &self.rates.exempt;
-        let address = asker.address.filter(|address| !exempt.include(*address));
+        let address = keys.address.filter(|address| !exempt.include(*address));
         let address = self.rates.address.zip(address.map(network));
-        let user = self.rates.user.map(|rate| (rate, asker.user.to_string()));
+        let user = self.rates.user.map(|rate| (rate, keys.user.to_string()));
         self.count_by(&mut counted, LimitKind::Address, address)
             .await;
         self.count_by(&mut counted, LimitKind::User, user).await;
@@ -137,8 +137,8 @@ impl Limits {
 
     /// Counts a request against the rate of its campaign, which all users share. It is called last, so that a request
     /// that is rejected for another reason takes nothing from others.
-    pub async fn count_campaign(&self, asker: &Asker, counted: &mut Counted) {
-        let campaign = asker.campaign.to_string();
+    pub async fn count_campaign(&self, keys: &LimitKeys, counted: &mut Counted) {
+        let campaign = keys.campaign.to_string();
         let campaign = self.rates.campaign.map(|rate| (rate, campaign));
         self.count_by(counted, LimitKind::Campaign, campaign).await;
     }

@@ -219,7 +219,7 @@ mod tests {
             .count();
         assert_eq!((written, bucket.dropped), (60, 940));
         assert_eq!(bucket.take(begin, 60), None);
-        // A second later there is room for one line, which says how many there were.
+        // A second later one line is allowed; it has the number of dropped events.
         let later = begin + Duration::from_secs(1);
         assert_eq!(bucket.take(later, 60), Some(941));
         assert_eq!(bucket.take(later, 60), None);
@@ -242,7 +242,7 @@ mod tests {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/security-events.md");
         let text = std::fs::read_to_string(file).unwrap();
         let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
-        let mut told: Vec<&str> = rows
+        let mut documented: Vec<&str> = rows
             .filter_map(|row| row.split_once('`'))
             .map(|(word, _)| word)
             .filter(|word| !word.starts_with("security.") && *word != "source.address")
@@ -252,8 +252,8 @@ mod tests {
             .iter()
             .map(|event| event.as_str())
             .collect();
-        told.sort_unstable();
+        documented.sort_unstable();
         known.sort_unstable();
-        assert_eq!(told, known);
+        assert_eq!(documented, known);
     }
 }

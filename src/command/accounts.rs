@@ -12,11 +12,11 @@ use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::data_folder::{self, Held};
+use super::data_folder::{self, LockAttempt};
 use super::parts;
 use crate::access::accounts::{
-    Account, Accounts, COMMON, Change, Hasher, Manager, PASSWORD_CHARACTERS, Wanted, create_alone,
-    is_common, scopes_of,
+    Account, Accounts, COMMON, Change, Hasher, Manager, NewAccount, PASSWORD_CHARACTERS,
+    create_alone, is_common, scopes_of,
 };
 use crate::access::identity::{Scope, Scopes};
 use crate::config::Config;
@@ -47,7 +47,7 @@ pub enum Action {
         /// Login name.
         #[arg(value_parser = login)]
         login: LoginName,
-        /// Admin scope it has from now on; may be given several times.
+        /// New admin scope; may be given several times.
         #[arg(long, value_name = "SCOPE", value_parser = scope, conflicts_with = "no_scopes")]
         scope: Vec<Scope>,
         /// Removes all admin scopes.
@@ -85,7 +85,7 @@ fn scope(word: &str) -> Result<Scope, String> {
     Scope::parse(word).ok_or_else(|| format!("must be one of {}", words()))
 }
 
-/// Accounts read at once.
+/// Accounts read by one statement.
 const PAGE_ROWS: u64 = 500;
 
 /// Runs the action, and prints its result.
@@ -96,12 +96,12 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
             scope,
             password_file,
         } => {
-            let wanted = Wanted {
+            let draft = NewAccount {
                 login: login.clone(),
                 password: password(password_file.as_deref())?,
                 scopes: among(scope),
             };
-            return add(config, &wanted).await;
+            return add(config, &draft).await;
         }
         Action::List => return list(config).await,
         Action::Change {
@@ -153,15 +153,15 @@ fn disabled(disabled: bool) -> Change {
     }
 }
 
-async fn add(config: &Config, wanted: &Wanted) -> anyhow::Result<ExitCode> {
+async fn add(config: &Config, draft: &NewAccount) -> anyhow::Result<ExitCode> {
     let hasher = Hasher::new(&config.accounts)?;
     // A process that uses the embedded database has already migrated it.
-    let held = data_folder::try_hold(config)?;
-    let store = match held {
-        Some(Held::Elsewhere(_)) => parts::store(config, Clock::System).await?,
+    let lock = data_folder::try_acquire(config)?;
+    let store = match lock {
+        Some(LockAttempt::InUse(_)) => parts::store(config, Clock::System).await?,
         _ => parts::migrated_store(config, Clock::System).await?,
     };
-    let made = create_alone(&store, &hasher, wanted, Origin::of_command_line()).await;
+    let made = create_alone(&store, &hasher, draft, Origin::of_command_line()).await;
     store.close().await?;
     super::print(&format!("account {}", made?.id))?;
     Ok(ExitCode::SUCCESS)
@@ -240,7 +240,7 @@ async fn find(store: &Store, login: &LoginName) -> anyhow::Result<Account> {
     found.with_context(|| format!("there is no account {}", login.as_str()))
 }
 
-/// The password. It is never an argument, because everybody on the machine can read those.
+/// The password. It is never an argument, because every user of the machine can read arguments.
 fn password(file: Option<&Path>) -> anyhow::Result<SecretString> {
     let mut line = match file {
         Some(file) => fs::read_to_string(file)

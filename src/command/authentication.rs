@@ -10,7 +10,7 @@ use super::parts::within;
 use super::process::Process;
 use crate::access::accounts::Accounts;
 use crate::access::identity::{
-    KeySet, Keys, Pace, Place, Refreshed, Rules, Source, Verifier, trust,
+    KeyLocation, KeySet, Keys, Pace, RefreshedKeys, Rules, Source, Verifier, trust,
 };
 use crate::config::{Auth, Config, Mode};
 use crate::http::{self, Cookies};
@@ -84,17 +84,17 @@ async fn keys(auth: &Auth, spawner: &Spawner) -> anyhow::Result<Keys> {
         return Ok(Keys::Fixed(Arc::new(keys.context("auth.jwks")?)));
     }
     let url = auth.jwks_url.as_deref().unwrap_or_default();
-    let place = Place::parse(url).context("auth.jwks_url")?;
+    let place = KeyLocation::parse(url).context("auth.jwks_url")?;
     let roots = trust(auth.jwks_ca.as_deref()).context("auth.jwks_ca")?;
     let bounds = (auth.jwks_timeout, auth.jwks_bytes_max);
     let source = Source::new(place, roots, algorithms, bounds).context("auth.jwks_url")?;
     let often = Pace {
         refresh: auth.jwks_refresh,
         refresh_min: auth.jwks_refresh_min,
-        // A fetch that is under way already, and one's own.
+        // A fetch that is already in progress, and the one of this request.
         wait_max: auth.jwks_timeout + Duration::from_millis(500),
     };
-    let refreshed = within(Refreshed::start(source, often, spawner)).await;
+    let refreshed = within(RefreshedKeys::start(source, often, spawner)).await;
     let refreshed = refreshed.with_context(|| {
         format!("cannot fetch the keys of tokens from {url} (is it up, and is FIRSTCOME_AUTH_JWKS_URL right?)")
     })?;

@@ -26,11 +26,11 @@ pub(super) fn start_schedule(spawner: &Spawner, lifecycle: Lifecycle) {
     spawner.repeat("lifecycle.tick", Duration::ZERO, move |stop| {
         let lifecycle = lifecycle.clone();
         async move {
-            // No step is cut short, the wait after it is.
+            // A step is never cut short, but the wait after it is.
             let pause = lifecycle.tick().await.unwrap_or_else(|error| {
                 tracing::warn!(
                     error = cause(&error),
-                    "the schedule was not read; it is tried again"
+                    "the schedule was not read; it will be retried"
                 );
                 SCHEDULE_PAUSE
             });
@@ -92,7 +92,10 @@ pub(super) fn start_sweeper(spawner: &Spawner, reconciler: Reconciler, interval:
                 }
                 Ok(_) | Err(ReconcileError::Gate(GateError::Away)) => {}
                 Err(error) => {
-                    tracing::warn!(error = cause(&error), "the sweep failed; it is tried again");
+                    tracing::warn!(
+                        error = cause(&error),
+                        "the sweep failed; it will be retried"
+                    );
                 }
             }
             interval
@@ -110,7 +113,7 @@ pub(super) fn start_memory(spawner: &Spawner, gate: Arc<ScriptGate>, metrics: Me
                 Ok(None) | Err(GateError::Away) => {}
                 Err(error) => tracing::debug!(
                     error = cause(&error),
-                    "the memory of the gate's server is not known"
+                    "the memory of the gate's server was not read"
                 ),
             }
             MEMORY_PAUSE
@@ -134,7 +137,7 @@ pub(super) fn start_tallies(spawner: &Spawner, meter: Meter, store: Store) {
                     if let Err(error) = store.add_tallies(&rows).await {
                         tracing::warn!(
                             error = cause(&error),
-                            "the counted rejections were not written; it is tried again"
+                            "the counted rejections were not written; it will be retried"
                         );
                         meter.give_back(rows);
                     }

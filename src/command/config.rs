@@ -18,7 +18,7 @@ pub struct Output {
     /// Prints the effective configuration as a file; secrets are masked.
     #[arg(long)]
     print: bool,
-    /// Prints this page of the documentation with its tables of settings and metrics made anew.
+    /// Prints this page of the documentation with new tables of settings and metrics.
     #[arg(long, value_name = "PAGE", hide = true)]
     tables: Option<PathBuf>,
 }

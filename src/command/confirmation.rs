@@ -1,11 +1,11 @@
-//! Asks before something is done that cannot be undone. It must not decide what needs asking.
+//! Asks for confirmation of irreversible actions. It must not decide which actions need one.
 
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Context, bail};
 use clap::Args;
 
-/// Whether the answer is given beforehand.
+/// Whether confirmation is given on the command line.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Confirmation {
     /// Skip the confirmation; required without a terminal.
@@ -14,7 +14,7 @@ pub struct Confirmation {
 }
 
 impl Confirmation {
-    /// Goes on only if somebody says yes to the question, on the terminal or by `--yes`.
+    /// Fails unless the question is answered with yes, on the terminal or by `--yes`.
     pub(super) fn ask(self, question: &str) -> anyhow::Result<()> {
         if self.yes {
             return Ok(());
@@ -30,7 +30,7 @@ impl Confirmation {
     }
 }
 
-/// Only a plain yes is one.
+/// Whether the answer is `y` or `yes`.
 fn is_yes(
     question: &str,
     answer: &mut impl BufRead,
@@ -52,15 +52,15 @@ mod tests {
 
     #[test]
     fn only_the_exact_word_yes_confirms() {
-        let said = |answer: &str| {
+        let confirms = |answer: &str| {
             let mut screen = Vec::new();
             let yes = is_yes("Discard 3?", &mut answer.as_bytes(), &mut screen).unwrap();
             assert_eq!(screen, b"Discard 3? [y/N] ");
             yes
         };
-        assert!(said("y\n") && said("YES\r\n") && said(" yes"));
+        assert!(confirms("y\n") && confirms("YES\r\n") && confirms(" yes"));
         for no in ["", "\n", "n\n", "yess\n", "discard\n"] {
-            assert!(!said(no), "{no:?}");
+            assert!(!confirms(no), "{no:?}");
         }
     }
 }

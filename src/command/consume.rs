@@ -1,4 +1,4 @@
-//! `consume`: grants what participations earn, and serves its probes and metrics.
+//! `consume`: grants rewards, and serves its probes and metrics.
 
 use std::process::ExitCode;
 
@@ -8,17 +8,17 @@ use crate::config::Config;
 use crate::domain::Consumer;
 use crate::operate::health::Need;
 
-/// Consumes until it is stopped. It needs the real database and broker: embedded ones belong to one process,
-/// and that one has consumers of its own.
+/// Consumes until it is stopped. It needs the real database and broker: embedded parts belong to one process, which has
+/// its own consumers.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         config.database.url.is_some() && config.kafka.brokers.is_some(),
-        "consumers of their own need FIRSTCOME_DATABASE_URL and FIRSTCOME_KAFKA_BROKERS"
+        "separate consumers need FIRSTCOME_DATABASE_URL and FIRSTCOME_KAFKA_BROKERS"
     );
     let consumers = config.consumers_of_consume();
     anyhow::ensure!(
         !consumers.is_empty(),
-        "there is nothing to consume: FIRSTCOME_CONSUMERS_ENABLED names nobody"
+        "no consumer is enabled: FIRSTCOME_CONSUMERS_ENABLED is empty"
     );
     let clock = parts::clock(&config);
     let listener = parts::probe_listener(&config)?;

@@ -1,5 +1,5 @@
-//! The folder of the embedded parts: one process at a time works in it, and nobody else on the machine reads
-//! it. What is in the files is not its business.
+//! The data folder of the embedded parts. It ensures that one process at a time uses the folder, and that only its owner
+//! can read it. It does not know the content of the files.
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -12,35 +12,36 @@ use anyhow::{Context, bail, ensure};
 
 use crate::config::{Config, TOKEN_CHARACTERS_MIN, is_strong};
 
-/// The database of the events, and that of the rewards.
+/// The files of the events' database and of the rewards database.
 pub(super) const EVENTS: &str = "firstcome.db";
 pub(super) const REWARDS: &str = "rewards.db";
-/// The admin token that was made at the first start.
+/// The file of the admin token that is generated at the first start.
 const TOKEN: &str = "admin-token";
-/// Locked by the process that works in the folder, whose number is in it.
+/// The file that the process using the folder locks; it contains the process id.
 const LOCK: &str = "lock";
-/// What `SQLite` keeps beside a database.
+/// Suffixes of the files that `SQLite` creates beside a database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
-/// Permissions of everybody but the owner.
+/// Permissions of everybody except the owner.
 const OTHERS: u32 = 0o077;
-/// A folder that many share, as `/tmp` is.
+/// The bit of a shared folder such as `/tmp`.
 const STICKY: u32 = 0o1000;
 
-/// The right to work in a data folder, which ends with the process that has it.
+/// The lock of the data folder, released when dropped.
 #[derive(Debug)]
-#[must_use = "another process may work in the folder once this is dropped"]
-pub(super) struct Hold(#[expect(dead_code, reason = "its lock is held while it is open")] File);
+#[must_use = "another process may use the folder once this is dropped"]
+pub(super) struct FolderLock(
+    #[expect(dead_code, reason = "its lock is held while it is open")] File,
+);
 
-/// Takes the data folder for this process alone; none: the configuration keeps nothing in one. An error where
-/// another process works in it.
-pub(super) fn hold(config: &Config) -> anyhow::Result<Option<Hold>> {
+/// Locks the data folder for this process; none: the configuration does not use it. An error if another process uses it.
+pub(super) fn acquire(config: &Config) -> anyhow::Result<Option<FolderLock>> {
     let folder = &config.data.dir;
-    match try_hold(config)? {
-        Some(Held::Here(hold)) => Ok(Some(hold)),
-        Some(Held::Elsewhere(pid)) => {
+    match try_acquire(config)? {
+        Some(LockAttempt::Acquired(lock)) => Ok(Some(lock)),
+        Some(LockAttempt::InUse(pid)) => {
             let by = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
             bail!(
                 "the data folder {} is in use by another firstcome{by}: stop it, or set FIRSTCOME_DATA_DIR",
@@ -51,55 +52,55 @@ pub(super) fn hold(config: &Config) -> anyhow::Result<Option<Hold>> {
     }
 }
 
-/// Who works in a data folder.
+/// The result of locking the data folder.
 #[derive(Debug)]
-pub(super) enum Held {
-    Here(Hold),
-    /// Another process; its number, where it can be read.
-    Elsewhere(Option<u32>),
+pub(super) enum LockAttempt {
+    Acquired(FolderLock),
+    /// Another process uses it; its id, if it can be read.
+    InUse(Option<u32>),
 }
 
-/// Takes the data folder unless another process has it.
-pub(super) fn try_hold(config: &Config) -> anyhow::Result<Option<Held>> {
+/// Locks the data folder, unless another process uses it.
+pub(super) fn try_acquire(config: &Config) -> anyhow::Result<Option<LockAttempt>> {
     if config.database.url.is_some() {
         return Ok(None);
     }
     let file = file(config, LOCK)?;
-    let held = lock(&file).with_context(|| format!("cannot lock {}", file.display()))?;
-    Ok(Some(held))
+    let attempt = lock(&file).with_context(|| format!("cannot lock {}", file.display()))?;
+    Ok(Some(attempt))
 }
 
-fn lock(file: &Path) -> io::Result<Held> {
+fn lock(file: &Path) -> io::Result<LockAttempt> {
     let mut file = private(OpenOptions::new().read(true).write(true).create(true)).open(file)?;
     match file.try_lock() {
         Ok(()) => {
             file.set_len(0)?;
             write!(file, "{}", std::process::id())?;
-            Ok(Held::Here(Hold(file)))
+            Ok(LockAttempt::Acquired(FolderLock(file)))
         }
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             file.read_to_string(&mut pid)?;
-            Ok(Held::Elsewhere(pid.parse().ok()))
+            Ok(LockAttempt::InUse(pid.parse().ok()))
         }
         Err(TryLockError::Error(failure)) => Err(failure),
     }
 }
 
-/// A database in the data folder, which is there from now on and nobody else's to read. What `SQLite` makes
-/// beside it has the same permissions.
+/// The path of a database in the data folder. Creates the file, readable only by its owner; the files that `SQLite`
+/// creates beside it get the same permissions.
 pub(super) fn database(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
     let database = file(config, name)?;
-    // One that is there is not opened: to close it would end the locks that `SQLite` has on it in this process.
+    // An existing file is not opened: closing it would release the locks that `SQLite` has on it in this process.
     match private(OpenOptions::new().write(true).create_new(true)).open(&database) {
         Err(failure) if failure.kind() != ErrorKind::AlreadyExists => {
-            Err(failure).with_context(|| format!("cannot make {}", database.display()))
+            Err(failure).with_context(|| format!("cannot create {}", database.display()))
         }
         _ => Ok(database),
     }
 }
 
-/// The admin token that is kept in the data folder; made, if there is none.
+/// The admin token in the data folder; generated if there is none.
 pub(super) fn admin_token(config: &Config) -> anyhow::Result<String> {
     let file = file(config, TOKEN)?;
     if let Ok(token) = fs::read_to_string(&file) {
@@ -123,8 +124,7 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(FILE_MODE)
 }
 
-/// Where a file of this name is, in a folder that is there from now on and, with what is in it, for its owner
-/// alone.
+/// The path of a file in the data folder. Creates the folder, and restricts it and its files to their owner.
 fn file(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
     let folder = &config.data.dir;
     let made = fs::DirBuilder::new()
@@ -133,17 +133,16 @@ fn file(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
         .create(folder);
     made.with_context(|| {
         format!(
-            "cannot make the data folder {} (set FIRSTCOME_DATA_DIR)",
+            "cannot create the data folder {} (set FIRSTCOME_DATA_DIR)",
             folder.display()
         )
     })?;
-    close_to_others(folder);
+    restrict_to_owner(folder);
     Ok(folder.join(name))
 }
 
-/// Takes others' permissions off the folder and what is ours in it: it may have been there before, or come
-/// from elsewhere.
-fn close_to_others(folder: &Path) {
+/// Removes the permissions of others from the folder and the service's files in it, which may have been created by others.
+fn restrict_to_owner(folder: &Path) {
     let beside = |database: &str| BESIDE.map(|end| format!("{database}{end}"));
     let mut names = vec![
         EVENTS.to_owned(),
@@ -156,15 +155,15 @@ fn close_to_others(folder: &Path) {
     let paths = [folder.to_owned()].into_iter().chain(files);
     for path in paths {
         if let Err(failure) = close(&path) {
-            // A volume may belong to somebody else; the files made in it are ours all the same.
+            // A volume may belong to another user; the files created in it belong to this process anyway.
             let path = path.display();
-            tracing::warn!(%path, %failure, "others may read what is in the data folder");
+            tracing::warn!(%path, %failure, "other users may be able to read the data folder");
         }
     }
 }
 
 fn close(path: &Path) -> io::Result<()> {
-    // Nothing that is linked to is changed: it need not be ours.
+    // Links are not followed: their targets may not belong to the service.
     let found = match fs::symlink_metadata(path) {
         Err(failure) if failure.kind() == ErrorKind::NotFound => return Ok(()),
         found => found?,
@@ -174,7 +173,7 @@ fn close(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     match fs::set_permissions(path, Permissions::from_mode(mode & 0o777 & !OTHERS)) {
-        // SQLite may have removed what it kept beside a database.
+        // SQLite may have removed a file beside a database.
         Err(failure) if failure.kind() == ErrorKind::NotFound => Ok(()),
         done => done,
     }

@@ -15,17 +15,17 @@ use crate::parts::store::{DeadLetter, DeadLetterFilter, Store};
 use crate::runtime::clock::Clock;
 use crate::runtime::table::{Column, table};
 
-/// Dead letters read at once.
+/// Dead letters read by one statement.
 const PAGE_ROWS: u32 = 500;
 
-/// What is done with dead letters.
+/// The actions on dead letters.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Action {
-    /// Lists them, in order of event.
+    /// Lists dead letters, in order of event.
     List(Filter),
-    /// Publishes them again, at a bounded rate.
+    /// Publishes dead letters again, at a bounded rate.
     Replay {
-        /// Which ones.
+        /// The dead letters.
         #[command(flatten)]
         selection: Selection,
         /// Dead letters per second.
@@ -38,9 +38,9 @@ pub enum Action {
         #[command(flatten)]
         confirmation: Confirmation,
     },
-    /// Never publishes them; the rows stay as a record.
+    /// Discards dead letters: they are never published; the rows remain as a record.
     Discard {
-        /// Which ones.
+        /// The dead letters.
         #[command(flatten)]
         selection: Selection,
         /// Only prints their number.
@@ -52,7 +52,7 @@ pub enum Action {
     },
 }
 
-/// The dead letters that are moved; at least one option is required.
+/// The selected dead letters; at least one option is required.
 #[derive(Args, Clone, Debug)]
 pub struct Selection {
     /// Some of them.
@@ -76,19 +76,19 @@ impl Selection {
 /// The selected dead letters; without any option, all.
 #[derive(Args, Clone, Debug)]
 pub struct Filter {
-    /// This event alone.
+    /// Only this event.
     #[arg(long)]
     event: Option<Uuid>,
-    /// Those of this campaign.
+    /// Only those of this campaign.
     #[arg(long)]
     campaign: Option<i64>,
-    /// Those with this key.
+    /// Only those with this key.
     #[arg(long)]
     key: Option<String>,
-    /// Those that became dead letters at this time (RFC 3339) or later.
+    /// Only those parked at this time (RFC 3339) or later.
     #[arg(long)]
     from: Option<DateTime<Utc>>,
-    /// Those that became dead letters before this time.
+    /// Only those parked before this time.
     #[arg(long)]
     until: Option<DateTime<Utc>>,
 }
@@ -215,7 +215,7 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
         what.done()
     ))?;
     if let (0, Some(event)) = (selected, filter.event) {
-        let why = "it was replayed or discarded, or was never one";
+        let why = "it was replayed or discarded, or never was one";
         super::print(&format!("event {event} is not a dead letter: {why}"))?;
         return Ok(ExitCode::FAILURE);
     }

@@ -35,8 +35,8 @@ pub(super) fn settings(process: &Process) -> anyhow::Result<http::Settings> {
         redeemers: config.rewards.redeemers,
         payments: payments::pricing(config),
         hosts: match config.auth.mode {
-            Mode::Trusted => Hosts::of_believing(&config.http.allowed_hosts.0),
-            // A foreign page has neither their tokens nor the cookies of this host.
+            Mode::Trusted => Hosts::of_trusting(&config.http.allowed_hosts.0),
+            // Pages of other sites have neither tokens nor the cookies of this host.
             Mode::Jwt | Mode::Sessions => Hosts::Any,
         },
         stop: process.spawner.token(Stage::Http),
@@ -80,7 +80,7 @@ pub(super) fn serve(
     Ok(())
 }
 
-/// What connections to the service are encrypted with, where that is asked for; kept up with its files.
+/// The certificate and key, if TLS is configured. They are reloaded when their files change.
 pub(super) async fn tls(process: &Process) -> anyhow::Result<Option<Tls>> {
     let http = &process.config.http;
     let (Some(certificate), Some(key)) = (&http.tls_certificate, &http.tls_key) else {

@@ -72,8 +72,8 @@ pub(super) fn announce(
     tracing::info!("Kafka       {}", process.broker.address);
     let dashboard = format!("{scheme}://{pages}/dashboard");
     if let (None, Some(token)) = (&config.admin.token, &app.settings.admin_token) {
-        // The one secret that is printed: it was made here, for whoever started this. What stands behind
-        // the # is not sent to anybody, and the page takes it out of its address at once.
+        // The only secret that is logged: it was generated for the user who started the service. Browsers do not send the
+        // part after the #, and the page removes it from its address at once.
         let token = token.expose_secret();
         tracing::info!("Admin token {token}");
         tracing::info!("Dashboard   {dashboard}#token={token}");

@@ -6,17 +6,17 @@ use super::confirmation::Confirmation;
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 
-/// Which way.
+/// The direction of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Direction {
-    /// Applies what is missing.
+    /// Applies the missing migrations.
     Up,
-    /// Takes everything down, data included.
+    /// Deletes all tables, with all data.
     Down,
 }
 
-/// Migrates the configured databases: that of the events, and that of the rewards where one is used. Embedded
-/// ones belong to one process: none may work with them meanwhile.
+/// Migrates the configured databases: that of the events, and that of the rewards if it is used. Embedded databases must
+/// not be in use by another process.
 pub async fn run(
     config: &Config,
     direction: Direction,
@@ -26,9 +26,9 @@ pub async fn run(
         confirmation.ask("Delete all tables of the configured databases, with all data?")?;
     }
     let clock = Clock::System;
-    let _data_folder = super::data_folder::hold(config)?;
+    let _data_folder = super::data_folder::acquire(config)?;
     let store = super::parts::store(config, clock.clone()).await?;
-    // Opened, its schema is up to date.
+    // Opening it brings its schema up to date.
     let rewards = super::rewards::open_if_used(config, &store, &clock).await?;
     match direction {
         Direction::Up => store.migrate().await?,
@@ -41,7 +41,7 @@ pub async fn run(
     }
     super::print(match direction {
         Direction::Up => "the schema is up to date",
-        Direction::Down => "the schema is gone",
+        Direction::Down => "all tables are deleted",
     })?;
     Ok(ExitCode::SUCCESS)
 }

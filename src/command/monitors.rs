@@ -79,7 +79,7 @@ pub(super) fn topics(process: &Process) -> TopicBoard {
     )
 }
 
-/// Without the gate the database admits, if it may. It does not have the sessions.
+/// Without the gate the database admits, if that is enabled. But sessions are only in the gate.
 fn gate_need(config: &Config) -> Need {
     match (config.gate.when_away, config.auth.mode) {
         (WhenAway::Database, Mode::Trusted | Mode::Jwt) => Need::Spared,

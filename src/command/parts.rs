@@ -115,10 +115,10 @@ pub(super) async fn redis_gate(config: &Config) -> anyhow::Result<ScriptGate> {
         })
 }
 
-/// The broker, and the address at which others find its records.
+/// The broker, and the address where other processes can read it.
 pub(super) struct Broker {
     pub(super) publisher: Arc<dyn Publisher>,
-    /// The same for those who read.
+    /// The same broker, for readers.
     pub(super) kafka: Arc<Kafka>,
     pub(super) address: String,
 }
@@ -133,7 +133,7 @@ impl Broker {
     }
 }
 
-/// Opens the broker and makes sure that the topics are there.
+/// Opens the broker, and makes sure that the topics exist.
 pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
     let topics = topics(config);
     let Some(address) = config.kafka.brokers.clone() else {
@@ -160,7 +160,7 @@ pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
     Ok(Broker::new(kafka, address))
 }
 
-/// Asks for a topic; one that was just created takes a moment until every broker knows of it.
+/// Checks a topic, and returns the number of its partitions. A new topic takes a moment until every broker knows it.
 async fn found(kafka: &Kafka, topic: &str, just_created: bool) -> Result<u32, PublishError> {
     let policy = retry::Policy {
         initial: Duration::from_millis(50),
@@ -192,7 +192,7 @@ pub(super) fn topics(config: &Config) -> Vec<String> {
     Topic::names(&config.kafka.topic_prefix)
 }
 
-/// The admin token: the configured one or, when all three parts are embedded, one that is made once and kept.
+/// The admin token: the configured one or, if all three parts are embedded, one that is generated once and stored.
 pub(super) fn admin_token(config: &Config) -> anyhow::Result<Option<SecretString>> {
     if config.admin.token.is_some() || config.embedded_parts().len() < 3 {
         return Ok(config.admin.token.clone());
@@ -210,7 +210,7 @@ where
     }
 }
 
-/// The URL, or each of several with commas between them, without what stands before the host.
+/// A URL, or several separated by commas, without their credentials.
 pub(super) fn without_credentials(urls: &str) -> String {
     let place = |url: &str| match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, place))) => format!("{scheme}://{place}"),
@@ -219,7 +219,7 @@ pub(super) fn without_credentials(urls: &str) -> String {
     urls.split(',').map(place).collect::<Vec<_>>().join(",")
 }
 
-/// Redis as the wire between replicas; none where there is only this process.
+/// The Redis servers that connect replicas; none: there is only this process.
 pub(super) fn redis_nodes(config: &Config) -> anyhow::Result<Option<Nodes>> {
     let nodes = config.redis.url.as_ref().map(|_| config.redis.clients());
     let nodes = nodes

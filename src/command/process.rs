@@ -1,4 +1,4 @@
-//! A process that runs until it is stopped, and what all its parts are started with.
+//! A process that runs until it is stopped, and the dependencies of its tasks.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::{Spawner, Supervisor, process_signals};
 use crate::runtime::telemetry::Telemetry;
 
-/// What the parts of a process are started with.
+/// The dependencies of a process's tasks.
 pub(super) struct Process {
     pub(super) config: Config,
     pub(super) clock: Clock,
@@ -43,7 +43,7 @@ impl Process {
         })
     }
 
-    /// Starts tasks on the threads of the caller, also those that are requested on the threads of the edge.
+    /// A spawner that starts tasks on the current runtime, even when it is used on the threads of the edge.
     pub(super) fn spawner_here(&self) -> Spawner {
         self.spawner.on(Handle::current())
     }

@@ -1,4 +1,4 @@
-//! `relay`: publishes what others commit, and serves its probes and metrics.
+//! `relay`: publishes the events that other processes commit, and serves its probes and metrics.
 
 use std::process::ExitCode;
 
@@ -6,12 +6,12 @@ use super::process::Process;
 use super::{outbox, parts, probes};
 use crate::config::Config;
 
-/// Publishes until it is stopped. It needs the real database and broker: embedded ones belong to one
-/// process, and that one has a relay of its own.
+/// Publishes until it is stopped. It needs the real database and broker: embedded parts belong to one process, which has
+/// its own relay.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         config.database.url.is_some() && config.kafka.brokers.is_some(),
-        "a relay of its own needs FIRSTCOME_DATABASE_URL and FIRSTCOME_KAFKA_BROKERS"
+        "a separate relay needs FIRSTCOME_DATABASE_URL and FIRSTCOME_KAFKA_BROKERS"
     );
     let clock = parts::clock(&config);
     let listener = parts::probe_listener(&config)?;

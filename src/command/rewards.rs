@@ -17,7 +17,7 @@ use crate::sale::catalogue::{Catalogue, CatalogueConfig};
 /// Suffix of the schema beside that of the events.
 const SCHEMA_SUFFIX: &str = "_rewards";
 
-/// Opens the rewards database, if this process has to do with it, and brings its schema up to date.
+/// Opens the rewards database, if this process uses it, and brings its schema up to date.
 pub(super) async fn open_if_used(
     config: &Config,
     store: &Store,
@@ -32,7 +32,7 @@ pub(super) async fn open_if_used(
     Ok(Some(open(config, store, clock).await?))
 }
 
-/// Opens the rewards database, made where it is ours to say where it is, and brings its schema up to date.
+/// Opens the rewards database, and brings its schema up to date. Creates it, unless its URL is configured.
 pub(super) async fn open(config: &Config, store: &Store, clock: &Clock) -> anyhow::Result<Rewards> {
     let (url, schema) = place(config)?;
     if let Some(schema) = schema.filter(|_| !store.is_embedded()) {
@@ -51,7 +51,7 @@ pub(super) async fn open(config: &Config, store: &Store, clock: &Clock) -> anyho
     Ok(rewards)
 }
 
-/// Opens the rewards database as it is.
+/// Opens the rewards database without a migration.
 pub(super) async fn find(config: &Config, clock: &Clock) -> anyhow::Result<Rewards> {
     connect(config, &place(config)?.0, clock).await
 }
@@ -73,7 +73,7 @@ async fn connect(config: &Config, url: &str, clock: &Clock) -> anyhow::Result<Re
         })
 }
 
-/// Where it is: as configured, or in a schema beside the events, which is ours to make.
+/// Its URL: as configured, or that of a schema beside the events, with the name of the schema to create.
 fn place(config: &Config) -> anyhow::Result<(String, Option<String>)> {
     if let Some(url) = &config.rewards.database_url {
         return Ok((url.expose_secret().to_owned(), None));
@@ -87,7 +87,7 @@ fn place(config: &Config) -> anyhow::Result<(String, Option<String>)> {
     Ok((url, Some(schema)))
 }
 
-/// The URL of the schema, or of the file, beside that of the events, and what it is called.
+/// The URL and the name of the schema or file beside that of the events.
 fn beside(events: &str) -> Option<(String, String)> {
     let (address, parameters) = match events.split_once('?') {
         Some((address, parameters)) => (address, format!("?{parameters}")),

@@ -1,4 +1,4 @@
-//! `serve`: opens the parts, starts what runs, and stops it in order.
+//! `serve`: opens the parts, starts the tasks, and stops them in order.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use super::{
 use crate::access::limits::Limits;
 use crate::config::Config;
 use crate::http::{self, App};
-use crate::operate::audit_retention::Keeper;
+use crate::operate::audit_retention::AuditPurger;
 use crate::operate::export::Exporter;
 use crate::operate::health::Need;
-use crate::operate::idempotency_retention::KeyKeeper;
+use crate::operate::idempotency_retention::KeyPurger;
 use crate::operate::lifecycle::Lifecycle;
 use crate::operate::simulate::Simulator;
 use crate::operate::status::Replicas;
@@ -37,7 +37,7 @@ use crate::sale::relay_hints::RelayHints;
 /// Serves until it is stopped.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clock = parts::clock(&config);
-    let _data_folder = data_folder::hold(&config)?;
+    let _data_folder = data_folder::acquire(&config)?;
     let listener = parts::listener(&config)?;
     let management = parts::management_listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
@@ -51,9 +51,9 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         app = reward(&process, app, rewards);
     }
     first_start::first_campaign(&process.config, &app).await?;
-    let audit = Keeper::new(process.store.clone(), process.config.retention.clone());
+    let audit = AuditPurger::new(process.store.clone(), process.config.retention.clone());
     audit.start(&process.spawner);
-    let keys = KeyKeeper::new(
+    let keys = KeyPurger::new(
         process.store.clone(),
         process.config.idempotency.retention,
         process.config.retention.clone(),
@@ -71,11 +71,11 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     ended
 }
 
-/// Starts the consumers, if there are to be some here, and shows what they grant.
+/// Starts the configured consumers, and lets the API show the rewards.
 fn reward(process: &Process, app: App, rewards: &Rewards) -> App {
     rewards::start(process, &process.config.consumers_of_serve(), rewards);
     App {
-        // Participations are made without it, and what they earn is granted later.
+        // Participations do not need it: their rewards are granted later.
         health: app.health.with_rewards(Some(rewards.clone()), Need::Spared),
         rewards: Some(rewards.clone()),
         ..app
@@ -174,7 +174,7 @@ fn participate(
     })
 }
 
-/// The store for participants' reads and log-ins: one of four connections.
+/// The store for participants' reads and log-ins: a quarter of the connections.
 fn reads(process: &Process) -> Store {
     let connections = process.config.database.connections_max / 4;
     let connections = usize::try_from(connections).unwrap_or(1);
@@ -207,7 +207,7 @@ fn catalogue_of(process: &Process) -> anyhow::Result<Catalogue> {
     })
 }
 
-/// Keeps the gate in step with the store, and shows both.
+/// Starts the tasks that keep the gate consistent with the store, and the metrics of the gate.
 fn keep_in_step(process: &Process, gate: &Arc<ScriptGate>, reconciler: &Reconciler) {
     let (config, spawner) = (&process.config, &process.spawner);
     let memory = MemoryMetrics::default();
@@ -246,7 +246,7 @@ fn changes_of(process: &Process, rewards: Option<&Rewards>, writer: &Writer) -> 
 fn simulator(process: &Process, participate: &Participate) -> Option<Simulator> {
     let config = process.config.test;
     config.endpoints.then(|| {
-        tracing::warn!("simulated participants are on (test.endpoints): not for production");
+        tracing::warn!("simulated participants are enabled (test.endpoints): not for production");
         let (participate, clock) = (participate.clone(), process.clock.clone());
         Simulator::new(participate, process.spawner_here(), clock, config)
     })

@@ -51,7 +51,7 @@ pub struct Options {
     /// Only this campaign.
     #[arg(long, value_name = "ID", conflicts_with = "topic")]
     campaign: Option<i64>,
-    /// Reads everything again, also what was verified before and has not changed since.
+    /// Reads everything again, including unchanged data that was verified before.
     #[arg(long)]
     full: bool,
     /// Also reads the topic of participations from its beginning: order, gaps, losses.
@@ -60,7 +60,7 @@ pub struct Options {
     /// Also reads the rewards database: one effect of each event.
     #[arg(long, conflicts_with = "campaign")]
     rewards: bool,
-    /// Seconds a consumer may be past an event before a missing reward counts as a violation.
+    /// Seconds that a consumer must be past an event before its missing reward counts as a violation.
     #[arg(
         long,
         value_name = "SECONDS",
@@ -216,7 +216,7 @@ async fn keys(config: &Config) -> anyhow::Result<Keys> {
         Some(_) => {
             let kafka = super::parts::kafka(config).await?;
             let partitions = kafka.partitions(&topic).await;
-            partitions.with_context(|| format!("cannot ask for the partitions of {topic}"))?
+            partitions.with_context(|| format!("cannot read the partitions of {topic}"))?
         }
         None => config.kafka.partitions,
     };
@@ -226,8 +226,8 @@ async fn keys(config: &Config) -> anyhow::Result<Keys> {
     })
 }
 
-/// A participation is marked after its reward was granted, and the marks are counted first. So a campaign with more
-/// marks than grants has a wrong mark.
+/// A participation is marked after its reward is granted, and the marks are counted first. So a campaign with more marks
+/// than grants has a wrong mark.
 async fn rewarded(
     config: &Config,
     store: &Store,

@@ -38,7 +38,7 @@ impl Admin {
         }
     }
 
-    /// Requires what the bounds of single settings do not say.
+    /// Checks the rules that involve several settings.
     pub(super) fn check(&self, mode: Mode, require: &mut impl FnMut(bool, &str)) {
         for (key, variable, token) in [
             ("admin.token", "FIRSTCOME_ADMIN_TOKEN", &self.token),

@@ -33,7 +33,7 @@ settings! {
         retry_initial: Duration = MILLISECOND * 200;
         /// Longest wait between attempts
         retry_max: Duration = SECOND * 5, in ..=MINUTE;
-        /// How long runs are kept after their end. Daily statistics are kept for good
+        /// Retention of ended runs. Daily statistics are never deleted
         runs_kept: Duration = DAY * 90, in DAY..=DAY * 3_650;
         /// `https://…` or `http://…`: failures are posted there as `{"text": "…"}`
         webhook_url: Option<SecretString> = None;
@@ -81,7 +81,7 @@ impl Aggregation {
         }
     }
 
-    /// Requires what the bounds of single settings do not say.
+    /// Checks the rules that involve several settings.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
         require(
             self.zone().is_some(),

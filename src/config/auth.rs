@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::access::identity::{Algorithm, KeySet, Place, TokenTypes, trust};
+use crate::access::identity::{Algorithm, KeyLocation, KeySet, TokenTypes, trust};
 use crate::domain::words::words;
 use crate::runtime::settings::{MILLISECOND, Names, SECOND, plain, settings};
 
@@ -99,7 +99,7 @@ impl Auth {
         }
     }
 
-    /// Requires what the bounds of single settings do not say.
+    /// Checks the rules that involve several settings.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
         match self.mode {
             Mode::Trusted | Mode::Sessions => self.check_unused(require),
@@ -169,7 +169,7 @@ impl Auth {
             wrong("jwks", keys.err().as_ref().map(|error| error as _));
         }
         if let Some(url) = &self.jwks_url {
-            let place = Place::parse(url);
+            let place = KeyLocation::parse(url);
             wrong("jwks_url", place.err().as_ref().map(|error| error as _));
         }
         if let Some(pem) = &self.jwks_ca {

@@ -32,7 +32,7 @@ impl Challenge {
         challenge::Challenge::new(self.required.clone(), secrets, self.lifetime_max)
     }
 
-    /// Requires what the bounds of single settings do not say.
+    /// Checks the rules that involve several settings.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
         let is_on = self.required != Required::Off;
         require(

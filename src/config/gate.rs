@@ -31,7 +31,7 @@ settings! {
 }
 
 impl Gate {
-    /// Requires what the bounds of single settings do not say.
+    /// Checks the rules that involve several settings.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
         require(
             self.over_retention > self.lease,

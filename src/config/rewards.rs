@@ -17,7 +17,7 @@ settings! {
         /// Connections in its pool; the time-outs are those of `[database]`
         connections_max: u32 = 8, in 1..;
         /// Who redeems coupons: `holders` report the amount of an order themselves (shops may too); `shops` means shops
-        /// only, with the scope `coupon:redeem`: [consumers.md](consumers.md#who-uses-coupons)
+        /// only, with the scope `coupon:redeem`: [consumers.md](consumers.md#who-may-redeem-coupons)
         redeemers: Redeemers = Redeemers::Holders;
         /// How long a cancellation may take to commit after its coupons were suspended, and so how long they cannot be
         /// used if it does not commit

@@ -118,9 +118,9 @@ fn cookies_are_secure_except_on_loopback() {
     };
     assert!(!is_secure(&[], "127.0.0.1") && !is_secure(&[], "::1"));
     assert!(is_secure(&[], "0.0.0.0") && is_secure(&[], "192.0.2.1"));
-    let said = |value| [("FIRSTCOME_ACCOUNTS_COOKIE_SECURE", value)];
-    assert!(is_secure(&said("true"), "127.0.0.1"));
-    assert!(!is_secure(&said("false"), "192.0.2.1"));
+    let cookie_secure = |value| [("FIRSTCOME_ACCOUNTS_COOKIE_SECURE", value)];
+    assert!(is_secure(&cookie_secure("true"), "127.0.0.1"));
+    assert!(!is_secure(&cookie_secure("false"), "192.0.2.1"));
     let at_proxy = ("FIRSTCOME_HTTP_TLS_AT_PROXY", "true");
     assert!(is_secure(&[at_proxy], "127.0.0.1"));
     let unless = ("FIRSTCOME_ACCOUNTS_COOKIE_SECURE", "false");
@@ -129,14 +129,14 @@ fn cookies_are_secure_except_on_loopback() {
 
 #[test]
 fn responses_over_tls_have_strict_transport_security() {
-    let told = |more: &[(&str, &str)]| load(more).unwrap().http.strict_transport();
+    let max_age = |more: &[(&str, &str)]| load(more).unwrap().http.strict_transport();
     let at_proxy = ("FIRSTCOME_HTTP_TLS_AT_PROXY", "true");
     let age = |text| ("FIRSTCOME_HTTP_HSTS_MAX_AGE", text);
-    assert_eq!(told(&[]), None);
-    assert_eq!(told(&[age("1d")]), None);
+    assert_eq!(max_age(&[]), None);
+    assert_eq!(max_age(&[age("1d")]), None);
     let year = Duration::from_secs(365 * 86_400);
-    assert_eq!(told(&[at_proxy]), Some(year));
-    assert_eq!(told(&[at_proxy, age("0s")]), None);
+    assert_eq!(max_age(&[at_proxy]), Some(year));
+    assert_eq!(max_age(&[at_proxy, age("0s")]), None);
     let mistakes = rejected(&[age("731d")]);
     assert!(mistakes[0].contains("http.hsts_max_age"), "{mistakes:?}");
 }

@@ -8,7 +8,7 @@ use super::words::words;
 use super::{AllowListId, CampaignId, Instant, Refusal};
 
 words! {
-    /// What kind of thing a campaign hands out.
+    /// The kind of goods that a campaign hands out.
     pub enum Kind {
         /// Coupons with terms.
         Coupon = "coupon",
@@ -73,7 +73,7 @@ impl State {
     }
 }
 
-/// What a participation earns, granted by a consumer.
+/// The reward of a participation, granted by a consumer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reward {
@@ -87,9 +87,9 @@ pub enum Reward {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CouponTerms {
-    /// What the coupon takes off an order.
+    /// Discount on an order.
     pub discount_amount: u64,
-    /// The least an order must come to.
+    /// Minimum amount of an order.
     pub minimum_order_amount: u64,
     /// The first moment it can be used; none: at once. Absent in terms stored before there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,7 +107,7 @@ pub struct Campaign {
     pub name: String,
     /// Shown to people; may be empty.
     pub description: String,
-    /// What kind of thing is handed out.
+    /// The kind of goods that it hands out.
     pub kind: Kind,
     /// Its state.
     pub state: State,
@@ -129,9 +129,9 @@ pub struct Campaign {
     pub opens_at: Option<Instant>,
     /// End of the window, exclusive; none: no end.
     pub closes_at: Option<Instant>,
-    /// What a participation earns.
+    /// Reward of a participation.
     pub reward: Option<Reward>,
-    /// Whether what is confirmed may be cancelled.
+    /// Whether a confirmed participation may be cancelled.
     pub cancellable: bool,
     /// Its allow-list; none: every user may take part.
     pub allow_list: Option<AllowListId>,
@@ -159,8 +159,8 @@ impl Campaign {
         self.price.is_some()
     }
 
-    /// Where the campaign stands at `now`: scheduled campaigns open and close by the clock, whether or
-    /// not somebody has written that down yet.
+    /// The state at `now`: scheduled campaigns open and close by the clock, even if the schedule has not
+    /// written their state yet.
     #[must_use]
     pub fn state_at(&self, now: Instant) -> State {
         let over = self.closes_at.is_some_and(|closes_at| now >= closes_at);
@@ -171,7 +171,7 @@ impl Campaign {
         }
     }
 
-    /// Why nobody can take part at `now`, if so. The gate asks again with its own clock.
+    /// Why no participation is possible at `now`, if so. The gate decides again by its own clock.
     #[must_use]
     pub fn closed_to_all(&self, now: Instant) -> Option<Refusal> {
         match self.state {
@@ -190,7 +190,7 @@ impl Campaign {
         }
     }
 
-    /// Why nobody can take part at any moment of `span`, if so.
+    /// Why no participation is possible at any time in `span`, if so.
     #[must_use]
     pub fn closed_throughout(&self, span: &RangeInclusive<Instant>) -> Option<Refusal> {
         let first = self.closed_to_all(*span.start())?;

@@ -10,8 +10,8 @@ use super::Instant;
 /// A time zone by its IANA name.
 pub use chrono_tz::Tz as Zone;
 
-/// Largest difference between the time in an id and the commit of its participation: the wait is shorter, and the rest
-/// allows for clocks that are corrected in between.
+/// Largest difference between the time in an id and the commit of its participation: the wait is shorter, and
+/// the difference allows for clocks that are corrected in between.
 const ID_MARGIN: TimeDelta = TimeDelta::minutes(10);
 
 /// How old a day may be, in months.

@@ -62,7 +62,7 @@ impl Topic {
     }
 }
 
-/// What happened to a participation.
+/// The change of a participation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventType(pub Status);
 
@@ -80,7 +80,7 @@ impl EventType {
 }
 
 words! {
-    /// The key of records, within which the order is kept.
+    /// The key of records. Events with the same key are published in order.
     #[derive(Default)]
     pub enum KeyChoice {
         /// Each participation on its own: most parallel.
@@ -135,7 +135,7 @@ pub struct OutboxEvent {
 }
 
 impl OutboxEvent {
-    /// The event that tells of `participation` as it now stands, its `sequence`-th change.
+    /// The event of the `sequence`-th change of `participation`, with its state after the change.
     #[must_use]
     pub fn about(
         participation: &Participation,
@@ -224,8 +224,8 @@ mod tests {
                 "status": status,
                 "occurredAt": "2026-11-18T11:06:40.000001Z",
             });
-            let said: Value = serde_json::from_str(&event.payload).unwrap();
-            assert_eq!(said, expected);
+            let payload: Value = serde_json::from_str(&event.payload).unwrap();
+            assert_eq!(payload, expected);
         }
     }
 }

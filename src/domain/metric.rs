@@ -261,9 +261,9 @@ metrics! {
         LOGINS: Counter "firstcome_logins_total" ["result"] "once somebody logged in"
             "Log-ins with a password, with `auth.mode=sessions`: `accepted`, `refused`, `code_required` and `code_refused` (the password was correct, and a one-time code was missing, wrong or used), `limited` (rejected without a check because earlier ones failed), `busy`, `failed`"
             "Many `limited`: somebody tries passwords";
-        SESSIONS_RESUMED: Counter "firstcome_sessions_resumed_total" ["result"] "once a remembered log-in was shown"
+        SESSIONS_RESUMED: Counter "firstcome_sessions_resumed_total" ["result"] "once a remembered log-in was used"
             "Remembered log-ins: `accepted`, `refused`, `stolen`, `just_used`, `limited`, `busy`, `failed`"
-            "Many `refused` and `limited`: somebody invents cookies. `stolen`: a used token was shown again, and all sessions of its account were ended";
+            "Many `refused` and `limited`: somebody invents cookies. `stolen`: a used token was sent again, and all sessions of its account were ended";
         SESSIONS_CREATED: Counter "firstcome_sessions_created_total" ["by"] "once a session began"
             "Sessions, begun with a `password` or a `remembered` log-in"
             "";

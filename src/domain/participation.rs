@@ -46,7 +46,7 @@ pub struct Participation {
     pub status: Status,
     /// Units left right after it was admitted; none: unlimited.
     pub remaining: Option<u64>,
-    /// What it costs; none: nothing.
+    /// Its price; none: free.
     pub amount: Option<u64>,
     pub payment_reference: Option<String>,
     /// When a reservation runs out.
@@ -124,7 +124,7 @@ pub struct Return {
 pub enum Refusal {
     /// The user holds all they may of a campaign with a limit of one.
     AlreadyParticipated {
-        /// The participation that stands.
+        /// The existing participation.
         first: ParticipationId,
     },
     /// Fewer units are left than requested.

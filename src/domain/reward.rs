@@ -29,7 +29,7 @@ impl Consumer {
     }
 }
 
-/// A change of a participation, as its record tells of it.
+/// A change of a participation, as its record describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the other fields are what their names say")]
 pub struct Change {
@@ -59,7 +59,7 @@ words! {
 }
 
 words! {
-    /// Who redeems coupons for an order.
+    /// Who may redeem coupons for an order.
     #[derive(Default)]
     pub enum Redeemers {
         /// Their holders, who report the amount of the order themselves, and shops.
@@ -74,7 +74,7 @@ words! {
 #[allow(missing_docs, reason = "the other fields are what their names say")]
 pub struct Coupon {
     pub id: CouponId,
-    /// What its holder shows: 26 letters and digits for 128 random bits.
+    /// Its code, which the holder shows: 26 letters and digits for 128 random bits.
     pub code: String,
     pub user: UserId,
     pub campaign: CampaignId,
@@ -83,21 +83,21 @@ pub struct Coupon {
     pub terms: CouponTerms,
     pub status: CouponStatus,
     pub used_at: Option<Instant>,
-    /// What the order came to that it was used for.
+    /// Amount of the order that it was used for.
     pub order_amount: Option<u64>,
     /// The shop's name of that order, where one was given.
     pub order_id: Option<String>,
-    /// The name of the shop that used it; none: it was its holder, or nobody yet.
+    /// The name of the shop that used it; none: its holder used it, or it is unused.
     pub used_by: Option<String>,
     pub created_at: Instant,
 }
 
 words! {
-    /// What an entry of the ledger does.
+    /// The kind of a ledger entry.
     pub enum EntryKind {
         /// Adds points.
         Granted = "granted",
-        /// Takes back what was granted.
+        /// Reverses a granted reward.
         Reversed = "reversed",
     }
 }
@@ -116,7 +116,7 @@ pub struct Entry {
     pub created_at: Instant,
 }
 
-/// What a participation was granted.
+/// The granted reward of a participation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Granted {
     /// Points.

@@ -1,9 +1,8 @@
-//! The consumers: each reads the events of participations as a group of its own, and grants in the rewards
-//! database what they earn, exactly once. In the events' database they only mark what was rewarded.
+//! The consumers: each reads the events of participations in its own consumer group, and grants the rewards in the
+//! rewards database, exactly once. In the events' database they only mark participations as rewarded.
 //!
-//! A batch of records is decoded, applied in one transaction, marked, and then done: its offset is
-//! committed after that, so that a crash anywhere repeats the batch, and the inbox makes the repetition
-//! have no effect.
+//! A batch of records is decoded, applied in one transaction and marked; then its offset is committed. A crash at any
+//! point repeats the batch, and the inbox makes the repetition have no effect.
 
 mod batch;
 mod config;
@@ -26,27 +25,27 @@ use crate::parts::store::{Rewards, Store};
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
 use crate::sale::catalogue::Catalogue;
 
-/// Batches of a partition that wait in its queue.
+/// Batches in the queue of a partition.
 const QUEUE_BATCHES: usize = 2;
 
-/// What a consumer works with.
+/// The dependencies of a consumer.
 #[derive(Clone)]
 pub struct Parts {
-    /// The events' database, where what was rewarded is marked.
+    /// The events' database, where participations are marked as rewarded.
     pub store: Store,
-    /// The terms of campaigns.
+    /// Campaigns, with their rewards.
     pub catalogue: Catalogue,
-    /// Where it grants.
+    /// The rewards database.
     pub rewards: Rewards,
-    /// Where records come from, and where those that cannot be applied go.
+    /// Source of the records, and of the dead letter topic.
     pub kafka: Arc<Kafka>,
-    /// Counts.
+    /// Metrics.
     pub metrics: Metrics,
 }
 
-/// Starts a consumer. It ends with its stage; a failure starts it again.
+/// Starts a consumer. It stops with its stage, and is restarted after a failure.
 pub fn start(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &ConsumerConfig) {
-    let (parts, config, on) = (parts.clone(), config.clone(), spawner.clone());
+    let (parts, config, tasks) = (parts.clone(), config.clone(), spawner.clone());
     spawner.start(
         task_name(consumer),
         Stage::Consumers,
@@ -54,7 +53,7 @@ pub fn start(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &Cons
         move |stop| {
             let (group, hooks) = (
                 group(consumer, &config),
-                hooks(&on, consumer, &parts, &config),
+                hooks(&tasks, consumer, &parts, &config),
             );
             let kafka = Arc::clone(&parts.kafka);
             async move { Ok(kafka.consume(group, hooks, &stop).await?) }
@@ -62,7 +61,7 @@ pub fn start(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &Cons
     );
 }
 
-/// The group of a consumer.
+/// The name of a consumer's group.
 #[must_use]
 pub fn group_name(consumer: Consumer, topic_prefix: &str) -> String {
     format!("{topic_prefix}.{}", consumer.as_str())
@@ -94,7 +93,7 @@ fn hooks(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &Consumer
         permits: Semaphore::new(config.parallel_max.max(1)),
         counts: parts.metrics.of(consumer),
     });
-    // Told from the polling thread, which belongs to no runtime.
+    // The hooks are called on the polling thread, which belongs to no runtime.
     let spawner = spawner.on(tokio::runtime::Handle::current());
     let metrics = parts.metrics.clone();
     Hooks {

@@ -1,11 +1,9 @@
-//! Whether the records of a topic are what the relay promises: fed one after the other, it tells
-//! first comings from re-deliveries and counts records out of order and gaps. Pure: who reads the
-//! topic is not its business, and neither is what to do about what it finds.
+//! Checks that the records of a topic are what the relay promises: counts redeliveries, events out of order, and
+//! gaps. Pure: it does not read the topic, and does not decide what to do about its findings.
 //!
-//! Order is what Kafka keeps: within a partition. The id of every event and the last change of every
-//! participation are held: 46 bytes for an event that is the only one of its participation, in hash
-//! tables that are 7/16 to 7/8 full. So a million events take 55 to 110 MB, and for a moment half as
-//! much again while a table grows.
+//! Kafka orders records within a partition only. The checker stores the id of every event and the last change of
+//! every participation: 46 bytes for an event that is the only one of its participation, in hash tables that are
+//! 7/16 to 7/8 full. So a million events take 55 to 110 MB, and half as much again while a table grows.
 
 mod difference;
 mod presence;
@@ -22,59 +20,59 @@ use serde::Serialize;
 use crate::domain::{CampaignId, ParticipationId};
 
 pub use difference::{Difference, Differences, agree};
-use presence::Arrivals;
 pub use presence::Presence;
-pub use record::{Sighting, feed};
-pub use verdict::{CampaignVerdict, Expected, Gone, TopicVerdict, judge, table};
+use presence::PresenceBuilder;
+pub use record::{ChangeRecord, feed};
+pub use verdict::{CampaignVerdict, Expected, TopicVerdict, Truncation, judge, table};
 
-/// Examples of what is wrong that are kept.
+/// Largest number of examples of one kind.
 const EXAMPLES_MAX: usize = 20;
 
-/// How the records of one campaign came.
+/// Counts of one campaign's records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tally {
     /// Records, re-deliveries included.
     pub records: u64,
-    /// Events: different ids.
+    /// Events: distinct ids.
     pub distinct: u64,
-    /// Records whose event had come before. At-least-once delivery allows them.
+    /// Records of an event that was already seen. At-least-once delivery allows them.
     pub redelivered: u64,
-    /// Events that came first after a later one of their key.
+    /// Events whose first record follows that of a later event with the same key.
     pub out_of_order: u64,
-    /// Events that came though the change before theirs never did. Means nothing where the beginning
-    /// of the topic is gone, so it is not shown by itself.
+    /// Events without the preceding change of their participation. Meaningless if the topic is truncated, so it is
+    /// not shown by itself.
     #[serde(skip)]
     pub gaps: u64,
-    /// Events on another partition than the one before of their key: partitions were added since, and
-    /// between the two there is no order.
+    /// Events in another partition than the previous event with the same key, because partitions were added. There
+    /// is no order between partitions.
     pub moved: u64,
 }
 
-/// What came of a topic.
+/// The findings about a topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// By campaign.
     pub campaigns: BTreeMap<CampaignId, Tally>,
-    /// Records that are not as the relay writes them, and so belong to no campaign.
+    /// Records that the relay did not write. They belong to no campaign.
     pub unreadable: u64,
-    /// A few of the records that are wrong, by key and place.
+    /// A few of the wrong records, with key, partition and offset.
     pub examples: Vec<String>,
     /// A few of the gaps.
     pub examples_of_gaps: Vec<String>,
-    /// The events.
+    /// The events in the topic.
     pub presence: Presence,
 }
 
-/// Where the changes of one participation stand.
+/// The changes of one participation, up to its first gap.
 #[derive(Clone, Copy, Debug)]
 struct Changes {
     partition: i32,
-    /// 1 to this have all come.
-    whole: u32,
+    /// All changes from 1 to this one were seen.
+    complete_to: u32,
 }
 
-/// The changes of one participation that came though one before them has not.
+/// The changes of one participation after a gap.
 #[derive(Debug)]
 struct Ahead {
     campaign: CampaignId,
@@ -84,64 +82,64 @@ struct Ahead {
 /// Takes the records of one topic, those of a partition in the order of their offsets.
 #[derive(Debug, Default)]
 pub struct Checker {
-    events: Arrivals,
+    events: PresenceBuilder,
     participations: HashMap<ParticipationId, Changes>,
     ahead: HashMap<ParticipationId, Ahead>,
-    /// The latest position of a campaign under a key that several participations share, by the hash of
-    /// both: whole keys would take most of the memory.
+    /// The partition and latest position of each campaign and shared key, by the hash of both: the keys themselves
+    /// would take most of the memory.
     shared: HashMap<u64, (i32, u64)>,
     hasher: RandomState,
     report: Report,
 }
 
 impl Checker {
-    /// Takes one record.
-    pub fn see(&mut self, sighting: &Sighting<'_>) {
-        let tally = self.report.campaigns.entry(sighting.campaign).or_default();
+    /// Adds one record.
+    pub fn add(&mut self, record: &ChangeRecord<'_>) {
+        let tally = self.report.campaigns.entry(record.campaign).or_default();
         tally.records += 1;
-        if !self.events.see(sighting) {
+        if !self.events.add(record) {
             tally.redelivered += 1;
             return;
         }
         tally.distinct += 1;
-        let by_change = self.place_change(sighting);
-        let by_key = self.place_event(sighting);
-        let moved = by_change == Place::Elsewhere || by_key == Place::Elsewhere;
-        let late = by_change == Place::Late || by_key == Place::Late;
-        let tally = self.report.campaigns.entry(sighting.campaign).or_default();
+        let by_change = self.check_change(record);
+        let by_key = self.check_key(record);
+        let moved = by_change == Order::OtherPartition || by_key == Order::OtherPartition;
+        let late = by_change == Order::Late || by_key == Order::Late;
+        let tally = self.report.campaigns.entry(record.campaign).or_default();
         tally.moved += u64::from(moved);
         tally.out_of_order += u64::from(late);
         if late {
-            keep(&mut self.report.examples, || {
+            add_example(&mut self.report.examples, || {
                 format!(
-                    "campaign {}, key {}: event {} (change {} of {}) at partition {} offset {} came after a later one",
-                    sighting.campaign,
-                    sighting.key,
-                    sighting.event,
-                    sighting.sequence,
-                    sighting.participation,
-                    sighting.partition,
-                    sighting.offset,
+                    "campaign {}, key {}: event {} (change {} of {}) at partition {} offset {} follows a later one",
+                    record.campaign,
+                    record.key,
+                    record.event,
+                    record.sequence,
+                    record.participation,
+                    record.partition,
+                    record.offset,
                 )
             });
         }
     }
 
-    /// Counts a record that is not as the relay writes them.
-    pub fn see_unreadable(&mut self, partition: i32, offset: i64, what: &str) {
+    /// Counts a record that the relay did not write.
+    pub fn add_unreadable(&mut self, partition: i32, offset: i64, problem: &str) {
         self.report.unreadable += 1;
-        let example = || format!("partition {partition} offset {offset}: {what}");
-        keep(&mut self.report.examples, example);
+        let example = || format!("partition {partition} offset {offset}: {problem}");
+        add_example(&mut self.report.examples, example);
     }
 
-    /// What came of it.
+    /// The findings.
     #[must_use]
     pub fn finish(mut self) -> Report {
         let mut ahead: Vec<_> = std::mem::take(&mut self.ahead).into_iter().collect();
         ahead.sort_by_key(|(participation, _)| *participation);
         for (participation, ahead) in ahead {
             for sequence in &ahead.sequences {
-                // What stands in `ahead` begins after a gap, so 1 never does.
+                // `ahead` begins after a gap, so it never contains 1.
                 if ahead.sequences.contains(&(sequence - 1)) {
                     continue;
                 }
@@ -150,97 +148,97 @@ impl Checker {
                 let campaign = ahead.campaign;
                 let gap = || {
                     format!(
-                        "campaign {campaign}: change {sequence} of {participation} came without the one before it"
+                        "campaign {campaign}: change {sequence} of {participation} has no preceding change"
                     )
                 };
-                keep(&mut self.report.examples_of_gaps, gap);
+                add_example(&mut self.report.examples_of_gaps, gap);
             }
         }
         self.report.presence = self.events.finish();
         self.report
     }
 
-    /// Changes of one participation come as 1, 2, 3, …, whatever the key.
-    fn place_change(&mut self, sighting: &Sighting<'_>) -> Place {
-        let (subject, sequence) = (sighting.participation, sighting.sequence);
+    /// The changes of one participation are numbered 1, 2, 3, …, with any kind of key.
+    fn check_change(&mut self, record: &ChangeRecord<'_>) -> Order {
+        let (subject, sequence) = (record.participation, record.sequence);
         let changes = self.participations.entry(subject).or_insert(Changes {
-            partition: sighting.partition,
-            whole: 0,
+            partition: record.partition,
+            complete_to: 0,
         });
-        let is_elsewhere = changes.partition != sighting.partition;
-        changes.partition = sighting.partition;
+        let is_other_partition = changes.partition != record.partition;
+        changes.partition = record.partition;
         let ahead = self.ahead.get(&subject);
         let last = ahead.and_then(|ahead| ahead.sequences.last().copied());
-        // Another event with a number that has come already is late, too.
-        let is_late = sequence <= last.unwrap_or(changes.whole);
-        if sequence == changes.whole + 1 {
-            changes.whole = sequence;
-            self.join(subject);
-        } else if sequence > changes.whole {
+        // Another event with a number that was already seen is late, too.
+        let is_late = sequence <= last.unwrap_or(changes.complete_to);
+        if sequence == changes.complete_to + 1 {
+            changes.complete_to = sequence;
+            self.close_gap(subject);
+        } else if sequence > changes.complete_to {
             let ahead = self.ahead.entry(subject).or_insert_with(|| Ahead {
-                campaign: sighting.campaign,
+                campaign: record.campaign,
                 sequences: BTreeSet::new(),
             });
             ahead.sequences.insert(sequence);
         }
-        Place::of(is_elsewhere, is_late)
+        Order::of(is_other_partition, is_late)
     }
 
-    /// Takes over what came ahead and now has everything before it.
-    fn join(&mut self, subject: ParticipationId) {
+    /// Advances `complete_to` over changes that no longer follow a gap.
+    fn close_gap(&mut self, subject: ParticipationId) {
         let Some(changes) = self.participations.get_mut(&subject) else {
             return;
         };
         let Some(ahead) = self.ahead.get_mut(&subject) else {
             return;
         };
-        while ahead.sequences.remove(&(changes.whole + 1)) {
-            changes.whole += 1;
+        while ahead.sequences.remove(&(changes.complete_to + 1)) {
+            changes.complete_to += 1;
         }
         if ahead.sequences.is_empty() {
             self.ahead.remove(&subject);
         }
     }
 
-    /// Under a key that participations share, the events of a campaign come in the order of its stream.
-    fn place_event(&mut self, sighting: &Sighting<'_>) -> Place {
-        if sighting.is_keyed_by_participation() {
-            return Place::Next;
+    /// With a key that several participations share, the events of a campaign are in the order of its stream.
+    fn check_key(&mut self, record: &ChangeRecord<'_>) -> Order {
+        if record.is_keyed_by_participation() {
+            return Order::Next;
         }
-        let key = self.hasher.hash_one((sighting.key, sighting.campaign));
-        let here = (sighting.partition, sighting.position);
+        let key = self.hasher.hash_one((record.key, record.campaign));
+        let here = (record.partition, record.position);
         let latest = self.shared.entry(key).or_insert(here);
-        let is_elsewhere = latest.0 != sighting.partition;
-        let is_late = sighting.position < latest.1;
-        *latest = if is_elsewhere {
+        let is_other_partition = latest.0 != record.partition;
+        let is_late = record.position < latest.1;
+        *latest = if is_other_partition {
             here
         } else {
-            (latest.0, latest.1.max(sighting.position))
+            (latest.0, latest.1.max(record.position))
         };
-        Place::of(is_elsewhere, is_late)
+        Order::of(is_other_partition, is_late)
     }
 }
 
-/// A few examples are enough, and their number has a bound.
-fn keep(examples: &mut Vec<String>, example: impl FnOnce() -> String) {
+/// Adds an example, up to the maximum.
+fn add_example(examples: &mut Vec<String>, example: impl FnOnce() -> String) {
     if examples.len() < EXAMPLES_MAX {
         examples.push(example());
     }
 }
 
-/// How an event stands to those of its key that came before.
+/// The order of an event and the earlier ones with the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Order {
     Next,
     Late,
-    Elsewhere,
+    OtherPartition,
 }
 
-impl Place {
-    fn of(is_elsewhere: bool, is_late: bool) -> Self {
-        match (is_elsewhere, is_late) {
-            // Nothing says which of two partitions is to be read first.
-            (true, _) => Self::Elsewhere,
+impl Order {
+    fn of(is_other_partition: bool, is_late: bool) -> Self {
+        match (is_other_partition, is_late) {
+            // There is no order between two partitions.
+            (true, _) => Self::OtherPartition,
             (false, true) => Self::Late,
             (false, false) => Self::Next,
         }

@@ -1,4 +1,4 @@
-//! The address that a request comes from. Only the trusted proxies are believed when they name another one.
+//! The address of a request's client. Only trusted proxies can name an address other than that of the connection.
 
 use std::net::IpAddr;
 

@@ -18,7 +18,7 @@ use super::problem::{Problem, busy, kind};
 use crate::access::limits::{Networks, host};
 use crate::runtime::metrics::{Labels, registers};
 
-/// What is limited.
+/// The limited resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is what its name says")]
 pub enum Limited {

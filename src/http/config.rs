@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::access::limits::Networks;
 use crate::runtime::settings::{DAY, MILLISECOND, MINUTE, Names, SECOND, plain, settings};
 
-/// As many threads as the machine has.
+/// The number of the machine's threads.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -37,7 +37,7 @@ settings! {
         /// How long browsers stay on TLS (`Strict-Transport-Security: max-age`), with `tls_certificate` or
         /// `tls_at_proxy`; `0s` leaves the header out
         hsts_max_age: Duration = DAY * 365, in ..=DAY * 730;
-        /// Accept a participant's own statement on an address that others can reach. Needed with `auth.mode=trusted` for
+        /// Trust the user id in requests on an address that other machines can reach. Needed with `auth.mode=trusted` for
         /// any `listen` that is not loopback: set it only behind a gateway that authenticates
         allow_trusted: bool = false;
         /// With `auth.mode=trusted`: accepted names in `Host` beside `localhost`, names below it, and all IP addresses.
@@ -142,7 +142,7 @@ impl HttpConfig {
         self.tls_certificate.is_some() || self.tls_at_proxy
     }
 
-    /// Requires what the bounds of single settings do not say.
+    /// Checks the rules that involve several settings.
     pub fn check(&self, require: &mut impl FnMut(bool, &str)) {
         require(
             self.tls_certificate.is_some() == self.tls_key.is_some(),

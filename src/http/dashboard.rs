@@ -135,8 +135,8 @@ pub fn assets() -> impl Endpoint<Output = Response> + 'static + use<> {
     });
     let named: HashMap<String, File> = named.collect();
     make_sync(move |request: Request| {
-        let asked = request.uri().path().strip_prefix(ASSETS);
-        match asked.and_then(|name| named.get(name)) {
+        let name = request.uri().path().strip_prefix(ASSETS);
+        match name.and_then(|name| named.get(name)) {
             Some(file) => file.answer(&request),
             None => Err(Problem::not_found("There is no such file.")),
         }

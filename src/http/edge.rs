@@ -28,7 +28,7 @@ use super::routes::{Fault, Found, RouteEntry, Routes, Target};
 use super::settings::Settings;
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::CampaignId;
-use crate::runtime::telemetry::{Answering, HttpMetrics};
+use crate::runtime::telemetry::{HttpMetrics, RequestLabels};
 use crate::runtime::trace::{self, Sampling, Traced};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -211,12 +211,12 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             traceparent: traced.map(Traced::traceparent),
             policy: Arc::clone(&self.policy),
         });
-        let answering = Answering {
+        let labels = RequestLabels {
             request_id: id.clone(),
             trace_id: traced.map(Traced::trace_id),
         };
         let _counted = InFlight::enter(&self.metrics);
-        answering.scope(self.bounded(request, found.target)).await
+        labels.scope(self.bounded(request, found.target)).await
     }
 
     /// The span of a request to the API, if it is traced. Requests rejected by their head are not, since there may be a
@@ -226,9 +226,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             return None;
         }
         let sampling = if is_from_proxy(request, &self.policy.proxies) {
-            Sampling::Theirs
+            Sampling::BySender
         } else {
-            Sampling::Ours
+            Sampling::ByService
         };
         trace::begin(request.header("traceparent"), sampling, "http.answer")
     }
@@ -253,12 +253,12 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             Ok(Ok(Ok(response))) => Ok(response),
             Ok(Ok(Err(error))) => Err(Stopped::Failed(error)),
             Ok(Err(panic)) => {
-                tracing::error!(panic = panic_text(&panic), "answer the request");
+                tracing::error!(panic = panic_text(&panic), "a request panicked");
                 Err(Stopped::Rejected(Problem::internal()))
             }
             Err(_) => Err(Stopped::Rejected(Problem::unavailable(
                 "TIMEOUT",
-                "The answer took too long; what was asked for may still happen.",
+                "The response took too long; the request may still take effect.",
             ))),
         }
     }
@@ -332,7 +332,7 @@ fn end_span(mut traced: Traced, method: &Method, route: Option<&RouteEntry>, sta
         traced.note("http.route", route);
     }
     if status >= 500 {
-        traced.failed("the answer is a failure of the service");
+        traced.failed("the service failed");
     }
 }
 

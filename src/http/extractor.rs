@@ -1,4 +1,4 @@
-//! Extractors of what the head of a request says.
+//! Extractors of values from the head of a request.
 
 /// Implements an extractor that needs no body: the type that the OpenAPI document gives it, the items of the document,
 /// and how it is read.

@@ -1,5 +1,5 @@
-//! Static files: made once, stored plain and compressed, and sent from one copy to all clients. A client that does not
-//! read its file holds a permit and no memory.
+//! Static files: made once, stored plain and compressed, and sent from one copy to all clients. A client that reads slowly
+//! holds a permit, but no memory.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -71,11 +71,11 @@ impl File {
 
     /// The content or, for a client that has it, 304; an error if the limit on pages is reached.
     pub fn answer(&self, request: &Request) -> Result<Response, Problem> {
-        let asked = request.headers();
-        let compressed = accepts_gzip(asked);
+        let headers = request.headers();
+        let compressed = accepts_gzip(headers);
         let suffix = if compressed { "-gzip" } else { "" };
         let etag = format!("\"{}{suffix}\"", self.tag);
-        let mut response: Response = if has_current(asked, &etag) {
+        let mut response: Response = if has_current(headers, &etag) {
             StatusCode::NOT_MODIFIED.into()
         } else {
             let permit = RequestContext::policy(request)?
@@ -120,8 +120,8 @@ pub fn digest(content: &[u8]) -> String {
 }
 
 /// Whether the client has the content of this tag.
-fn has_current(asked: &HeaderMap, etag: &str) -> bool {
-    let tags = asked.get(header::IF_NONE_MATCH);
+fn has_current(headers: &HeaderMap, etag: &str) -> bool {
+    let tags = headers.get(header::IF_NONE_MATCH);
     tags.and_then(|tags| tags.to_str().ok())
         .is_some_and(|tags| {
             let mut tags = tags.split(',').map(str::trim);

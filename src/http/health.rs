@@ -110,7 +110,7 @@ impl HealthApi {
         let parts = app.health.check().await;
         for part in &parts {
             if let Some(error) = &part.error {
-                tracing::warn!(part = part.name, error, "check a part");
+                tracing::warn!(part = part.name, error, "a part does not answer");
             }
         }
         let detail = match verbose.0 {

@@ -1,6 +1,6 @@
 //! The host names that a request may address. Without this check, any web page could send requests to a service on the
-//! same machine that trusts its callers: the page's owner changes the page's name to mean 127.0.0.1 after the page is
-//! loaded (DNS rebinding), and the browser then treats the service as part of the page. Such requests still carry the
+//! same machine that trusts its callers: the page's owner lets the page's host name resolve to 127.0.0.1 after the page is
+//! loaded (DNS rebinding), and the browser then treats the service as part of the page. Such requests still have the
 //! page's name in `Host`, and are rejected by it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -10,20 +10,20 @@ use bounded_http::Host;
 use poem::Request;
 use poem::http::header;
 
-/// The names by which a service may be asked.
+/// The host names that the service accepts.
 #[derive(Clone, Debug, Default)]
 pub enum Hosts {
-    /// Any: who asks shows credentials that no foreign page has.
+    /// Any name: requests need credentials that pages of other sites do not have.
     #[default]
     Any,
-    /// `localhost`, addresses, which nobody can make mean another, and these names.
+    /// `localhost`, IP addresses (they cannot be rebound), and these names.
     These(Arc<[String]>),
 }
 
 impl Hosts {
-    /// Those of a service that believes its callers: names in lower case, `*.NAME` for all below one, `*` for any.
+    /// The names for a service that trusts its callers: in lower case, `*.NAME` for all names below one, `*` for any.
     #[must_use]
-    pub fn of_believing(names: &[String]) -> Self {
+    pub fn of_trusting(names: &[String]) -> Self {
         if names.iter().any(|name| name == "*") {
             Self::Any
         } else {
@@ -31,7 +31,7 @@ impl Hosts {
         }
     }
 
-    /// Whether a request may be asked by its name. One without any is no browser's.
+    /// Whether the host of a request is accepted. A request without a host does not come from a browser.
     #[must_use]
     pub fn allow(&self, request: &Request) -> bool {
         let Self::These(names) = self else {
@@ -41,8 +41,8 @@ impl Hosts {
         let address = address.map(|authority| Some(authority.as_str()));
         let headers = request.headers().get_all(header::HOST).iter();
         let headers = headers.map(|value| value.to_str().ok());
-        let mut asked = address.into_iter().chain(headers);
-        asked.all(|host| host.is_some_and(|host| is_allowed(names, host)))
+        let mut hosts = address.into_iter().chain(headers);
+        hosts.all(|host| host.is_some_and(|host| is_allowed(names, host)))
     }
 }
 
@@ -83,8 +83,8 @@ mod tests {
 
     #[test]
     fn every_name_in_a_request_is_checked() {
-        let hosts = Hosts::of_believing(&["shop.example".to_owned()]);
-        assert!(allows(&hosts, "/", &[]), "no browser leaves it out");
+        let hosts = Hosts::of_trusting(&["shop.example".to_owned()]);
+        assert!(allows(&hosts, "/", &[]), "browsers always send a host");
         assert!(allows(&hosts, "/", &["shop.example"]));
         assert!(allows(&hosts, "http://shop.example/", &["127.0.0.1:80"]));
         assert!(!allows(&hosts, "/", &["shop.example", "evil.example"]));
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_star_matches_any_name() {
-        let hosts = Hosts::of_believing(&["a".to_owned(), "*".to_owned()]);
+        let hosts = Hosts::of_trusting(&["a".to_owned(), "*".to_owned()]);
         assert!(allows(&hosts, "/", &["evil.example"]));
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn metrics(
         async move {
             let encode = || async { telemetry.encode().map(Bytes::from) };
             let text = texts.get((), encode).await.map_err(|error| {
-                tracing::error!(error = cause(&error), "encode the metrics");
+                tracing::error!(error = cause(&error), "cannot encode the metrics");
                 Problem::internal()
             })?;
             Ok::<_, poem::Error>(

@@ -19,7 +19,7 @@ use super::{is_probe, listener};
 use crate::operate::health::{Condition, Health};
 use crate::runtime::telemetry::Telemetry;
 
-/// What the probes need.
+/// The dependencies of the probes.
 pub struct Probes {
     /// Health of the parts.
     pub health: Health,

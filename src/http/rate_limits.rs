@@ -9,7 +9,7 @@ use super::problem::{Problem, rate_limited};
 use super::rate_fields::RateFields;
 use super::request_context::report;
 use super::routes::Target;
-use crate::access::limits::{Asker, Counted};
+use crate::access::limits::{Counted, LimitKeys};
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::sale::participate;
 
@@ -17,7 +17,7 @@ use crate::sale::participate;
 pub struct RateCheck<'a> {
     app: &'a App,
     request: &'a Request,
-    who: Asker,
+    keys: LimitKeys,
     counted: Counted,
 }
 
@@ -26,19 +26,19 @@ impl<'a> RateCheck<'a> {
     pub async fn count_caller(
         app: &'a App,
         request: &'a Request,
-        asked: &participate::Request,
+        participation: &participate::Request,
     ) -> Result<Self, Problem> {
-        let who = Asker {
+        let keys = LimitKeys {
             address: client_address(request, &app.settings.http.trusted_proxies),
-            user: asked.applicant.user,
-            campaign: asked.campaign,
+            user: participation.applicant.user,
+            campaign: participation.campaign,
         };
-        let counted = app.limits.count(&who).await;
+        let counted = app.limits.count(&keys).await;
         within(&counted, request)?;
         Ok(Self {
             app,
             request,
-            who,
+            keys,
             counted,
         })
     }
@@ -52,16 +52,16 @@ impl<'a> RateCheck<'a> {
     /// list is not counted: it is rejected anyway, and would use up the rate of those who are.
     pub async fn count_campaign(
         mut self,
-        asked: &participate::Request,
+        participation: &participate::Request,
     ) -> Result<Option<Box<RateFields>>, Problem> {
         let (limits, participate) = (&self.app.limits, &self.app.participate);
         let is_counted = limits.limits_campaigns() && {
             // Boxed: it is large, and most requests have no such rate.
-            let is_not_allowed = Box::pin(participate.is_not_allowed(asked)).await;
+            let is_not_allowed = Box::pin(participate.is_not_allowed(participation)).await;
             !is_not_allowed.map_err(|error| Problem::from(error).with_rates(self.fields()))?
         };
         if is_counted {
-            limits.count_campaign(&self.who, &mut self.counted).await;
+            limits.count_campaign(&self.keys, &mut self.counted).await;
         }
         within(&self.counted, self.request)
     }

@@ -203,7 +203,7 @@ fn rewards_of(app: &App) -> Result<&Rewards, Problem> {
 
 #[expect(clippy::needless_pass_by_value, reason = "passed to map_err as it is")]
 fn unavailable(error: StoreError) -> Problem {
-    tracing::warn!(error = cause(&error), "read or write the rewards");
+    tracing::warn!(error = cause(&error), "cannot read or write the rewards");
     part_unavailable("rewards")
 }
 

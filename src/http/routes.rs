@@ -16,7 +16,7 @@ use crate::runtime::telemetry::{HttpMetrics, RouteMetrics};
 /// The methods that the service knows.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
-/// The templates of the routes that the edge treats in a way of their own.
+/// The templates of routes that the edge treats specially.
 const PARTICIPATION: &str = "/api/campaigns/{id}/participation";
 const SYNC_PARTICIPATION: &str = "/api/campaigns/{id}/participation-sync";
 const CONFIRMATION: &str = "/api/participations/{id}/confirm";

@@ -20,7 +20,7 @@ use super::csrf;
 use super::request_context::report;
 use super::settings::Auth;
 use crate::access::accounts::{
-    AccountError, Accounts, CodeUsed, Credentials, RememberToken, SessionToken, Stay,
+    AccountError, Accounts, CodeUsed, Credentials, RememberMe, RememberToken, SessionToken,
 };
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::Actor;
@@ -70,9 +70,9 @@ impl SessionsApi {
         csrf::not_foreign(headers).inspect_err(|_| report_csrf(accounts, request))?;
         let body = body.0;
         let stay = if body.is_remembered {
-            Stay::Remembered
+            RememberMe::Yes
         } else {
-            Stay::Forgotten
+            RememberMe::No
         };
         let credentials = Credentials {
             login: &body.login,

@@ -22,7 +22,7 @@ use crate::sale::allow_list::AllowListConfig;
 /// How requests are authenticated.
 #[derive(Clone, Default)]
 pub enum Auth {
-    /// The request names the user and is believed: for use behind a gateway, or for local use.
+    /// The user that the request names is trusted: for use behind a gateway, or for local use.
     #[default]
     Trusted,
     /// A verified bearer token names the user.

@@ -75,7 +75,10 @@ async fn next_status(mut subscriber: Subscriber) -> Option<(StatusView, Subscrib
             Ok(Some(status)) => return Some((status, subscriber)),
             Ok(None) => return None,
             Err(error) => {
-                tracing::debug!(error = cause(&error), "read the status for a live stream");
+                tracing::debug!(
+                    error = cause(&error),
+                    "cannot read the status for a live stream"
+                );
             }
         }
     }

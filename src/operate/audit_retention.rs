@@ -1,5 +1,5 @@
-//! Deletes old entries of the audit log, in bounded batches with a pause after each. One replica at a time does this, which
-//! only saves work. It must not write entries: each action writes its own, in its transaction.
+//! Deletes old entries of the audit log, in bounded batches with a pause after each. Only one replica at a time does this,
+//! to save work. This module must not write entries: each action writes its own, in its transaction.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
 
 const DUTY: &str = "audit";
-/// How long a replica keeps this duty without renewal.
+/// How long the lease of this duty lasts without renewal.
 const TERM: Duration = Duration::from_secs(60);
 /// Pause between two batches.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Deletes old entries.
 #[derive(Clone, Debug)]
-pub struct Keeper {
+pub struct AuditPurger {
     store: Store,
     retention: Retention,
 }
 
-impl Keeper {
+impl AuditPurger {
     /// Deletes entries of this store.
     #[must_use]
     pub const fn new(store: Store, retention: Retention) -> Self {
@@ -35,19 +35,19 @@ impl Keeper {
         let owner = Uuid::now_v7().to_string();
         spawner.repeat("audit.purge", self.retention.interval, move |_stop| {
             let (keeper, owner) = (self.clone(), owner.clone());
-            async move { keeper.keep(&owner).await }
+            async move { keeper.step(&owner).await }
         });
     }
 
     /// Deletes one batch. Returns the pause after it.
-    async fn keep(&self, owner: &str) -> Duration {
+    async fn step(&self, owner: &str) -> Duration {
         match self.purge_some(owner).await {
             Ok(deleted) if deleted >= u64::from(self.retention.rows_max) => PAUSE,
             Ok(_) => self.retention.interval,
             Err(error) => {
                 tracing::warn!(
                     error = cause(&error),
-                    "old entries of the audit log were not deleted; it is tried again"
+                    "old entries of the audit log were not deleted; it will be retried"
                 );
                 self.retention.interval
             }

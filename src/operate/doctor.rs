@@ -1,5 +1,4 @@
-//! Which settings of the real parts can lose data: values in, findings out. Pure: `command::doctor` reads the
-//! settings.
+//! Finds settings of the real parts that can lose data. Pure: `command::doctor` reads the settings.
 
 mod clocks;
 mod kafka;
@@ -71,7 +70,7 @@ impl Finding {
     /// The simulated payment provider is enabled outside of a trial installation.
     #[must_use]
     pub fn simulated_payments() -> Self {
-        let advice = "unset payment.allow_simulated: whoever confirms a reservation pays nothing";
+        let advice = "unset payment.allow_simulated: users confirm reservations without paying";
         finding("payment", "provider", "simulated", Verdict::Bad(advice))
     }
 
@@ -118,7 +117,7 @@ fn finding(part: &'static str, setting: &str, value: &str, verdict: Verdict) -> 
     }
 }
 
-/// Good if the condition holds; otherwise the other verdict.
+/// `Good` if the condition holds; otherwise the other verdict.
 const fn good_if(is_good: bool, otherwise: Verdict) -> Verdict {
     if is_good { Verdict::Good } else { otherwise }
 }
@@ -188,9 +187,9 @@ mod tests {
         let line = finding("redis", "save", "", Bad("set it: because")).line();
         assert_eq!(line, "BAD  redis save =   -> set it: because");
         assert_eq!(finding("mysql", "a", "1", Good).line(), "ok   mysql a = 1");
-        let gone = Finding::unreachable("kafka", "cannot reach it".to_owned());
-        assert_eq!(gone.level, Level::Bad);
-        assert!(gone.line().ends_with("-> cannot reach it"));
+        let unreachable = Finding::unreachable("kafka", "cannot reach it".to_owned());
+        assert_eq!(unreachable.level, Level::Bad);
+        assert!(unreachable.line().ends_with("-> cannot reach it"));
     }
 
     #[test]

@@ -29,11 +29,11 @@ settings! {
     /// `[export]`: participations as CSV.
     #[derive(Copy)]
     ExportConfig in "export" {
-        /// Exports at the same time; more are answered 503
+        /// Exports at the same time; more get 503
         concurrent_max: usize = 4, in 1..=1_000;
-        /// Participations that are read at once
+        /// Participations read by one statement
         piece_rows: u32 = 1_000, in 1..=10_000;
-        /// Pieces that wait for the client: the memory of one export
+        /// Pieces that wait for the client; they are the memory of one export
         pieces_max: usize = 4, in 1..=1_000;
     }
 }
@@ -50,7 +50,7 @@ pub enum ExportError {
     /// The store failed.
     #[error("read participations")]
     Store(#[from] StoreError),
-    /// The service stops, or the export failed.
+    /// The service is stopping, or the export failed.
     #[error("finish the export: it was cut off")]
     CutOff,
 }

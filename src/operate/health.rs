@@ -22,9 +22,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Whether a process can do its work without a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// It cannot.
+    /// It cannot work without it.
     Needed,
-    /// It can, at least for a while: the work of the part waits, or takes another path.
+    /// It can, at least for a while: the work for the part waits, or takes another path.
     Spared,
 }
 
@@ -37,11 +37,11 @@ pub struct PartHealth {
     pub need: Need,
     /// The error; none: it is healthy.
     pub error: Option<String>,
-    /// The part of the error that clients may read; none: only that there is an error.
+    /// The part of the error that clients may read; none: clients learn only that there is an error.
     pub reason: Option<String>,
 }
 
-/// The error of a part, and what of it clients may read.
+/// The error of a part, and the part of it that clients may read.
 type Fault = (String, Option<String>);
 
 fn hidden(error: impl Display) -> Fault {
@@ -97,7 +97,7 @@ impl Condition {
 }
 
 impl Health {
-    /// Checks these parts; the broker by `topic`. The store is always needed. A process that admits nobody has no gate.
+    /// Checks these parts; the broker by `topic`. The store is always needed. A process without admissions has no gate.
     #[must_use]
     pub fn new(
         store: Store,

@@ -1,5 +1,5 @@
 //! Deletes old idempotency keys: sweeps over all keys, page by page, with a pause after each. One replica at a time
-//! does this, which only saves work. It must not decide what a key means: a deleted key is a new one.
+//! does this, to save work. This module must not decide what a key means: a deleted key counts as a new one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,16 +13,16 @@ use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
 
 const DUTY: &str = "idempotency_keys";
-/// How long a replica keeps this duty without renewal during a sweep.
+/// How long the lease of this duty lasts without renewal during a sweep.
 const TERM: Duration = MINUTE;
-/// Pauses between sweeps in the time for which a key is kept. So a key is deleted late by a quarter of that time and the
-/// duration of a sweep at most, and is read five times.
+/// Pauses between sweeps in one retention. So a key is deleted late by at most a quarter of the retention and the duration
+/// of a sweep, and is read five times.
 const SWEEPS: u32 = 4;
-/// The least time for which keys are kept. A client that waited for a response repeats its request soon.
+/// Shortest retention. A client that lost a response repeats its request soon.
 const LEAST: Duration = Duration::from_secs(60 * 60);
 
 settings! {
-    /// `[idempotency]`: how long the keys of requests are remembered.
+    /// `[idempotency]`: the retention of idempotency keys.
     IdempotencyConfig in "idempotency" {
         /// How long an `Idempotency-Key` is remembered at least; it is deleted up to about a quarter of that later. A
         /// request that repeats a deleted key is a new one. Must be longer than clients retry a request: at least an
@@ -32,7 +32,7 @@ settings! {
 }
 
 impl IdempotencyConfig {
-    /// Requires what the bounds of single settings do not say; `attempt_max` is how long one request may take.
+    /// Checks the rules that involve several settings; `attempt_max` is the longest time of one request.
     pub fn check(&self, attempt_max: Duration, require: &mut impl FnMut(bool, &str)) {
         let keeps_all = self.retention.is_zero();
         require(
@@ -50,7 +50,7 @@ impl IdempotencyConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Another replica has the duty.
-    NotOurs,
+    NotOwner,
     /// Number of keys deleted on a page; more pages follow.
     Page(u64),
     /// Number of keys deleted on the last page.
@@ -67,16 +67,16 @@ struct Sweep {
 
 /// Deletes old keys.
 #[derive(Clone, Debug)]
-pub struct KeyKeeper {
+pub struct KeyPurger {
     store: Store,
     /// Age from which a key is deleted; zero: never.
     age: Duration,
-    /// The load of deleting.
+    /// The pace of deleting.
     retention: Retention,
     sweep: Arc<Mutex<Sweep>>,
 }
 
-impl KeyKeeper {
+impl KeyPurger {
     /// Deletes keys of this store from this age on, at the pace of `retention`.
     #[must_use]
     pub fn new(store: Store, age: Duration, retention: Retention) -> Self {
@@ -97,21 +97,21 @@ impl KeyKeeper {
         let interval = self.retention.interval;
         spawner.repeat("idempotency.purge", interval, move |_stop| {
             let (keeper, owner) = (self.clone(), owner.clone());
-            async move { keeper.keep(&owner).await }
+            async move { keeper.step(&owner).await }
         });
     }
 
     /// Takes one step. Returns the pause after it.
-    async fn keep(&self, owner: &str) -> Duration {
+    async fn step(&self, owner: &str) -> Duration {
         let began = Instant::now();
         match self.sweep_page(owner).await {
-            Ok(Step::NotOurs) => self.retention.interval,
+            Ok(Step::NotOwner) => self.retention.interval,
             Ok(Step::Page(_)) => self.retention.rest(began.elapsed()),
             Ok(Step::Last(_)) => self.between(),
             Err(error) => {
                 tracing::warn!(
                     error = cause(&error),
-                    "old idempotency keys were not deleted; it is tried again"
+                    "old idempotency keys were not deleted; it will be retried"
                 );
                 self.retention.interval
             }
@@ -122,9 +122,9 @@ impl KeyKeeper {
     /// duty until the next sweep is due, so that no other replica begins one before.
     pub async fn sweep_page(&self, owner: &str) -> Result<Step, StoreError> {
         if !self.store.take_duty(DUTY, owner, TERM).await? {
-            // That replica begins at the beginning, and so does this one after it.
+            // The other replica starts a new sweep, and so will this one.
             *self.lock() = Sweep::default();
-            return Ok(Step::NotOurs);
+            return Ok(Step::NotOwner);
         }
         let (age, rows_max) = (self.age, self.retention.rows_max);
         let after = self.lock().after.clone();

@@ -1,5 +1,5 @@
-//! The lifecycle of campaigns: admins create, change and move them, and the schedule opens and closes them. Each step is
-//! committed in the store and then written to the gate. If the gate does not answer, this is repeated until it does.
+//! The lifecycle of campaigns: admins create and change them, and the schedule opens and closes them. Each step is
+//! committed in the store and then written to the gate. If the gate does not answer, the write is retried until it does.
 
 mod record;
 mod schedule;
@@ -18,7 +18,7 @@ use crate::runtime::telemetry::cause;
 use crate::sale::catalogue::Catalogue;
 use crate::sale::reconcile::{Patience, ReconcileError, Reconciler, Renewed};
 
-/// Attempts of a change when other changes come between.
+/// Attempts of a change when other changes interfere.
 const CHANGE_ATTEMPTS: usize = 5;
 
 /// Why a campaign was not changed.
@@ -52,7 +52,7 @@ pub enum LifecycleError {
     /// The store failed.
     #[error("write the campaign")]
     Store(#[from] StoreError),
-    /// The change is durable, but not written to the gate yet; that is repeated until the gate answers.
+    /// The change is durable, but not written to the gate yet; the write is retried until the gate answers.
     #[error("write the settings to the gate")]
     Gate(#[from] GateError),
 }
@@ -96,7 +96,7 @@ impl Lifecycle {
         }
     }
 
-    /// Creates a campaign and opens its gate. `by` is the admin who does it; none: the service.
+    /// Creates a campaign and opens its gate. `by` is the admin; none: the service.
     pub async fn create(
         &self,
         new: NewCampaign,
@@ -122,7 +122,7 @@ impl Lifecycle {
             Err(error) => {
                 tracing::warn!(
                     error = cause(&error),
-                    "the gate of a new campaign was not built; it is tried again"
+                    "the gate of a new campaign was not built; it will be retried"
                 );
                 self.gate_behind.store(true, Ordering::Release);
             }
@@ -191,8 +191,8 @@ impl Lifecycle {
         .await
     }
 
-    /// Reads, decides and writes, and repeats that if another change came between. Decides by the database's time after
-    /// the read. If there is nothing to change, nothing is written.
+    /// Reads, decides and writes, and retries if another change interferes. Decides by the database's time after the read.
+    /// If there is nothing to change, nothing is written.
     async fn change_with(
         &self,
         id: CampaignId,

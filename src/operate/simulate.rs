@@ -1,7 +1,7 @@
 //! Simulated participants, to try out an installation: jobs that participate many times, by the same code as requests
 //! over HTTP, and measure the outcomes. They change the campaign as real participants do, so they are disabled by
-//! default. A job runs in the process that received the request. The number of jobs at the same time is bounded; so are
-//! the number of kept results and how long they are kept.
+//! default. A job runs in the process that received the request. The number of concurrent jobs is bounded, and so are the
+//! number and the age of stored results.
 
 mod figures;
 mod job;
@@ -22,44 +22,44 @@ use crate::runtime::settings::settings;
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::sale::participate::{CommitMode, Participate, ParticipateError, Request};
 
-/// Users that are made up have numbers from here on, up to [`USER_LAST`].
+/// Smallest id of a simulated user; the largest is [`USER_LAST`].
 pub const USER_FIRST: i64 = 9_000_000_000_000_000;
-/// The largest number of a user.
+/// Largest id of a user.
 pub const USER_LAST: i64 = 9_007_199_254_740_991;
-/// Requests of one job at most.
+/// Most requests of one job.
 pub const REQUESTS_MAX: u32 = 100_000;
-/// Requests of one job under way at the same time, at most.
+/// Most concurrent requests of one job.
 pub const CONCURRENCY_MAX: u32 = 1_000;
-/// Requests of a bulk under way at the same time.
+/// Concurrent requests of a bulk job.
 const BULK_CONCURRENCY: u32 = 64;
-/// How often, and how far apart, one of a bulk looks for a place: all of a bulk are to take part, as people
-/// do who come back when they are told to.
+/// Attempts of one request of a bulk job while the service is busy, and the pause between them: all users of a bulk job
+/// are to participate.
 const BULK_TRIES: usize = 400;
 const BULK_PAUSE: Duration = Duration::from_millis(25);
 
-/// How long somebody who cancels waits for the end.
+/// How long a cancellation waits for the end of the job.
 const END_WAIT_MAX: Duration = Duration::from_secs(5);
 
 settings! {
     /// `[test]`: simulated participants.
     #[derive(Copy)]
     SimulateConfig in "test" {
-        /// Whether there are simulated participants; otherwise their addresses answer 404
+        /// Whether there are simulated participants; otherwise their paths get 404
         endpoints: bool = false;
-        /// Simulations at the same time; more are answered 409
+        /// Simulations at the same time; more get 409
         jobs_max: usize = 2, in 1..=16;
-        /// Simulations whose results are kept
+        /// Most stored results
         results_max: usize = 100, in 1..=10_000;
-        /// How long results are kept
+        /// How long a result is stored after its simulation has ended
         results_age: Duration = Duration::from_secs(3_600),
             in Duration::from_secs(1)..=Duration::from_secs(86_400);
     }
 }
 
-/// How a job's requests are made.
+/// The path of a job's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Through the gate, each until it finds a place.
+    /// Through the gate; each request is repeated while the service is busy.
     Bulk,
     /// Through the gate.
     Async,
@@ -67,25 +67,25 @@ pub enum Kind {
     Sync,
 }
 
-/// What a job is to do.
+/// The plan of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// By which way.
+    /// The path of its requests.
     pub kind: Kind,
-    /// In what to take part.
+    /// The campaign.
     pub campaign: CampaignId,
-    /// How many users take part, once each.
+    /// Number of users, who participate once each.
     pub requests: u32,
-    /// How many of them at the same time.
+    /// Concurrent requests.
     pub concurrency: u32,
-    /// Units that each asks for.
+    /// Units that each user requests.
     pub quantity: u32,
-    /// The number of the first of them; the others follow.
+    /// Id of the first user; those of the others follow.
     pub first_user: UserId,
 }
 
 impl Plan {
-    /// So many users at once who take part in a campaign.
+    /// A bulk job: this number of users participate in a campaign.
     #[must_use]
     pub fn bulk(campaign: CampaignId, count: u32) -> Self {
         Self {
@@ -94,14 +94,14 @@ impl Plan {
             requests: count,
             concurrency: BULK_CONCURRENCY,
             quantity: 1,
-            first_user: made_up(count),
+            first_user: random_users(count),
         }
     }
 }
 
-/// The first of so many users in a row whom nobody else is likely to have.
+/// The first id of this number of consecutive simulated users; another job is unlikely to use the same ids.
 #[must_use]
-pub fn made_up(users: u32) -> UserId {
+pub fn random_users(users: u32) -> UserId {
     UserId(rand::random_range(
         USER_FIRST..=USER_LAST - i64::from(users),
     ))
@@ -110,13 +110,13 @@ pub fn made_up(users: u32) -> UserId {
 /// Why a job was not started, or not cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SimulateError {
-    /// As many run as may.
+    /// The maximum number of jobs is running.
     #[error("{0} jobs are running, the limit")]
     TooMany(usize),
-    /// There is no such job, or not any more, or not in this process.
+    /// This process has no such job, or no longer has it.
     #[error("find the job")]
     Unknown,
-    /// It is over already.
+    /// The job has ended.
     #[error("the job has ended")]
     Over,
 }
@@ -132,7 +132,7 @@ struct Shared {
     spawner: Spawner,
     clock: Clock,
     config: SimulateConfig,
-    /// By id, which is by age.
+    /// Ordered by id, and so by age.
     jobs: Mutex<BTreeMap<Uuid, Arc<Job>>>,
 }
 
@@ -166,7 +166,7 @@ impl Simulator {
         let stop = self.shared.spawner.token(Stage::Http);
         let clock = self.shared.clock.clone();
         let work = async move {
-            job::to_its_end(&running, &clock, async {
+            job::run(&running, &clock, async {
                 let cancelled = async {
                     tokio::select! {
                         () = running.cancelled() => {}
@@ -183,17 +183,16 @@ impl Simulator {
         Ok(report)
     }
 
-    /// How far a job is, or what it came to.
+    /// The progress or the result of a job.
     pub fn report(&self, id: Uuid) -> Result<Report, SimulateError> {
         Ok(self.shared.job(id)?.report())
     }
 
-    /// Ends a job: no more requests are begun, and those under way are answered. Asked again, it says the
-    /// same.
+    /// Cancels a job: no further requests begin, and those in flight complete. Safe to repeat.
     pub async fn cancel(&self, id: Uuid) -> Result<Report, SimulateError> {
         let job = self.shared.job(id)?;
         job.cancel();
-        // What is under way by then is told of by asking again.
+        // A later call reports the requests that are still in flight.
         tokio::time::timeout(END_WAIT_MAX, job.over()).await.ok();
         let report = job.report();
         match report.status {
@@ -204,10 +203,10 @@ impl Simulator {
 }
 
 impl Shared {
-    /// Takes the job on, if there is room, and forgets old ones.
+    /// Adds the job, if there is room, and deletes old ones.
     fn admit(&self, job: &Arc<Job>) -> Result<(), SimulateError> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        self.forget(&mut jobs);
+        self.delete_old(&mut jobs);
         let running = jobs.values().filter(|job| !job.is_over()).count();
         if running >= self.config.jobs_max {
             return Err(SimulateError::TooMany(self.config.jobs_max));
@@ -218,12 +217,12 @@ impl Shared {
 
     fn job(&self, id: Uuid) -> Result<Arc<Job>, SimulateError> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        self.forget(&mut jobs);
+        self.delete_old(&mut jobs);
         jobs.get(&id).cloned().ok_or(SimulateError::Unknown)
     }
 
-    /// Forgets what is older than results are kept, and the oldest of what are too many.
-    fn forget(&self, jobs: &mut BTreeMap<Uuid, Arc<Job>>) {
+    /// Deletes old results, and the oldest ones beyond the maximum number.
+    fn delete_old(&self, jobs: &mut BTreeMap<Uuid, Arc<Job>>) {
         let now = self.clock.now();
         jobs.retain(|_, job| {
             let age = job.over_for(now);
@@ -237,7 +236,7 @@ impl Shared {
         }
     }
 
-    /// Lets all users of a job take part, until it is told to begin no more.
+    /// Lets all users of a job participate, until it is cancelled.
     async fn take_part(&self, job: &Job, cancelled: impl Future<Output = ()>) {
         let plan = job.plan;
         let users = (plan.first_user.0..).take(plan.requests as usize);
@@ -245,7 +244,7 @@ impl Shared {
         let mut answers = std::pin::pin!(
             stream::iter(users)
                 .take_until(cancelled)
-                .map(|user| self.ask(plan, UserId(user)))
+                .map(|user| self.request(plan, UserId(user)))
                 .buffer_unordered(plan.concurrency as usize)
         );
         while let Some((answer, took)) = answers.next().await {
@@ -253,7 +252,7 @@ impl Shared {
         }
     }
 
-    async fn ask(&self, plan: Plan, user: UserId) -> (figures::Answer, Duration) {
+    async fn request(&self, plan: Plan, user: UserId) -> (figures::Answer, Duration) {
         let request = Request {
             campaign: plan.campaign,
             applicant: Applicant {
@@ -270,12 +269,12 @@ impl Shared {
         let answer = match plan.kind {
             Kind::Async => self.participate.run(request, CommitMode::Grouped).await,
             Kind::Sync => self.participate.run(request, CommitMode::Alone).await,
-            Kind::Bulk => self.until_there_is_room(request).await,
+            Kind::Bulk => self.retry_while_busy(request).await,
         };
         (answer, began.elapsed())
     }
 
-    async fn until_there_is_room(&self, request: Request) -> figures::Answer {
+    async fn retry_while_busy(&self, request: Request) -> figures::Answer {
         for _ in 0..BULK_TRIES {
             match self
                 .participate

@@ -46,15 +46,15 @@ pub struct Settings {
     pub slice_rows: u32,
     /// Slices that are read at the same time.
     pub parallel_max: usize,
-    /// How long a replica keeps the lease without renewal.
+    /// How long the lease lasts without renewal.
     pub lease: Duration,
     /// How failures are retried.
     pub retry: retry::Policy,
-    /// How long ended runs are kept.
+    /// Retention of ended runs.
     pub runs_kept: Duration,
 }
 
-/// What the aggregator uses.
+/// The dependencies of the aggregator.
 pub struct Dependencies {
     /// Source of the rows and of the results.
     pub store: Store,
@@ -64,7 +64,7 @@ pub struct Dependencies {
     pub spawner: Spawner,
     /// Alerts people of failures.
     pub alerts: Alerts,
-    /// Counts.
+    /// Metrics.
     pub metrics: Metrics,
 }
 
@@ -83,10 +83,10 @@ struct Inner {
     days: DayCache,
 }
 
-/// Why there is no answer.
+/// Why there are no statistics.
 #[derive(Debug, thiserror::Error)]
 pub enum AggregateError {
-    /// There are no statistics of such a day; with the name of the parameter.
+    /// The day is outside the allowed range; with the name of the parameter.
     #[error("there are no statistics of the day in {0}")]
     Day(&'static str, #[source] DayError),
     /// The period ends before it begins.
@@ -98,8 +98,8 @@ pub enum AggregateError {
     /// The day was never aggregated.
     #[error("the day is not aggregated")]
     NotAggregated,
-    /// Another run is under way.
-    #[error("run {} is under way", .0.id)]
+    /// Another run is in progress.
+    #[error("run {} is in progress", .0.id)]
     Running(Box<Run>),
     /// There is no such campaign.
     #[error("find the campaign")]

@@ -1,6 +1,6 @@
-//! The status of a campaign: what the live view shows. Read from counters, at most four times a second
-//! however many are watching, so that it costs the same whatever was handed out. What waits to be published
-//! is the one thing that is counted row by row, once for all campaigns, and less often the more it is.
+//! The live status of a campaign. It is read from counters, at most four times a second for any number of clients, so its
+//! cost does not depend on the number of participations. Only unpublished events are counted row by row: once for all
+//! campaigns, and less often the longer it takes.
 
 mod replicas;
 
@@ -21,12 +21,12 @@ use crate::sale::meter::{Meter, Recent};
 
 /// Campaigns whose status is cached.
 const CAMPAIGNS_MAX: u64 = 10_000;
-/// How old a status may be.
+/// Maximum age of a status.
 const AGE_MAX: Duration = Duration::from_millis(250);
-/// How old the count of what waits may be, however long it takes.
+/// Maximum age of the count of unpublished events.
 const WAITING_AGE_MAX: Duration = Duration::from_secs(30);
 
-/// How far participations of a campaign have come.
+/// The stages of a campaign's participations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Funnel {
     /// Committed or holding a lease.
@@ -35,7 +35,7 @@ pub struct Funnel {
     pub committed: u64,
     /// Acknowledged by the broker.
     pub published: u64,
-    /// Granted what they earn.
+    /// With a granted reward.
     pub rewarded: u64,
 }
 
@@ -46,15 +46,15 @@ pub struct CampaignStatus {
     pub campaign: Campaign,
     /// Participations ever committed.
     pub success_count: u64,
-    /// Refusals.
+    /// Rejections.
     pub fail_count: u64,
-    /// Refusals by code.
+    /// Rejections by code.
     pub failures: BTreeMap<String, u64>,
-    /// How far participations have come.
+    /// The stages of its participations.
     pub funnel: Funnel,
-    /// The last seconds.
+    /// The decisions of the last seconds.
     pub recent: Recent,
-    /// Whose they are.
+    /// The replicas that these figures include.
     pub scope: Scope,
 }
 
@@ -66,7 +66,7 @@ pub struct StatusBoard {
     meter: Meter,
     replicas: Replicas,
     recent: ReadThrough<CampaignId, Option<Arc<CampaignStatus>>, Arc<StoreError>>,
-    /// Events that wait to be published, by campaign.
+    /// Unpublished events, by campaign.
     waiting: ReadThrough<(), Arc<BTreeMap<CampaignId, u64>>, StoreError>,
     reads: Counter,
 }
@@ -106,11 +106,14 @@ impl StatusBoard {
         for (reason, count) in self.meter.unwritten(id) {
             *failures.entry(reason.to_owned()).or_default() += count;
         }
-        // A gate that is away takes nothing from the rest of the picture.
+        // If the gate is unavailable, the rest of the status is still shown.
         let leases = match self.gate.inspect(id).await {
             Ok(state) => state.map_or(0, |state| state.leases),
             Err(error) => {
-                tracing::debug!(error = cause(&error), "no gate in the status");
+                tracing::debug!(
+                    error = cause(&error),
+                    "the status has no figures of the gate"
+                );
                 0
             }
         };

@@ -21,40 +21,40 @@ pub use crate::events::relay::BreakerState;
 pub use crate::parts::broker::kafka::{PartitionState, TopicState};
 pub use topics::{TopicBoard, TopicsError, TopicsState};
 
-/// How old a reading may be that took no time.
+/// Maximum age of a fast read.
 const AGE_MIN: Duration = Duration::from_secs(1);
-/// How old it may be, however long it takes.
+/// Maximum age of a slow read.
 const AGE_MAX: Duration = Duration::from_secs(30);
 
-/// What a breaker holds back.
+/// The calls that a breaker guards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guards {
-    /// Asking the gate.
+    /// Calls of the gate.
     Gate,
-    /// Publishing anything.
+    /// Publishing to any topic.
     Broker,
     /// Publishing to one topic.
     Topic(domain::Topic),
 }
 
-/// The installation at a moment.
+/// The state of the installation.
 #[derive(Clone, Debug)]
 pub struct SystemState {
     /// When it was read.
     pub at: Instant,
-    /// What waits, by where.
+    /// Unpublished events, by state.
     pub outbox: OutboxCounts,
-    /// For how long the oldest pending event has waited; none: nothing is pending.
+    /// Age of the oldest pending event; none: no event is pending.
     pub oldest: Option<Duration>,
-    /// The relays that are alive, of all replicas.
+    /// The live relays of all replicas.
     pub relays: Vec<RelayLease>,
-    /// The breakers of this replica. One without a relay has those of the gate alone.
+    /// The breakers of this replica. A replica without a relay has only that of the gate.
     pub breakers: Vec<(Guards, BreakerState)>,
     /// This replica's relay among `relays`; none: another process publishes.
     pub here: Option<String>,
 }
 
-/// Reads how the installation does.
+/// Reads the state of the installation.
 #[derive(Clone)]
 pub struct SystemBoard {
     store: Store,
@@ -86,7 +86,7 @@ impl SystemBoard {
         }
     }
 
-    /// How the installation does.
+    /// The state of the installation.
     pub async fn state(&self) -> Result<Arc<SystemState>, Arc<StoreError>> {
         self.last.get((), || self.read()).await
     }

@@ -1,12 +1,12 @@
-//! Verifies the invariants on a running system, per campaign: what the gate admitted = participations
-//! = outbox = published + parked + pending, nobody over their limit, nothing oversold, no event before
-//! an earlier one of its participation. An event that was published and deleted since counts as both.
+//! Verifies the invariants on a running system, per campaign: admissions of the gate = participations = events in the
+//! outbox = published + parked + pending; no user over the limit, no campaign oversold, no event published before an
+//! earlier one of its participation. A purged event counts as published.
 //!
-//! A campaign is checked in one snapshot of the store, so traffic cannot make a sound campaign look wrong. To
-//! keep snapshots short, old segments of ranks and of streams are read beforehand (`seal`), and their sums are kept
-//! until a participation in them changes, or events are deleted; each run reads a share of them again, so that it finds unannounced changes,
-//! too. Where kept sums and a campaign's counters differ, all of that campaign is read again in one snapshot
-//! before anything is reported.
+//! A campaign is checked in one snapshot of the store, so traffic cannot make a correct campaign look wrong. To keep
+//! snapshots short, old segments of ranks and of streams are read beforehand (`seal`), and their sums are stored until a
+//! participation in them changes or events are deleted. Each run reads a share of them again, to find changes made
+//! outside of the service. If stored sums and a campaign's counters differ, the whole campaign is read again in one
+//! snapshot before a violation is reported.
 
 mod breaches;
 mod check;
@@ -39,7 +39,7 @@ use crate::parts::store::{Books, Store, StoreError};
 const PAGE: u32 = 1_000;
 /// Each run reads one stored segment in this number again: runs a minute apart read all of them in an hour.
 const AGAIN_SHARE: u32 = 60;
-/// Kept sums that are older are always read again.
+/// Older stored sums are always read again.
 const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why the invariants could not be verified.
@@ -53,14 +53,14 @@ pub enum VerifyError {
     Gate(#[from] GateError),
 }
 
-/// What is verified, and how thoroughly.
+/// The scope of a verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Only this campaign; none: all, archived ones included.
     pub campaign: Option<CampaignId>,
     /// How much is read.
     pub depth: Depth,
-    /// Whether events of a participation have to be published in order.
+    /// Whether the events of a participation have to be published in order.
     pub order: EventOrder,
 }
 
@@ -77,15 +77,15 @@ pub enum Depth {
 /// Whether a later event of a participation has to wait for an earlier one that cannot be published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EventOrder {
-    /// It has to: an event out of order is a breach.
+    /// It has to: an event out of order is a violation.
     #[default]
     Required,
-    /// It does not: the relay is configured to skip.
+    /// It does not: the relay is configured to skip blocked events.
     NotRequired,
 }
 
-/// One campaign's figures and what is wrong with them. Events, published and purged are those about
-/// participations; pending and parked are all.
+/// One campaign's figures and violations. `events`, `published` and `purged` count events about participations; `pending`
+/// and `parked` count all events.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "each field is the figure of that name")]
@@ -127,7 +127,7 @@ impl Verification {
         self.run_within(&Scope::default()).await
     }
 
-    /// Verifies what the scope includes; the findings are in order of campaign.
+    /// Verifies the campaigns in the scope; the findings are in order of campaign.
     pub async fn run_within(&self, scope: &Scope) -> Result<Vec<Finding>, VerifyError> {
         let trust = match scope.depth {
             Depth::Incremental => Trust {
@@ -159,7 +159,7 @@ impl Verification {
             findings.push(Finding {
                 campaign_id: id.0,
                 breaches: vec![format!(
-                    "I3 there are {what} of a campaign that is not there"
+                    "I3 there are {what} of a campaign that does not exist"
                 )],
                 ..Finding::default()
             });

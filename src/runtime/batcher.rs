@@ -31,7 +31,7 @@ pub const WAIT_BUCKETS: [f64; 18] = [
 /// The configuration of a set of batchers.
 #[derive(Clone, Copy, Debug)]
 pub struct BatcherConfig {
-    /// Batchers; a campaign always goes to the same one.
+    /// Number of batchers; a campaign always uses the same one.
     pub count: usize,
     /// Capacity of each queue.
     pub capacity: usize,
@@ -43,7 +43,7 @@ pub struct BatcherConfig {
     pub pace: Duration,
 }
 
-/// Smaller batches have no pace: waiting would make the answer to few callers late.
+/// Smaller batches have no pace: with few callers waiting would only delay the response.
 const PACED_ITEMS_MIN: usize = 4;
 
 /// The callers' end of a batcher.
@@ -110,7 +110,7 @@ impl<T> Slot<T> {
     }
 }
 
-/// Receives the result of an item. The caller may have gone.
+/// Receives the result of an item. The caller may have disconnected.
 pub type Reply<T> = Box<dyn FnOnce(T) + Send + Sync>;
 
 impl<T: Send + 'static> Batchers<T> {

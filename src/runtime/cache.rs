@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
 
-/// A read may take one part of this many of the time.
+/// Reads may take at most one part of this many of the time.
 const SHARE: u32 = 20;
 
 /// Time after which an unused key is dropped.
@@ -32,7 +32,7 @@ struct Shared<V, E> {
 
 struct Reading<V, E> {
     began: Instant,
-    /// The version before it began.
+    /// The version when it began.
     version: u64,
     took: Duration,
     result: Result<V, Arc<E>>,
@@ -44,8 +44,8 @@ where
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    /// Caches at most this number of keys. A read is used for the shorter time if it took none, and for at most the
-    /// longer time.
+    /// Caches at most this number of keys. A read is used for the shorter age if it was fast, for longer if it was slow,
+    /// and for at most the longer age.
     #[must_use]
     pub fn new(keys_max: u64, ages: RangeInclusive<Duration>) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! The clock. Nothing else reads the machine's clock, so tests can stop or set the time. Where the
-//! database is a server of its own, its clock is the one that all replicas share, and the one to use.
+//! The clock. Nothing else reads the machine's clock, so tests can stop or set the time. If the database is a server, its
+//! clock is used, because all replicas share it.
 
 mod database;
 
@@ -64,7 +64,7 @@ impl Clock {
         match self {
             #[allow(
                 clippy::disallowed_methods,
-                reason = "this is the one place that asks the machine"
+                reason = "this is the only place that reads the machine's clock"
             )]
             Self::System => Utc::now() + shift(),
             Self::Manual(millis) => {
@@ -96,7 +96,7 @@ impl Clock {
         self.now().timestamp_millis()
     }
 
-    /// Moves a manual clock forward; the machine's clock does not move for us.
+    /// Moves a manual clock forward; other clocks ignore this.
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(millis) = self {
             let by = TimeDelta::from_std(by).map_or(i64::MAX, |delta| delta.num_milliseconds());

@@ -1,9 +1,8 @@
-//! Crash points: the places between two writes at which the process can be made to die, to prove that
-//! nothing depends on getting from the one to the other. Without the feature `failpoints` they are not
-//! there. With it, the variable `FAILPOINTS` arms them in the syntax of the crate `fail`:
-//! `FAILPOINTS='writer.committed=5*off->return'` dies when the sixth group is committed.
+//! Crash points: places between two writes where a test aborts the process, to prove that a crash there does no harm.
+//! They exist only with the feature `failpoints`. The variable `FAILPOINTS` arms them in the syntax of the crate `fail`:
+//! `FAILPOINTS='writer.committed=5*off->return'` aborts when the sixth group is committed.
 
-/// All crash points, in the order in which a participation meets them, then those of the repairs.
+/// The crash points of a participation, in their order, followed by those of the repairs.
 pub const POINTS: [&str; 16] = [
     "participate.admitted",
     "writer.begin",
@@ -23,11 +22,11 @@ pub const POINTS: [&str; 16] = [
     "change.committed",
 ];
 
-/// Those of a cancellation of what may have coupons, in the order in which it meets them.
+/// The crash points of a cancellation that may revoke coupons, in their order.
 pub const REVOCATION_POINTS: [&str; 3] =
     ["change.suspended", "change.committed", "revocation.decided"];
 
-/// Those of a process that consumes, in the order in which a batch meets them.
+/// The crash points of a consumer's batch, in their order.
 pub const CONSUMER_POINTS: [&str; 4] = [
     "consumer.applying",
     "consumer.applied",
@@ -35,36 +34,36 @@ pub const CONSUMER_POINTS: [&str; 4] = [
     "consumer.copied",
 ];
 
-/// Those of a run of the daily aggregation, in the order in which it meets them.
+/// The crash points of an aggregation run, in their order.
 pub const AGGREGATION_POINTS: [&str; 3] =
     ["aggregate.claimed", "aggregate.written", "aggregate.ending"];
 
-/// Those of an import of a list, in the order in which it meets them.
+/// The crash points of the import of an allow-list, in their order.
 pub const ALLOW_LIST_POINTS: [&str; 3] = [
     "allow_list.filling",
     "allow_list.filled",
     "allow_list.enforcing",
 ];
 
-/// Reads which points are armed; they stay so while the answer lives.
+/// Arms the points in `FAILPOINTS`, until the returned value is dropped.
 #[cfg(feature = "failpoints")]
 #[must_use]
 pub fn arm() -> fail::FailScenario<'static> {
     fail::FailScenario::setup()
 }
 
-/// Dies here if this point is armed: at once, as if killed, with nothing cleaned up.
+/// Aborts the process here if this point is armed, without any cleanup.
 #[cfg(feature = "failpoints")]
 pub fn point(name: &'static str) {
     fail::fail_point!(name, |_| std::process::abort());
 }
 
-/// Dies here if this point is armed.
+/// Aborts the process here if this point is armed.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 pub const fn point(_: &'static str) {}
 
-/// Begins `work` and dies before it has ended if this point is armed.
+/// Begins `work`, and aborts the process before its end if this point is armed.
 #[cfg(feature = "failpoints")]
 pub async fn amid<F: Future>(name: &'static str, work: F) -> F::Output {
     let mut work = std::pin::pin!(work);
@@ -79,7 +78,7 @@ pub async fn amid<F: Future>(name: &'static str, work: F) -> F::Output {
     }
 }
 
-/// Begins `work` and dies before it has ended if this point is armed.
+/// Begins `work`, and aborts the process before its end if this point is armed.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 pub async fn amid<F: Future>(_: &'static str, work: F) -> F::Output {

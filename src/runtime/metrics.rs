@@ -7,7 +7,7 @@ use crate::domain::metric::{Metric, MetricKind};
 /// The labels of a metric: names and values.
 pub type Labels<const COUNT: usize> = [(&'static str, &'static str); COUNT];
 
-/// A registry that takes metrics by their declarations.
+/// A registry of metrics, by their declarations.
 pub trait RegisterMetric {
     /// Registers the collector of a metric.
     fn add(&mut self, metric: &Metric, collector: impl registry::Metric);

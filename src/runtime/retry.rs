@@ -10,16 +10,16 @@ use std::time::Duration;
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
 
-/// How often, and how far apart, something is tried again.
+/// Number of attempts, and the delays between them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Policy {
     /// Bound of the first delay.
     pub initial: Duration,
-    /// Bound no delay exceeds.
+    /// Bound of all delays.
     pub max: Duration,
-    /// How much the bound grows with each attempt.
+    /// Factor by which the bound grows with each attempt.
     pub multiplier: f64,
-    /// Attempts in all, the first included.
+    /// Maximum number of attempts, the first included.
     pub attempts_max: u32,
 }
 
@@ -34,17 +34,17 @@ impl Default for Policy {
     }
 }
 
-/// What to do about a failed attempt; decided by the caller, by type.
+/// What to do after a failed attempt; the caller decides by the type of the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may go well next time.
+    /// Retry: it may succeed.
     Again,
-    /// It never will.
+    /// Give up: it cannot succeed.
     GiveUp,
 }
 
 impl Verdict {
-    /// Again if this holds, never otherwise.
+    /// `Again` if the condition holds, otherwise `GiveUp`.
     #[must_use]
     pub const fn again_if(again: bool) -> Self {
         if again { Self::Again } else { Self::GiveUp }
@@ -52,7 +52,7 @@ impl Verdict {
 }
 
 impl Policy {
-    /// For requests that a client waits for: a few attempts in short order.
+    /// For requests with a waiting client: a few attempts in quick succession.
     pub const BRIEF: Self = Self {
         initial: Duration::from_millis(50),
         max: Duration::from_secs(1),
@@ -85,8 +85,8 @@ impl Policy {
         delay.unwrap_or(bound).min(bound)
     }
 
-    /// The policy in the terms of the crate, as it stands after the `failures`-th failure. A randomization factor of
-    /// one spreads a delay evenly over twice the interval: full jitter.
+    /// The policy for the crate, after the `failures`-th failure. A randomization factor of one spreads a delay
+    /// evenly over twice the interval: full jitter.
     fn backoff(&self, failures: u32) -> ExponentialBackoff {
         ExponentialBackoff {
             current_interval: self.bound(failures) / 2,

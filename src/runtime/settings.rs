@@ -31,7 +31,7 @@ pub struct Described<'a> {
     pub key: &'static str,
     /// The lines of its documentation.
     doc: &'static [&'static str],
-    /// The default as the documentation shows it, where that is not its value.
+    /// The default in words, if the documentation shows it so.
     shown: Option<&'static str>,
     /// The value.
     pub value: &'a dyn AnySetting,
@@ -40,7 +40,7 @@ pub struct Described<'a> {
 }
 
 impl<'a> Described<'a> {
-    /// For the macro.
+    /// Used by the macro.
     #[doc(hidden)]
     #[must_use]
     pub fn new(
@@ -66,7 +66,7 @@ impl<'a> Described<'a> {
         lines.join(" ")
     }
 
-    /// The default in Markdown, where the value is the default.
+    /// The default, in Markdown. The value must be the default.
     #[must_use]
     pub fn default_text(&self) -> String {
         match (self.shown, self.value.value()) {

@@ -32,15 +32,15 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub enum Stage {
     /// Takes requests.
     Http,
-    /// Work begun for a request that must not be cut short: admissions and what follows them.
+    /// Work for requests that must not be cut short: admissions and their commits.
     Admission,
-    /// Commits what was admitted.
+    /// Commits admissions.
     Writer,
-    /// Publishes what was committed.
+    /// Publishes committed events.
     Relay,
-    /// Records what was published.
+    /// Records published events.
     Settler,
-    /// Applies what was published.
+    /// Applies published events.
     Consumers,
     /// Everything else: schedules, samplers, leases.
     Background,
@@ -64,11 +64,11 @@ impl Stage {
 pub enum Policy {
     /// Restart it, up to `budget` times within the window; one more failure stops the process.
     Restart {
-        /// Restarts within the window.
+        /// Maximum number of restarts within the window.
         budget: u32,
-        /// How far back restarts count.
+        /// The window in which restarts are counted.
         window: Duration,
-        /// How long to wait before each.
+        /// The delay before each restart.
         backoff: retry::Policy,
     },
     /// The process cannot work without the task, or its state is unknown after the failure.
@@ -76,7 +76,7 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// Restarts with a budget of ten a minute.
+    /// Restarts, at most ten a minute.
     #[must_use]
     pub fn restart() -> Self {
         Self::Restart {
@@ -119,7 +119,7 @@ impl Supervisor {
         }
     }
 
-    /// What starts tasks.
+    /// Starts tasks of this supervisor.
     #[must_use]
     pub fn spawner(&self) -> Spawner {
         self.spawner.clone()
@@ -162,12 +162,12 @@ impl Supervisor {
         tokio::select! {
             biased;
             () = drain.tasks.wait() => Ok(()),
-            Some(()) = signals.recv() => Err("a second signal came"),
+            Some(()) = signals.recv() => Err("a second signal arrived"),
             () = tokio::time::sleep_until(deadline) => Err("the deadline passed"),
         }
     }
 
-    /// Aborts what still runs. Bounded: a task that never yields must not hold the process.
+    /// Aborts the remaining tasks. Bounded in time, because a task that never yields cannot be aborted.
     async fn abort(&self) {
         const ABORT_MAX: Duration = Duration::from_secs(1);
         self.spawner.shared.abort.cancel();

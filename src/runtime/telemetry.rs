@@ -21,8 +21,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-pub use self::lines::Answering;
 use self::lines::Lines;
+pub use self::lines::RequestLabels;
 use crate::domain::metric;
 use crate::domain::words::words;
 use crate::runtime::metrics::RegisterMetric;
@@ -46,13 +46,13 @@ words! {
     }
 }
 
-/// The subscriber could not be put in place.
+/// The log subscriber could not be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter is not in the `target=level,…` form.
+    /// The filter does not have the form `target=level,…`.
     #[error("read the log filter")]
     Filter(#[source] tracing_subscriber::filter::ParseError),
-    /// Another subscriber is already there.
+    /// Another subscriber is already installed.
     #[error("start the log subscriber")]
     Subscriber(#[source] tracing_subscriber::util::TryInitError),
     /// A metric could not be written.
@@ -154,7 +154,7 @@ type Durations = Family<RouteLabels, Histogram, fn() -> Histogram>;
 pub struct HttpMetrics {
     requests: Family<AnswerLabels, Counter>,
     durations: Durations,
-    /// Requests being worked on.
+    /// Requests in progress.
     pub in_flight: Gauge,
 }
 

@@ -64,7 +64,7 @@ settings! {
 }
 
 impl TraceConfig {
-    /// Requires what the bounds of single settings do not say.
+    /// Checks the rules that involve several settings.
     pub fn check(&self, require: &mut impl FnMut(bool, &str)) {
         require(
             self.endpoint
@@ -95,10 +95,10 @@ fn is_header(name: &str, value: &str) -> bool {
 /// Traces cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// There is no TLS.
+    /// TLS cannot be set up.
     #[error("set up TLS for traces")]
     Tls(#[source] rustls::Error),
-    /// The exporter does not take its settings.
+    /// The exporter does not accept its settings.
     #[error("set up the export of traces")]
     Exporter(#[source] ExporterBuildError),
     /// Another subscriber of traces exists.
@@ -213,13 +213,13 @@ impl Traced {
     }
 }
 
-/// Who decides whether a request with a trace is traced.
+/// Who decides whether a request with a `traceparent` is traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sampling {
-    /// Its sender, which is trusted.
-    Theirs,
-    /// The configured share, as for requests without a trace: the sender is not trusted.
-    Ours,
+    /// Its trusted sender.
+    BySender,
+    /// This service, by the configured share, as for requests without a trace: the sender is not trusted.
+    ByService,
 }
 
 /// The span of a request, if it is traced. It belongs to the trace of the request, if there is one.
@@ -228,7 +228,7 @@ pub fn begin(traceparent: Option<&str>, sampling: Sampling, name: &'static str) 
     let sampled = TRACED.get()?;
     let given = traceparent.and_then(parent::read);
     let is_traced = match (&given, sampling) {
-        (Some(given), Sampling::Theirs) => given.is_sampled(),
+        (Some(given), Sampling::BySender) => given.is_sampled(),
         _ => rand::random::<f64>() < sampled.share,
     };
     match given {
@@ -289,8 +289,8 @@ mod tests {
     #[test]
     fn no_spans_are_recorded_before_tracing_starts() {
         let sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert!(begin(Some(sampled), Sampling::Theirs, "asked").is_none());
-        assert!(begin(None, Sampling::Ours, "asked").is_none());
+        assert!(begin(Some(sampled), Sampling::BySender, "request").is_none());
+        assert!(begin(None, Sampling::ByService, "request").is_none());
         assert!(follow(Some(sampled), "followed", SpanKind::Internal).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! The one web client of the service. It follows no redirect, and does not know what it carries.
+//! The HTTP client of the service. It follows no redirects, and does not know the content of requests.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Sends requests with such bodies, over TLS where the address asks for it.
+/// Sends requests with bodies of type `B`, over TLS for `https`.
 pub type WebClient<B> = Client<HttpsConnector<HttpConnector>, B>;
 
-/// An address of the web, if it is one.
+/// Parses an HTTP or HTTPS URL.
 #[must_use]
 pub fn address(url: &str) -> Option<Uri> {
     let address: Uri = url.parse().ok()?;
@@ -21,13 +21,13 @@ pub fn address(url: &str) -> Option<Uri> {
     (is_web && address.host().is_some_and(|host| !host.is_empty())).then_some(address)
 }
 
-/// The authorities of the public web.
+/// The certificate authorities of the public web.
 #[must_use]
 pub fn public_roots() -> RootCertStore {
     webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
 }
 
-/// A client that trusts these authorities; it connects when it is used.
+/// A client that trusts these certificate authorities. It connects at the first request.
 pub fn client<B>(roots: RootCertStore) -> Result<WebClient<B>, rustls::Error>
 where
     B: Body + Send,

@@ -1,6 +1,6 @@
-//! The embedded store on a disk that is full: once because no file may grow any more, and once because
-//! a file system of its own is full and the process is killed in that state. Afterwards there is room
-//! again, everything must be sold, and nothing that was answered yes may be missing.
+//! The embedded store on a full disk: once because no file may grow, and once because its file system is full
+//! and the process is killed in that state. Afterwards there is space again: everything must be sold, and every
+//! accepted participation must exist.
 
 use std::fs;
 use std::io::Read;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::evidence::Evidence;
 use crate::fault::Fault;
 use crate::judge::{Breach, judge};
-use crate::ledger::{Asked, Ledger, Outcome, Path as Way, Phase};
+use crate::ledger::{Ledger, Outcome, ParticipationRequest, Path as Way, Phase};
 use crate::load::http;
 use crate::replica::ADMIN_TOKEN;
 use crate::report::{Record, Struck};
@@ -31,7 +31,7 @@ const ROOM: u64 = 96 * 1024;
 const FULL: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How the disk comes to be full.
+/// How the disk becomes full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bound {
     /// `RLIMIT_FSIZE`: a write beyond it fails, and lifting it takes effect at once.
@@ -188,7 +188,7 @@ impl Scene {
         }
         let full_at = Instant::now();
         self.fill(bound);
-        // More than there is room for; each asks again, as there are more people than units.
+        // More users than units; each retries.
         let mut user = 1_000;
         let mut bites = 0;
         while full_at.elapsed() < FULL {
@@ -246,7 +246,7 @@ impl Scene {
     }
 
     async fn ask(&self, phase: Phase, user: i64) -> Outcome {
-        let asked = Asked {
+        let request = ParticipationRequest {
             campaign: self.campaign,
             user,
             quantity: 1,
@@ -254,13 +254,13 @@ impl Scene {
             path: Way::Grouped,
         };
         let path = format!("/api/campaigns/{}/participation", self.campaign);
-        let request = self
+        let call = self
             .http
             .post(format!("{}{path}", self.base))
             .json(&json!({ "userId": user }));
         let sent = Instant::now();
         let answered = async {
-            let answer = request.send().await?;
+            let answer = call.send().await?;
             let status = answer.status().as_u16();
             let has_retry_after = answer.headers().contains_key(RETRY_AFTER);
             let body = answer.text().await?;
@@ -269,7 +269,8 @@ impl Scene {
         let outcome = answered
             .await
             .unwrap_or_else(|error| Outcome::Lost(format!("{error:?}")));
-        self.ledger.write(phase, 0, (asked, sent), outcome.clone());
+        self.ledger
+            .write(phase, 0, (request, sent), outcome.clone());
         outcome
     }
 
@@ -372,7 +373,7 @@ impl Scene {
     async fn judged(&self) -> Vec<Breach> {
         let url = format!("sqlite://{}", self.data.join("firstcome.db").display());
         let mut evidence = Evidence::of_database(&url).await.unwrap();
-        // The first start makes a campaign to try; nobody takes part in it here.
+        // The first start creates a campaign; no test participates in it.
         let campaign = self.campaign;
         evidence.campaigns.retain(|one| one.id == campaign);
         judge(&evidence, &self.ledger.read(), &[])

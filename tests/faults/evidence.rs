@@ -1,12 +1,12 @@
-//! What is in the database and in the topic when a run is over, read without the service: the judge
-//! does not take the accused's word for it.
+//! Reads the database and the topic at the end of a run, without the service, because the service itself is
+//! under test.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use firstcome::domain::Topic;
-use firstcome::events::topic_check::Sighting;
+use firstcome::events::topic_check::ChangeRecord;
 use firstcome::parts::broker::Consumed;
 use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
 use sea_orm::{ConnectionTrait, Database, DbErr, QueryResult, Statement};
@@ -40,7 +40,7 @@ pub struct Evidence {
     pub windows: Vec<Hours>,
 }
 
-/// A coupon, and what it was used for.
+/// A coupon and its use.
 #[derive(Clone, Debug)]
 pub struct Coupon {
     pub id: Uuid,
@@ -76,7 +76,7 @@ pub struct Campaign {
     pub returns: u64,
     pub is_paid: bool,
     pub hold: Duration,
-    /// Whether it takes back what is confirmed.
+    /// Whether confirmed participations may be cancelled.
     pub is_cancellable: bool,
     /// Whether its units earn coupons.
     pub has_coupons: bool,
@@ -104,7 +104,7 @@ impl Participation {
     }
 }
 
-/// An idempotency key and what it led to.
+/// An idempotency key and its participation.
 #[derive(Clone, Debug)]
 pub struct UsedKey {
     pub user: i64,
@@ -231,7 +231,7 @@ impl Evidence {
         db.close().await
     }
 
-    /// How many coupons stand where.
+    /// Number of coupons by status.
     pub fn coupons_by_status(&self) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
         for coupon in &self.coupons {
@@ -247,7 +247,7 @@ impl Evidence {
         rows.map(|row| u64::from(row.quantity)).sum()
     }
 
-    /// How many participations in campaigns that are paid for stand where.
+    /// Number of participations with a price, by status.
     pub fn orders(&self) -> BTreeMap<String, u64> {
         let paid: Vec<i64> = self
             .campaigns
@@ -307,7 +307,7 @@ fn participation(row: &QueryResult) -> Result<Participation, DbErr> {
 }
 
 fn feed(evidence: &mut Evidence, record: &Consumed<'_>) {
-    match Sighting::of(record) {
+    match ChangeRecord::of(record) {
         Ok(sighting) => evidence.records.push(Seen {
             partition: sighting.partition,
             key: sighting.key.to_owned(),

@@ -1,4 +1,4 @@
-//! What can be broken: every kind once, with its name in the report.
+//! The kinds of faults, with their names in the report.
 
 use crate::points;
 
@@ -38,7 +38,7 @@ faults! {
     MysqlRestarted = "MySQL restarted",
     /// Somebody else holds every connection there is, and a replica loses its own.
     MysqlExhausted = "MySQL out of connections",
-    /// A hostile session locks what the writer is about to insert, then asks for what the writer has.
+    /// A hostile session locks the rows that the writer is about to insert, then requests the writer's lock.
     MysqlDeadlock = "MySQL deadlocks",
     /// Connections that take everything and answer nothing.
     MysqlHang = "MySQL hangs without closing",
@@ -95,8 +95,8 @@ impl Fault {
         Self::ALL.iter().copied().filter(is_possible).collect()
     }
 
-    /// How long it lasts, from and to, in milliseconds; what takes effect at once lasts no time. One
-    /// that is over before a lease is no pause beyond it, so `lease_ms` moves those.
+    /// Shortest and longest duration, in milliseconds; 0 for an immediate fault. A pause that ends before a
+    /// lease does not exceed it, so `lease_ms` moves these bounds.
     pub const fn lasts_ms(self, lease_ms: u64) -> (u64, u64) {
         match self {
             Self::ServicePaused => (lease_ms + 300, lease_ms + 1_500),

@@ -1,5 +1,5 @@
-//! After the last fault: how long it takes until a replica says yes again, until every unit is sold,
-//! and until every event is published.
+//! Waits after the last fault until a replica accepts a participation, every unit is sold, and every event is
+//! published, and measures how long each takes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ const SELLING: Duration = Duration::from_secs(60);
 const PUBLISHING: Duration = Duration::from_secs(45);
 /// Longest wait for the last coupon to be issued or revoked.
 const REWARDING: Duration = Duration::from_secs(30);
-/// How long a client in doubt goes on asking.
+/// How long a client without a definite response retries.
 const DOUBT: Duration = Duration::from_secs(30);
 const SELLERS: usize = 5;
 
@@ -50,17 +50,17 @@ pub async fn recover(world: &Arc<World>, traffic: &Traffic) -> Recovery {
     }
 }
 
-/// Asks one replica until it says yes to somebody.
+/// Sends requests to one replica until it accepts one.
 async fn first_yes(world: &World, nth: usize, fresh: &Fresh, healed: Instant) -> Option<f64> {
     let http = http();
     while healed.elapsed() < SELLING {
-        let asked = fresh.wish(world.endless().id);
+        let request = fresh.wish(world.endless().id);
         let sent = Instant::now();
-        let outcome = ask(world, &http, nth, &asked).await;
+        let outcome = ask(world, &http, nth, &request).await;
         let is_yes = matches!(outcome, Outcome::Yes(_));
         world
             .ledger
-            .write(Phase::Healing, nth, (asked, sent), outcome);
+            .write(Phase::Healing, nth, (request, sent), outcome);
         if is_yes {
             return Some(healed.elapsed().as_secs_f64());
         }
@@ -69,8 +69,8 @@ async fn first_yes(world: &World, nth: usize, fresh: &Fresh, healed: Instant) ->
     None
 }
 
-/// Everything is sold when nothing can come back any more: no reservation is left, and nobody in doubt
-/// goes on giving back.
+/// Everything is sold when no unit can return any more: no reservation is left, and no cancellation is
+/// unfinished.
 async fn sell_out(
     world: &Arc<World>,
     traffic: &Traffic,
@@ -92,7 +92,7 @@ async fn sell_out(
         if healed.elapsed() > DOUBT {
             traffic.abandon();
         }
-        // Whoever settles later than this may have made room.
+        // A request settled after this may have made room.
         let is_settled = traffic.is_settled();
         let left = unsold_campaigns(&mut mysql).await.unwrap();
         let is_sold = is_settled && left.is_empty();
@@ -135,10 +135,10 @@ async fn sell(
         };
         let mut is_yes = false;
         if let Some(campaign) = campaign {
-            let asked = fresh.wish(campaign);
+            let request = fresh.wish(campaign);
             let replica = turn % world.replicas.len();
             let asked_at = Instant::now();
-            let outcome = ask(world, &http, replica, &asked).await;
+            let outcome = ask(world, &http, replica, &request).await;
             let order = match &outcome {
                 Outcome::Yes(yes) => Some(Order::of(yes, asked_at)),
                 _ => None,
@@ -147,7 +147,7 @@ async fn sell(
             let phase = Phase::Healing;
             world
                 .ledger
-                .write(phase, replica, (asked, asked_at), outcome);
+                .write(phase, replica, (request, asked_at), outcome);
             if let Some(order) = order.filter(|_| world.offer(campaign).is_paid) {
                 let buyer = Buyer {
                     world,
@@ -184,7 +184,7 @@ async fn all_published(world: &World, healed: Instant) -> Option<f64> {
     None
 }
 
-/// Waits until what stands has its coupons and what was cancelled has none.
+/// Waits until confirmed participations have their coupons and cancelled ones have none.
 async fn all_rewarded(world: &World, healed: Instant) -> Option<f64> {
     let began = Instant::now();
     let mut mysql = world.mysql().await.unwrap();
@@ -246,14 +246,14 @@ impl Watch {
 async fn oldest_pending(world: &World, http: &reqwest::Client, nth: usize) -> Option<f64> {
     let replica = &world.replicas[nth];
     if replica.has_extra() {
-        // Its clock may be one that jumped, and tell nothing but that.
+        // Its clock may have jumped; then it reports only that.
         return None;
     }
     let base = replica.base()?;
-    let asked = http
+    let request = http
         .get(format!("{base}/api/admin/outbox"))
         .bearer_auth(ADMIN_TOKEN)
         .timeout(Duration::from_secs(1));
-    let outbox: serde_json::Value = asked.send().await.ok()?.json().await.ok()?;
+    let outbox: serde_json::Value = request.send().await.ok()?.json().await.ok()?;
     outbox["oldestAgeSeconds"].as_f64()
 }

@@ -1,5 +1,5 @@
-//! Users who earn coupons: each takes part, waits for the coupons, and uses one, cancels the participation,
-//! or does both, in one order or the other or at the same moment.
+//! Users who earn coupons: each participates, waits for the coupons, and uses one, cancels the participation,
+//! or does both, in either order or concurrently.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::ledger::{Asked, Change, Outcome, Path, Phase};
+use crate::ledger::{Change, Outcome, ParticipationRequest, Path, Phase};
 use crate::load::{ask, http};
 use crate::orders::{Buyer, Order};
 use crate::world::World;
@@ -24,7 +24,7 @@ const HOLDERS: u32 = 40;
 const APART: Duration = Duration::from_millis(140);
 /// The first of them. All of them send keys: those whose number ends in 0 or 5 do.
 const FIRST_USER: i64 = 500_000;
-/// How long a holder waits for coupons, and for those of what is cancelled already, which may never come.
+/// How long a holder waits for coupons; those of a cancelled participation may never be issued.
 const COUPONS: Duration = Duration::from_secs(12);
 const COUPONS_OF_CANCELLED: Duration = Duration::from_secs(2);
 /// How often a holder looks whether they are there.
@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Coupons that are used at the same time when everything is whole.
 const AT_ONCE: usize = 8;
 
-/// What was said to some of them in each short round: without these, nothing raced.
+/// Outcomes that must occur in each short round; otherwise nothing raced.
 pub const ENDINGS: [&str; 4] = [
     "use yes",
     "use coupon_revoked",
@@ -67,15 +67,15 @@ pub fn start(
     (0..HOLDERS).map(holder).collect()
 }
 
-/// What a holder does at one moment.
+/// An action of a holder.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Use,
     Cancel,
 }
 
-/// Whether the coupons are waited for first, and what is done then: acts of one group at the same moment,
-/// the groups one after the other.
+/// Whether the holder first waits for the coupons, and the actions that follow: those of one group are
+/// concurrent, the groups follow each other.
 fn plan(random: &mut StdRng) -> (bool, &'static [&'static [Act]]) {
     use Act::{Cancel, Use};
     match random.random_range(0..12) {
@@ -147,7 +147,7 @@ impl Holder {
     /// Asks until it knows; none: there was nothing left, or it gave up.
     async fn take_part(&mut self) -> Option<Order> {
         let offer = self.world.couponing();
-        let asked = Asked {
+        let request = ParticipationRequest {
             campaign: offer.id,
             user: self.user,
             quantity: self.random.random_range(1..=offer.max_quantity),
@@ -162,14 +162,14 @@ impl Holder {
         loop {
             let replica = self.random.random_range(0..self.world.replicas.len());
             let sent = Instant::now();
-            let outcome = ask(&self.world, &self.http, replica, &asked).await;
+            let outcome = ask(&self.world, &self.http, replica, &request).await;
             let order = match &outcome {
                 Outcome::Yes(yes) => Some(Order::of(yes, asked_at)),
                 _ => None,
             };
             let is_known = outcome.is_definite();
             let ledger = &self.world.ledger;
-            ledger.write(Phase::Traffic, replica, (asked.clone(), sent), outcome);
+            ledger.write(Phase::Traffic, replica, (request.clone(), sent), outcome);
             if is_known || self.abandon.load(Ordering::SeqCst) {
                 return order;
             }
@@ -194,11 +194,11 @@ impl Holder {
 
     async fn look(&self, replica: usize, order: Order) -> Option<Vec<Uuid>> {
         let base = self.world.replicas[replica].base()?;
-        let asked = self
+        let request = self
             .http
             .get(format!("{base}/api/users/{}/rewards", order.user))
             .header("Authorization", order.user.to_string());
-        let rewards: Value = asked.send().await.ok()?.json().await.ok()?;
+        let rewards: Value = request.send().await.ok()?.json().await.ok()?;
         let own = order.participation.to_string();
         let coupons = rewards["coupons"].as_array()?.iter();
         let coupons = coupons.filter(|coupon| coupon["participationId"] == own);

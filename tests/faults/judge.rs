@@ -1,5 +1,5 @@
-//! Holds what clients were told, what is in the database and what is in the topic against each other.
-//! Pure: it is shown to fail on planted violations.
+//! Compares the responses to clients with the database and the topic. Pure. Planted violations prove that it
+//! finds them.
 
 mod answers;
 mod changes;
@@ -17,13 +17,13 @@ pub use self::events::redelivered;
 use crate::evidence::{Campaign, Evidence, Participation};
 use crate::ledger::{Answer, ChangeAnswer};
 
-/// Examples of the same breach that are told.
+/// Most examples of one kind of violation.
 const EXAMPLES_MAX: usize = 5;
 
 /// A promise that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Breach {
-    /// `I1` to `I8`, `I10`, or a word for what is promised besides.
+    /// `I1` to `I8`, `I10`, or a word for another promise.
     pub promise: String,
     pub what: String,
 }
@@ -51,7 +51,7 @@ pub fn judge(evidence: &Evidence, answers: &[Answer], changes: &[ChangeAnswer]) 
     found.breaches()
 }
 
-/// What was found, by promise: a few examples each, and how many there are.
+/// The violations by promise: their number, and a few examples.
 #[derive(Default)]
 struct Found(BTreeMap<&'static str, Vec<String>>);
 
@@ -66,8 +66,8 @@ impl Found {
         let mut breaches = Vec::new();
         for (promise, whats) in self.0 {
             let more = whats.len().saturating_sub(EXAMPLES_MAX);
-            let told = whats.into_iter().take(EXAMPLES_MAX);
-            breaches.extend(told.map(|what| Breach::new(promise, what)));
+            let examples = whats.into_iter().take(EXAMPLES_MAX);
+            breaches.extend(examples.map(|what| Breach::new(promise, what)));
             if more > 0 {
                 breaches.push(Breach::new(promise, format!("… and {more} more")));
             }
@@ -102,7 +102,7 @@ fn stock(evidence: &Evidence, found: &mut Found) {
     }
 }
 
-/// Units go back once, and nothing is held that nobody can have any more.
+/// Units return once, and no unit is held that cannot be sold any more.
 fn returns(evidence: &Evidence, campaign: &Campaign, found: &mut Found) {
     let id = campaign.id;
     let rows = evidence.participations.iter();

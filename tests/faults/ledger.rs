@@ -1,5 +1,4 @@
-//! What clients asked and what they were told: the side of the story that the judge holds against the
-//! database.
+//! Records the requests of clients and the responses to them. The judge compares them with the database.
 
 mod changes;
 
@@ -9,9 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use self::changes::{AskedChange, Change, ChangeAnswer, DECLINED, Told};
+pub use self::changes::{Change, ChangeAnswer, ChangeOutcome, ChangeRequest, DECLINED};
 
-/// A request and what came of it, as its client saw it.
+/// A request and its response, as the client saw it.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// When it was sent, since the run began.
@@ -20,7 +19,7 @@ pub struct Answer {
     pub at: Duration,
     pub phase: Phase,
     pub replica: usize,
-    pub asked: Asked,
+    pub request: ParticipationRequest,
     pub outcome: Outcome,
 }
 
@@ -32,9 +31,9 @@ pub enum Phase {
     Healing,
 }
 
-/// What a client asks for.
+/// The request of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct ParticipationRequest {
     pub campaign: i64,
     pub user: i64,
     pub quantity: u32,
@@ -54,15 +53,15 @@ pub enum Outcome {
     Yes(Yes),
     /// A refusal by the rules, with the first participation where it names one.
     No { code: String, first: Option<Uuid> },
-    /// Come back later, as it should be said.
+    /// A correct response to retry later.
     Later { status: u16, code: String },
     /// No answer: the connection was lost, or the client's patience.
     Lost(String),
-    /// An answer that nobody should ever get.
+    /// A response that no client should ever get.
     Odd { status: u16, body: String },
 }
 
-/// What a yes says.
+/// The content of an accepted response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Yes {
     pub participation: Uuid,
@@ -102,7 +101,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the client knows where it stands.
+    /// Whether the client knows the outcome.
     pub const fn is_definite(&self) -> bool {
         matches!(self, Self::Yes(_) | Self::No { .. } | Self::Odd { .. })
     }
@@ -119,14 +118,14 @@ impl Outcome {
     }
 }
 
-/// What an answer says, and the code it has if it is a problem.
+/// The body of a response, and its code if it is a problem.
 fn parsed(body: &str) -> Option<(Value, String)> {
     let value: Value = serde_json::from_str(body).ok()?;
     let code = value["code"].as_str().unwrap_or_default().to_owned();
     Some((value, code))
 }
 
-/// As much of an answer as is worth telling.
+/// The beginning of a body, for reports.
 fn excerpt(body: &str) -> String {
     body.chars().take(300).collect()
 }
@@ -162,12 +161,12 @@ impl Ledger {
         }
     }
 
-    /// Of a participation that was asked for at `sent`.
+    /// Records the response to a participation that was requested at `sent`.
     pub fn write(
         &self,
         phase: Phase,
         replica: usize,
-        (asked, sent): (Asked, Instant),
+        (request, sent): (ParticipationRequest, Instant),
         outcome: Outcome,
     ) {
         self.answers.lock().unwrap().push(Answer {
@@ -175,27 +174,27 @@ impl Ledger {
             at: self.began.elapsed(),
             phase,
             replica,
-            asked,
+            request,
             outcome,
         });
     }
 
-    /// Of a change; `asked_at` is when somebody first asked for the participation.
+    /// Records the response to a change; `asked_at` is when the participation was first requested.
     pub fn write_change(
         &self,
         phase: Phase,
         replica: usize,
-        asked: AskedChange,
+        request: ChangeRequest,
         asked_at: Instant,
-        told: Told,
+        outcome: ChangeOutcome,
     ) {
         self.changes.lock().unwrap().push(ChangeAnswer {
             at: self.began.elapsed(),
             phase,
             replica,
-            asked,
+            request,
             age: asked_at.elapsed(),
-            told,
+            outcome,
         });
     }
 
@@ -220,8 +219,8 @@ fn answers_are_distinguished() {
         Outcome::of(503, true, busy),
         Outcome::Later { status: 503, .. }
     ));
-    // A 503 that does not say when to come back, a 500, a refusal no rule of the campaign gives, and
-    // a yes that names nothing are answers nobody should get.
+    // A 503 without `Retry-After`, a 500, a refusal that no rule gives, and an acceptance without content are
+    // responses that no client should get.
     for (status, retry, body) in [
         (503, false, busy),
         (500, true, r#"{"code":"INTERNAL"}"#),

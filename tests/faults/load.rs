@@ -1,5 +1,5 @@
-//! The clients: some hundred users who take part in all campaigns through both replicas, repeat what has
-//! a key until they know where they stand, as a sane client does, and see to what they have to pay for.
+//! The clients: some hundred users who participate in all campaigns through both replicas. As correct clients
+//! do, they repeat requests with a key until the outcome is known, and pay for reservations.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use reqwest::header::RETRY_AFTER;
 use serde_json::json;
 
 use crate::holders;
-use crate::ledger::{Asked, Outcome, Path, Phase};
+use crate::ledger::{Outcome, ParticipationRequest, Path, Phase};
 use crate::orders::{Buyer, Errand, Order, plan};
 use crate::world::World;
 
@@ -22,15 +22,15 @@ const CLIENTS: u64 = 14;
 const USERS: i64 = 400;
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Who comes only when everything is whole again.
+/// First id of the users who come after all faults have ended.
 pub const FRESH_USERS: i64 = 1_000_000;
 
-/// Whether a user sends keys: always or never, so that what was committed can be counted by keys.
+/// Whether a user sends keys: always or never, so that committed participations can be counted by key.
 pub const fn sends_keys(user: i64) -> bool {
     user % 5 < 2
 }
 
-/// Traffic that goes on until told to stop.
+/// Traffic that continues until it is stopped.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
     abandon: Arc<AtomicBool>,
@@ -50,7 +50,7 @@ impl Traffic {
                     stop: Arc::clone(&stop),
                     abandon: Arc::clone(&abandon),
                     nth,
-                    asked: 0,
+                    sent: 0,
                     errands: Vec::new(),
                 };
                 tokio::spawn(one.run())
@@ -64,17 +64,17 @@ impl Traffic {
         }
     }
 
-    /// Nobody asks for anything new; what is in doubt goes on.
+    /// No new requests; undecided ones are retried.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
     }
 
-    /// Whoever is still in doubt gives up.
+    /// Ends the retries of undecided requests.
     pub fn abandon(&self) {
         self.abandon.store(true, Ordering::SeqCst);
     }
 
-    /// Whether nobody is in doubt any more.
+    /// Whether no request is undecided.
     pub fn is_settled(&self) -> bool {
         let mut clients = self.clients.iter();
         clients.all(tokio::task::JoinHandle::is_finished)
@@ -103,8 +103,8 @@ struct OneClient {
     stop: Arc<AtomicBool>,
     abandon: Arc<AtomicBool>,
     nth: u64,
-    asked: u64,
-    /// What is to be done about reservations. What is left when the traffic stops is never done.
+    sent: u64,
+    /// The planned actions on reservations. Those left when the traffic stops are dropped.
     errands: Vec<Errand>,
 }
 
@@ -121,8 +121,8 @@ impl OneClient {
                 buyer.run(errand, &mut self.random).await;
                 continue;
             }
-            let asked = self.wish();
-            self.ask_until_known(asked).await;
+            let request = self.wish();
+            self.ask_until_known(request).await;
             let pause = self.random.random_range(60..220);
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
@@ -134,8 +134,8 @@ impl OneClient {
         (self.errands[first].due <= Instant::now()).then(|| self.errands.swap_remove(first))
     }
 
-    fn wish(&mut self) -> Asked {
-        self.asked += 1;
+    fn wish(&mut self) -> ParticipationRequest {
+        self.sent += 1;
         let random = &mut self.random;
         let offer = self.world.offers[match random.random_range(0..23) {
             0..5 => 0,
@@ -146,11 +146,11 @@ impl OneClient {
             _ => 5,
         }];
         let user = random.random_range(1..=USERS);
-        Asked {
+        ParticipationRequest {
             campaign: offer.id,
             user,
             quantity: random.random_range(1..=offer.max_quantity),
-            key: sends_keys(user).then(|| format!("client-{}-{}", self.nth, self.asked)),
+            key: sends_keys(user).then(|| format!("client-{}-{}", self.nth, self.sent)),
             path: if random.random_ratio(1, 8) {
                 Path::Sync
             } else {
@@ -159,26 +159,26 @@ impl OneClient {
         }
     }
 
-    /// One that has a key asks again, anywhere, until it knows.
-    async fn ask_until_known(&mut self, asked: Asked) {
+    /// A request with a key is retried at any replica until the outcome is known.
+    async fn ask_until_known(&mut self, request: ParticipationRequest) {
         let asked_at = Instant::now();
         loop {
             let replica = self.random.random_range(0..self.world.replicas.len());
             let sent = Instant::now();
-            let outcome = ask(&self.world, &self.http, replica, &asked).await;
+            let outcome = ask(&self.world, &self.http, replica, &request).await;
             let phase = Phase::Traffic;
             let is_known = outcome.is_definite();
             if let Outcome::Yes(yes) = &outcome
-                && self.world.offer(asked.campaign).is_paid
+                && self.world.offer(request.campaign).is_paid
             {
-                let name = format!("{}-{}", self.nth, self.asked);
+                let name = format!("{}-{}", self.nth, self.sent);
                 let order = Order::of(yes, asked_at);
                 self.errands.extend(plan(order, &name, &mut self.random));
             }
             self.world
                 .ledger
-                .write(phase, replica, (asked.clone(), sent), outcome);
-            if is_known || asked.key.is_none() || self.abandon.load(Ordering::SeqCst) {
+                .write(phase, replica, (request.clone(), sent), outcome);
+            if is_known || request.key.is_none() || self.abandon.load(Ordering::SeqCst) {
                 return;
             }
             let pause = self.random.random_range(150..500);
@@ -188,22 +188,27 @@ impl OneClient {
 }
 
 /// Asks one replica once.
-pub async fn ask(world: &World, http: &Client, replica: usize, asked: &Asked) -> Outcome {
+pub async fn ask(
+    world: &World,
+    http: &Client,
+    replica: usize,
+    request: &ParticipationRequest,
+) -> Outcome {
     let Some(base) = world.replicas[replica].base() else {
         return Outcome::Lost("it never served".to_owned());
     };
-    let way = match asked.path {
+    let way = match request.path {
         Path::Grouped => "participation",
         Path::Sync => "participation-sync",
     };
-    let mut request = http
-        .post(format!("{base}/api/campaigns/{}/{way}", asked.campaign))
-        .json(&json!({ "userId": asked.user, "quantity": asked.quantity }));
-    if let Some(key) = &asked.key {
-        request = request.header("Idempotency-Key", key);
+    let mut call = http
+        .post(format!("{base}/api/campaigns/{}/{way}", request.campaign))
+        .json(&json!({ "userId": request.user, "quantity": request.quantity }));
+    if let Some(key) = &request.key {
+        call = call.header("Idempotency-Key", key);
     }
     let answered = async {
-        let answer = request.send().await?;
+        let answer = call.send().await?;
         let status = answer.status().as_u16();
         let has_retry_after = answer.headers().contains_key(RETRY_AFTER);
         let body = answer.text().await?;
@@ -214,7 +219,7 @@ pub async fn ask(world: &World, http: &Client, replica: usize, asked: &Asked) ->
         .unwrap_or_else(|error| Outcome::Lost(format!("{error:?}")))
 }
 
-/// Users nobody has heard of before.
+/// Users without earlier requests.
 pub struct Fresh(AtomicU64);
 
 impl Fresh {
@@ -223,9 +228,9 @@ impl Fresh {
     }
 
     /// The next one, asking for one unit.
-    pub fn wish(&self, campaign: i64) -> Asked {
+    pub fn wish(&self, campaign: i64) -> ParticipationRequest {
         let nth = i64::try_from(self.0.fetch_add(1, Ordering::SeqCst)).unwrap();
-        Asked {
+        ParticipationRequest {
             campaign,
             user: FRESH_USERS + nth,
             quantity: 1,

@@ -1,9 +1,9 @@
-//! Breaks the real parts, the replicas and the clients by random schedules while many take part, and
-//! judges afterwards whether every promise held. A test binary of its own: nothing else may use the
-//! parts meanwhile, because they are killed, paused, emptied and filled with what was long ago.
+//! Breaks the real parts, the replicas and the clients by random schedules under traffic, and then checks every
+//! promise. It is a separate test binary: nothing else may use the parts meanwhile, because they are killed,
+//! paused, emptied and restored from old files.
 //!
-//! `make faults SEEDS=1..200` or `make faults MINUTES=30` runs more than the few seeds that run here;
-//! docs/faults.md says how to read what comes of it.
+//! `make faults SEEDS=1..200` or `make faults MINUTES=30` runs more than the default seeds; docs/faults.md
+//! explains the results.
 
 #![allow(
     clippy::unwrap_used,

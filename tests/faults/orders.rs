@@ -1,5 +1,5 @@
-//! What clients make of a reservation: they pay, give back, do both at once, think better of it later, or
-//! forget about it. Who got no answer asks again, anywhere, until it knows.
+//! The ways in which clients handle a reservation: they pay, cancel, do both at once, change their mind later,
+//! or let it expire. A client without a response retries at any replica until the outcome is known.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use reqwest::header::RETRY_AFTER;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::ledger::{AskedChange, Change, DECLINED, Phase, Told, Yes};
+use crate::ledger::{Change, ChangeOutcome, ChangeRequest, DECLINED, Phase, Yes};
 use crate::world::{HOLD, World};
 
 /// A participation that its user changes.
@@ -20,13 +20,13 @@ use crate::world::{HOLD, World};
 pub struct Order {
     pub participation: Uuid,
     pub user: i64,
-    /// When somebody first asked for it.
+    /// When the participation was first requested.
     asked_at: Instant,
     yes_at: Instant,
 }
 
 impl Order {
-    /// What was answered just now.
+    /// The order of the response just received.
     pub fn of(yes: &Yes, asked_at: Instant) -> Self {
         Self {
             participation: yes.participation,
@@ -48,7 +48,7 @@ impl Order {
     }
 }
 
-/// Something to do about an order at its time; several changes are asked for at once.
+/// A planned action on an order, at a given time; several changes may be requested at once.
 #[derive(Debug)]
 pub struct Errand {
     pub due: Instant,
@@ -56,7 +56,7 @@ pub struct Errand {
     changes: Vec<Change>,
 }
 
-/// What somebody decides to do about an order, at random. `name` is nobody else's.
+/// Chooses an action on an order at random. `name` is unique.
 pub fn plan(order: Order, name: &str, random: &mut StdRng) -> Vec<Errand> {
     let errand = |after_ms: u64, changes: Vec<Change>| Errand {
         due: order.yes_at + Duration::from_millis(after_ms),
@@ -67,7 +67,7 @@ pub fn plan(order: Order, name: &str, random: &mut StdRng) -> Vec<Errand> {
         reference: format!("{how}-{name}"),
     };
     let hold_ms = u64::try_from(HOLD.as_millis()).unwrap();
-    // Most know what they want, some wait until it is nearly too late.
+    // Most act at once, some wait until it is nearly too late.
     let at = match random.random_range(0..4) {
         0 => random.random_range(0..hold_ms),
         1 => random.random_range(hold_ms - 400..hold_ms + 100),
@@ -98,12 +98,12 @@ pub fn plan(order: Order, name: &str, random: &mut StdRng) -> Vec<Errand> {
     }
 }
 
-/// Whoever asks for changes.
+/// Requests changes.
 pub struct Buyer<'a> {
     pub world: &'a World,
     pub http: &'a Client,
     pub phase: Phase,
-    /// Set when nobody is to ask again.
+    /// Set when no client should retry any more.
     pub abandon: &'a AtomicBool,
 }
 
@@ -116,12 +116,12 @@ impl Buyer<'_> {
     /// Asks for all changes at once, each through another replica as far as there are others.
     pub async fn ask_at_once(&self, order: Order, changes: Vec<Change>, random: &mut StdRng) {
         let first = random.random_range(0..self.world.replicas.len());
-        let asked = changes.into_iter().zip(first..);
-        let asked = asked.map(|(change, replica)| {
+        let requests = changes.into_iter().zip(first..);
+        let requests = requests.map(|(change, replica)| {
             let own = StdRng::seed_from_u64(random.random());
             self.ask_until_known(order, change, replica, own)
         });
-        join_all(asked.collect::<Vec<_>>()).await;
+        join_all(requests.collect::<Vec<_>>()).await;
     }
 
     /// Pays for it.
@@ -140,7 +140,7 @@ impl Buyer<'_> {
         mut replica: usize,
         mut random: StdRng,
     ) {
-        let asked = AskedChange {
+        let request = ChangeRequest {
             participation: order.participation,
             user: order.user,
             change,
@@ -148,10 +148,10 @@ impl Buyer<'_> {
         };
         loop {
             let nth = replica % self.world.replicas.len();
-            let told = self.ask(nth, &asked).await;
-            let is_known = told.is_definite();
+            let outcome = self.ask(nth, &request).await;
+            let is_known = outcome.is_definite();
             let ledger = &self.world.ledger;
-            ledger.write_change(self.phase, nth, asked.clone(), order.asked_at, told);
+            ledger.write_change(self.phase, nth, request.clone(), order.asked_at, outcome);
             if is_known || self.abandon.load(Ordering::SeqCst) {
                 return;
             }
@@ -161,39 +161,37 @@ impl Buyer<'_> {
         }
     }
 
-    async fn ask(&self, replica: usize, asked: &AskedChange) -> Told {
+    async fn ask(&self, replica: usize, request: &ChangeRequest) -> ChangeOutcome {
         let Some(base) = self.world.replicas[replica].base() else {
-            return Told::Lost("it never served".to_owned());
+            return ChangeOutcome::Lost("it never served".to_owned());
         };
-        let word = asked.change.word();
-        let what = match &asked.change {
+        let word = request.change.word();
+        let what = match &request.change {
             Change::Use { coupon, .. } => format!("coupons/{coupon}"),
             Change::Confirm { .. } | Change::Cancel => {
-                format!("participations/{}", asked.participation)
+                format!("participations/{}", request.participation)
             }
         };
-        let request = self
+        let call = self
             .http
             .post(format!("{base}/api/{what}/{word}"))
-            .header("Authorization", asked.user.to_string());
-        let request = match &asked.change {
-            Change::Confirm { reference } => {
-                request.json(&json!({ "paymentReference": reference }))
-            }
-            Change::Cancel => request,
+            .header("Authorization", request.user.to_string());
+        let call = match &request.change {
+            Change::Confirm { reference } => call.json(&json!({ "paymentReference": reference })),
+            Change::Cancel => call,
             Change::Use { order, .. } => {
-                request.json(&json!({ "orderAmount": 2_000, "orderId": order }))
+                call.json(&json!({ "orderAmount": 2_000, "orderId": order }))
             }
         };
         let answered = async {
-            let answer = request.send().await?;
+            let answer = call.send().await?;
             let status = answer.status().as_u16();
             let has_retry_after = answer.headers().contains_key(RETRY_AFTER);
             let body = answer.text().await?;
-            Ok::<_, reqwest::Error>(asked.read(status, has_retry_after, &body))
+            Ok::<_, reqwest::Error>(request.read(status, has_retry_after, &body))
         };
         answered
             .await
-            .unwrap_or_else(|error| Told::Lost(format!("{error:?}")))
+            .unwrap_or_else(|error| ChangeOutcome::Lost(format!("{error:?}")))
     }
 }

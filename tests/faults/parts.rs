@@ -1,5 +1,5 @@
-//! The real parts, through the script that started them: killed, paused, restored; and whether they
-//! answer, asked from outside.
+//! Controls the real parts through the script that started them: kills, pauses and restores them, and checks
+//! whether they answer.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -43,7 +43,7 @@ impl Part {
     }
 }
 
-/// Where the parts are, without what belongs to one run.
+/// The addresses of the parts, without the names of one run.
 #[derive(Clone, Debug)]
 pub struct Parts {
     script: String,
@@ -56,7 +56,7 @@ pub struct Parts {
 impl Parts {
     /// The parts this test was given. It fails where the script would break others than those: with
     /// other ports in the environment than the parts were started with.
-    pub async fn given() -> Self {
+    pub async fn from_environment() -> Self {
         let script = std::env::vars()
             .find_map(|(name, value)| (name == "FIRSTCOME_PARTS_SCRIPT").then_some(value))
             .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/parts").to_owned());
@@ -94,7 +94,7 @@ impl Parts {
         place.trim_end_matches('/').parse().unwrap()
     }
 
-    /// Runs the script; what it said, either way.
+    /// Runs the script, and returns its output in either case.
     pub async fn run(&self, arguments: &[&str]) -> Result<String, String> {
         let ran = Command::new(&self.script)
             .args(arguments)
@@ -109,24 +109,24 @@ impl Parts {
         }
     }
 
-    /// Does something to a part; whether that was possible. Faults overlap: what is to be paused may
-    /// be dead already.
+    /// Performs an action on a part, and returns whether it was possible. Faults overlap: a part to be paused
+    /// may be dead already.
     pub async fn try_to(&self, verb: &str, part: Part) -> bool {
         self.run(&[verb, part.name()]).await.is_ok()
     }
 
-    /// Whether a part says anything at all.
+    /// Whether a part answers at all.
     pub async fn answers(&self, part: Part) -> bool {
-        let asked = async {
+        let probe = async {
             let mut stream = TcpStream::connect(self.address(part)).await?;
             stream.write_all(part.question()).await?;
             let mut byte = [0];
             stream.read_exact(&mut byte).await
         };
-        matches!(tokio::time::timeout(PROBE, asked).await, Ok(Ok(_)))
+        matches!(tokio::time::timeout(PROBE, probe).await, Ok(Ok(_)))
     }
 
-    /// Continues what is paused, starts what is down, and waits until all answer.
+    /// Continues paused parts, starts stopped ones, and waits until all answer.
     pub async fn heal(&self) {
         for part in Part::ALL {
             self.try_to("resume", part).await;

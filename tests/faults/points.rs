@@ -1,5 +1,4 @@
-//! The hook to the service's fail points: the one place that knows whether they are compiled in, and
-//! how they are named.
+//! The fail points of the service: the only module that knows whether they are compiled in, and their names.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -40,7 +39,7 @@ pub fn clock(random: &mut StdRng) -> (String, i64) {
     let value = if random.random_ratio(1, 2) {
         format!("clock.system=return({shift})")
     } else {
-        // It jumps while the service runs, which looks at the machine's clock about once a second.
+        // It jumps while the service runs, which reads the machine's clock about once a second.
         let calls = random.random_range(2..4);
         format!("clock.system={calls}*off->return({shift})")
     };

@@ -1,5 +1,4 @@
-//! A TCP proxy that stands between a replica and a part, and misbehaves as told. It never looks into
-//! what it carries.
+//! A TCP proxy between a replica and a part that misbehaves on demand. It does not interpret the data.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,27 +14,27 @@ use tokio::task::JoinHandle;
 /// How long a connection that lost a reply stays open afterwards.
 const CLOSES_AFTER: Duration = Duration::from_millis(400);
 
-/// What the proxy does with bytes.
+/// The treatment of bytes by the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Carries them.
     Pass,
-    /// Takes connections and what they send, forwards nothing either way, and never closes. Those
-    /// that lost bytes are closed when the mode ends.
+    /// Accepts connections and their data, forwards nothing in either direction, and never closes. Connections
+    /// that lost data are closed when the mode ends.
     Swallow,
     /// Carries requests, drops answers, and closes a while after the first one it dropped.
     LoseReplies,
     /// Takes no connection.
     Refuse,
-    /// Carries everything but requests with these bytes in them, which arrive when the mode ends; what
-    /// follows on the same connection waits with them. Answers come back.
+    /// Forwards everything except requests with these bytes, which are forwarded when the mode ends, together
+    /// with the later requests of their connection. Responses are forwarded.
     Hold(&'static [u8]),
 }
 
-/// What sqlx sends to MySQL to commit.
+/// The bytes that sqlx sends to MySQL to commit.
 pub const COMMIT: &[u8] = b"\x03COMMIT";
 
-/// What every connection is told.
+/// The current mode of all connections.
 #[derive(Clone, Copy, Debug)]
 struct Order {
     mode: Mode,
@@ -47,7 +46,7 @@ struct Order {
     target: SocketAddr,
 }
 
-/// What the proxy did that a good one would not have done.
+/// Counts deviations from a transparent proxy.
 #[derive(Debug, Default)]
 pub struct Harm {
     pub swallowed_bytes: AtomicU64,
@@ -81,7 +80,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a port of its own for what is meant for `target`.
+    /// Listens on its own port, and forwards to `target`.
     pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -152,7 +151,7 @@ async fn carry(client: TcpStream, mut orders: watch::Receiver<Order>, harm: Arc<
     client.set_nodelay(true).ok();
     let began = *orders.borrow_and_update();
     if began.mode == Mode::Swallow {
-        // Nobody is asked; whoever called waits for a greeting.
+        // The server is not contacted; the client waits for its greeting.
         let hole = swallow_all(client, &harm);
         tokio::select! {
             () = hole => {}
@@ -186,7 +185,7 @@ async fn carry(client: TcpStream, mut orders: watch::Receiver<Order>, harm: Arc<
             () = silenced(&mut orders, began.silences) => {}
         }
     }
-    // The far end has given up already, and lets go of what it held; the near end knows nothing of it.
+    // The server closed its end and released its resources; the client does not learn of it.
     drop((from_server, to_server));
     tokio::select! {
         () = drain(&mut from_client, &harm.swallowed_bytes) => {}
@@ -238,7 +237,7 @@ impl Pump {
                 (Mode::Swallow, _) => {
                     let swallowed = &harm.swallowed_bytes;
                     swallowed.fetch_add(read as u64, Ordering::SeqCst);
-                    // From here on the two ends disagree about what was said: it cannot go on.
+                    // From here on the two ends have a different view of the connection, so it cannot continue.
                     tokio::select! {
                         () = drain(from, swallowed) => {}
                         () = ended(&mut self.orders, now) => {}
@@ -283,7 +282,7 @@ async fn drain(from: &mut OwnedReadHalf, lost: &AtomicU64) {
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
         lost.fetch_add(read as u64, Ordering::SeqCst);
     }
-    // The other end gave up; whoever waits here still waits.
+    // The other end gave up; this end still waits.
     std::future::pending::<()>().await;
 }
 
@@ -306,7 +305,7 @@ mod tests {
         Proxy::start(address).await
     }
 
-    /// What one byte comes back as: itself, the end, or nothing in time.
+    /// The reply to one byte: the byte, the end, or nothing in time.
     #[derive(Debug, PartialEq, Eq)]
     enum Heard {
         Echo,

@@ -1,5 +1,5 @@
-//! A replica of the service as a process, with proxies of its own before the database and Redis, and
-//! somebody who starts it again when it ends by itself, as an orchestrator would.
+//! A replica of the service as a process, with proxies in front of the database and Redis. It is restarted when
+//! it ends by itself, as by an orchestrator.
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
@@ -16,9 +16,9 @@ pub const ADMIN_TOKEN: &str = "an admin token of a test";
 
 /// How often a replica is looked at.
 const LOOK: Duration = Duration::from_millis(30);
-/// How long an orchestrator waits before it starts again what ended.
+/// Pause of the orchestrator before it restarts an ended process.
 const RESTART_PAUSE: Duration = Duration::from_millis(400);
-/// How long one that was told to stop may take before it is killed.
+/// How long a stopping process may take before it is killed.
 const GRACE: Duration = Duration::from_secs(8);
 
 const SIGABRT: i32 = 6;
@@ -36,7 +36,7 @@ pub struct Replica {
 struct Inner {
     child: Option<Child>,
     wanted: bool,
-    /// What this process is given beside the settings: fail points.
+    /// Environment variables of this process beside the settings: fail points.
     extra: Vec<(String, String)>,
     launches: u32,
     may_start: Instant,
@@ -46,7 +46,7 @@ struct Inner {
     last_end: Option<ExitStatus>,
 }
 
-/// A process that ended without having been told to.
+/// A process that ended without being stopped.
 #[derive(Clone, Debug)]
 pub struct End {
     pub after: Duration,
@@ -92,7 +92,7 @@ impl Replica {
         self.inner().base.clone()
     }
 
-    /// Whether the process of now has said that it serves.
+    /// Whether the current process has logged that it serves.
     pub fn is_ready(&self) -> bool {
         self.inner().is_ready
     }
@@ -152,7 +152,7 @@ impl Replica {
                 });
             }
             if is_abort {
-                // It did what it was told to; the next one is whole.
+                // It ended as intended; the next one has no fail points.
                 inner.extra.clear();
             }
             inner.last_end = Some(status);
@@ -193,7 +193,7 @@ impl Replica {
             .join(format!("replica-{}-{launch}.log", self.nth))
     }
 
-    /// SIGKILL; whether there was somebody to kill. It stays down until told to be up.
+    /// Sends SIGKILL, and returns whether there was a process. It stays down until it is started again.
     pub fn kill(&self) -> bool {
         let mut inner = self.inner();
         inner.wanted = false;
@@ -207,8 +207,8 @@ impl Replica {
         was_alive
     }
 
-    /// SIGTERM, and waits until it is gone: with what, or none when it had to be killed or was not
-    /// there. It stays down.
+    /// Sends SIGTERM, and waits for the end. Returns the status; none: it had to be killed, or did not run. It
+    /// stays down.
     pub async fn stop(&self) -> Option<ExitStatus> {
         self.inner().wanted = false;
         if !self.signal("TERM") {
@@ -217,7 +217,7 @@ impl Replica {
         let began = Instant::now();
         while began.elapsed() < GRACE {
             {
-                // Whoever looks after it sees it go, too, and may be first.
+                // The supervising task notices the end as well, and may be first.
                 let mut inner = self.inner();
                 let Some(child) = &mut inner.child else {
                     return inner.last_end;
@@ -241,7 +241,7 @@ impl Replica {
         inner.may_start = Instant::now();
     }
 
-    /// Sends a signal; whether there was somebody to send it to.
+    /// Sends a signal, and returns whether there was a process.
     pub fn signal(&self, name: &str) -> bool {
         let inner = self.inner();
         let Some(child) = &inner.child else {
@@ -263,18 +263,18 @@ impl Replica {
             .is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
-    /// The ends of its logs, for whoever has to find out what happened.
+    /// The ends of its logs, for the analysis of a failure.
     pub fn log_tails(&self, lines: usize) -> String {
         use std::fmt::Write as _;
-        let mut told = String::new();
+        let mut tails = String::new();
         for launch in 1..=self.launches() {
             let text = fs::read_to_string(self.log(launch)).unwrap_or_default();
             let all: Vec<&str> = text.lines().collect();
             let tail = all[all.len().saturating_sub(lines)..].join("\n");
             let nth = self.nth;
-            writeln!(told, "--- replica {nth}, launch {launch}\n{tail}").unwrap();
+            writeln!(tails, "--- replica {nth}, launch {launch}\n{tail}").unwrap();
         }
-        told
+        tails
     }
 
     /// All of its logs.

@@ -1,4 +1,4 @@
-//! What a round of runs comes to: a line of JSON for each run, and a table with a row for each fault.
+//! The report of a round of runs: a line of JSON for each run, and a table with a row for each fault.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::fault::Fault;
 use crate::judge::Breach;
 
-/// What came of one run.
+/// The result of one run.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -19,7 +19,7 @@ pub struct Record {
     pub key: &'static str,
     pub faults: Vec<Struck>,
     pub breaches: Vec<Breach>,
-    /// Seconds from the moment everything was whole until a replica said yes, by replica.
+    /// Seconds from the end of all faults to the first accepted participation, by replica.
     pub first_yes_seconds: Vec<Option<f64>>,
     pub all_sold_seconds: Option<f64>,
     pub all_published_seconds: Option<f64>,
@@ -29,9 +29,9 @@ pub struct Record {
     pub oldest_event_seconds: f64,
     /// Answers by word.
     pub answers: BTreeMap<String, u64>,
-    /// What became of reservations, by status.
+    /// Reservations by final status.
     pub orders: BTreeMap<String, u64>,
-    /// What became of coupons, by status.
+    /// Coupons by final status.
     pub coupons: BTreeMap<String, u64>,
     /// Replicas that ended by themselves, and how.
     pub ends: Vec<String>,
@@ -48,7 +48,7 @@ pub struct Struck {
     pub at_ms: u64,
     pub lasts_ms: u64,
     pub bites: u64,
-    /// What was chosen by chance, where that matters.
+    /// The random choices of the fault, if any.
     pub what: String,
 }
 
@@ -72,7 +72,7 @@ impl Record {
         let first: Vec<String> = self
             .first_yes_seconds
             .iter()
-            .map(|one| told(*one))
+            .map(|one| seconds_text(*one))
             .collect();
         let counts = |counts: &BTreeMap<String, u64>| {
             let each = counts.iter();
@@ -87,7 +87,7 @@ impl Record {
             self.seed,
             faults.join(", "),
             first.join("/"),
-            told(self.all_sold_seconds),
+            seconds_text(self.all_sold_seconds),
             counts(&self.orders),
             counts(&self.coupons),
             self.redelivered,
@@ -96,7 +96,7 @@ impl Record {
         )
     }
 
-    /// The slower replica's first yes; none: one never said it.
+    /// The first accepted participation of the slower replica; none: one never accepted any.
     fn slowest_yes(&self) -> Option<f64> {
         let all: Option<Vec<f64>> = self.first_yes_seconds.iter().copied().collect();
         all?.into_iter().reduce(f64::max)
@@ -107,11 +107,11 @@ fn rounded(ms: u64) -> String {
     format!("{:.1}s", f64::from(u32::try_from(ms).unwrap()) / 1_000.0)
 }
 
-fn told(seconds: Option<f64>) -> String {
+fn seconds_text(seconds: Option<f64>) -> String {
     seconds.map_or_else(|| "∞".to_owned(), |seconds| format!("{seconds:.1}"))
 }
 
-/// Writes down what comes, run by run, so that a round that is cut short leaves its report.
+/// Writes the result of each run at once, so that an aborted round leaves its report.
 pub struct Report {
     folder: PathBuf,
     lines: File,
@@ -140,7 +140,7 @@ impl Report {
         fs::write(self.folder.join("report.md"), self.table()).unwrap();
     }
 
-    /// Where the logs of runs with breaches are kept.
+    /// The folder for the logs of runs with violations.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -227,12 +227,12 @@ impl Report {
     }
 }
 
-/// Median and maximum, where what never came is later than all that did.
+/// Median and maximum; an event that never happened counts as later than all others.
 fn spread(seconds: impl Iterator<Item = Option<f64>>) -> String {
     let mut all: Vec<f64> = seconds.map(|one| one.unwrap_or(f64::INFINITY)).collect();
     all.sort_by(f64::total_cmp);
     let finite = |seconds: f64| seconds.is_finite().then_some(seconds);
-    let median = told(finite(all[all.len() / 2]));
-    let greatest = told(finite(all[all.len() - 1]));
+    let median = seconds_text(finite(all[all.len() / 2]));
+    let greatest = seconds_text(finite(all[all.len() - 1]));
     format!("{median} ({greatest})")
 }

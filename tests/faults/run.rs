@@ -1,4 +1,4 @@
-//! A run from its seed to its verdict, and a round of them.
+//! Runs one seed from its schedule to its verdict, and rounds of seeds.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,7 +52,7 @@ fn lease_ms() -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_schedule_of_faults_breaks_a_promise() {
-    let parts = Parts::given().await;
+    let parts = Parts::from_environment().await;
     let faults = faults();
     let mut report = Report::begin();
     if let Some(seeds) = setting("FIRSTCOME_FAULTS_SEEDS") {
@@ -62,7 +62,7 @@ async fn no_schedule_of_faults_breaks_a_promise() {
     } else if let Some(minutes) = setting("FIRSTCOME_FAULTS_MINUTES") {
         let minutes: u64 = minutes.parse().unwrap();
         let began = Instant::now();
-        // Seeds nobody has had before; each can be had again by its number.
+        // New seeds; a run can be repeated by its seed.
         let first = firstcome::runtime::clock::Clock::System.now().timestamp();
         let mut seed = first.unsigned_abs();
         while began.elapsed() < Duration::from_secs(minutes * 60) {
@@ -76,26 +76,29 @@ async fn no_schedule_of_faults_breaks_a_promise() {
     assert_eq!(report.broken(), [0; 0], "seeds with violations");
 }
 
-/// A few seeds that together hold every kind of fault, and a few more where one bit nobody: such a
-/// fault shows nothing.
+/// A few seeds that cover every kind of fault, and a few more if one had no effect: a fault without an effect
+/// shows nothing.
 async fn short_round(parts: &Parts, faults: &[Fault], report: &mut Report) {
     const MORE_MAX: usize = 5;
     report.add(crate::disk::run().await);
     let mut run_already = Vec::new();
-    let mut unbitten = faults.to_vec();
+    let mut ineffective = faults.to_vec();
     for _ in 0..=MORE_MAX {
-        let seeds = covering(&unbitten, &run_already, faults, lease_ms());
+        let seeds = covering(&ineffective, &run_already, faults, lease_ms());
         for seed in seeds {
             run(parts, seed, faults, report).await;
             run_already.push(seed);
         }
-        unbitten.retain(|fault| report.bites(*fault) == 0);
+        ineffective.retain(|fault| report.bites(*fault) == 0);
     }
-    let names: Vec<&str> = unbitten.iter().map(|fault| fault.name()).collect();
-    assert!(names.is_empty(), "these faults never bit: {names:?}");
-    let mut unsaid = holders::ENDINGS.to_vec();
-    unsaid.retain(|answer| report.answers(answer) == 0);
-    assert!(unsaid.is_empty(), "nobody was answered {unsaid:?}");
+    let names: Vec<&str> = ineffective.iter().map(|fault| fault.name()).collect();
+    assert!(
+        names.is_empty(),
+        "these faults never had an effect: {names:?}"
+    );
+    let mut missing = holders::ENDINGS.to_vec();
+    missing.retain(|answer| report.answers(answer) == 0);
+    assert!(missing.is_empty(), "no response with {missing:?}");
 }
 
 /// `7`, or `1..21` without the last.
@@ -148,7 +151,7 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
         took_seconds: began.elapsed().as_secs_f64(),
     };
     if !record.breaches.is_empty() {
-        tell(&world, &record, report.folder());
+        print_evidence(&world, &record, report.folder());
     }
     report.add(record);
     world.close().await;
@@ -164,7 +167,7 @@ async fn break_things(world: &Arc<World>, traffic: &Traffic) -> Vec<Struck> {
     let ends = world.began + Duration::from_millis(world.schedule.ends_ms());
     tokio::time::sleep_until(ends.into()).await;
     traffic.stop();
-    // What was killed may take its time to come back.
+    // A killed process may need time to restart.
     let bites = join_all(acts).await;
     strikes
         .iter()
@@ -183,7 +186,7 @@ async fn break_things(world: &Arc<World>, traffic: &Traffic) -> Vec<Struck> {
         .collect()
 }
 
-/// What did not happen in time.
+/// Violations of time limits.
 fn in_time(world: &World, recovery: Recovery) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for (replica, first) in world.replicas.iter().zip(recovery.first_yes) {
@@ -223,15 +226,15 @@ async fn verified(world: &World) -> Vec<Breach> {
     breaches.map(|what| Breach::new("verify", what)).collect()
 }
 
-/// Every entry of every `breaches`, wherever it stands.
+/// Every entry of every `breaches`, at any depth.
 fn collect_breaches(said: &Value, found: &mut Vec<String>) {
     match said {
         Value::Object(members) => {
             if let Some(Value::Array(breaches)) = members.get("breaches") {
                 let of = members.get("campaignId");
                 let of = of.map_or_else(String::new, |id| format!("campaign {id}: "));
-                let told = breaches.iter().filter_map(Value::as_str);
-                found.extend(told.map(|breach| format!("{of}{breach}")));
+                let texts = breaches.iter().filter_map(Value::as_str);
+                found.extend(texts.map(|breach| format!("{of}{breach}")));
             }
             for member in members.values() {
                 collect_breaches(member, found);
@@ -246,13 +249,13 @@ fn collect_breaches(said: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// When nothing is broken, a replica that is told to stop does so in order.
+/// Without faults, a stopping replica ends in order.
 async fn stopped(world: &World) -> Vec<Breach> {
     let stops = world.replicas.iter().map(|replica| async move {
         let status = replica.stop().await;
         (!status.is_some_and(|status| status.success())).then(|| {
-            let told = status.map_or_else(|| "not in time".to_owned(), |status| status.to_string());
-            Breach::new("stop", format!("replica {} stopped: {told}", replica.nth))
+            let text = status.map_or_else(|| "not in time".to_owned(), |status| status.to_string());
+            Breach::new("stop", format!("replica {} stopped: {text}", replica.nth))
         })
     });
     join_all(stops).await.into_iter().flatten().collect()
@@ -271,8 +274,8 @@ fn ends(world: &World) -> Vec<String> {
     ends.collect()
 }
 
-/// A replica may end by itself when what it needs is away, but never by a panic, or by a signal that
-/// nobody sent.
+/// A replica may end by itself if a part that it needs is unavailable, but never by a panic or by a signal that
+/// the test did not send.
 fn ended_well(world: &World, struck: &[Struck]) -> Vec<Breach> {
     let may_abort = struck.iter().any(|one| one.fault == Fault::CrashPoint);
     let mut breaches = Vec::new();
@@ -296,19 +299,23 @@ fn counted(answers: &[Answer], changes: &[ChangeAnswer]) -> BTreeMap<String, u64
         *counts.entry(answer.outcome.word()).or_default() += 1;
     }
     for one in changes {
-        let word = format!("{} {}", one.asked.change.word(), one.told.word());
+        let word = format!("{} {}", one.request.change.word(), one.outcome.word());
         *counts.entry(word).or_default() += 1;
     }
     counts
 }
 
-/// Everything somebody needs to find out what happened.
-fn tell(world: &World, record: &Record, folder: &Path) {
+/// Prints the information for the analysis of a failure.
+fn print_evidence(world: &World, record: &Record, folder: &Path) {
     let folder = folder.join(format!("seed-{}", record.seed));
     fs::create_dir_all(&folder).unwrap();
     eprintln!("\nseed {}, key {}:", record.seed, record.key);
     for (strike, struck) in world.schedule.strikes.iter().zip(&record.faults) {
-        eprintln!("    {}, bit {} times", strike.told(), struck.bites);
+        eprintln!(
+            "    {}, had an effect {} times",
+            strike.describe(),
+            struck.bites
+        );
     }
     eprintln!(
         "    answers {:?}\n    orders {:?}\n    coupons {:?}\n    ends {:?}",
@@ -320,10 +327,10 @@ fn tell(world: &World, record: &Record, folder: &Path) {
         fs::write(log, replica.logs()).unwrap();
     }
     let answers = world.ledger.read();
-    let told: Vec<String> = answers.iter().map(|answer| format!("{answer:?}")).collect();
-    fs::write(folder.join("answers.txt"), told.join("\n")).unwrap();
+    let lines: Vec<String> = answers.iter().map(|answer| format!("{answer:?}")).collect();
+    fs::write(folder.join("answers.txt"), lines.join("\n")).unwrap();
     let changes = world.ledger.read_changes();
-    let told: Vec<String> = changes.iter().map(ChangeAnswer::line).collect();
-    fs::write(folder.join("changes.txt"), told.join("\n")).unwrap();
+    let lines: Vec<String> = changes.iter().map(ChangeAnswer::line).collect();
+    fs::write(folder.join("changes.txt"), lines.join("\n")).unwrap();
     eprintln!("    all logs and answers: {}", folder.display());
 }

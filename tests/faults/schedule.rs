@@ -1,4 +1,4 @@
-//! What happens when: drawn from a seed, so that a run can be had again.
+//! The schedule of a run, derived from a seed, so that a run can be repeated.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -43,7 +43,7 @@ impl Strike {
     }
 
     /// For people.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         let whom = if self.both {
             "both".to_owned()
         } else {
@@ -63,7 +63,7 @@ fn seconds(ms: u64) -> f64 {
     f64::from(u32::try_from(ms).unwrap()) / 1_000.0
 }
 
-/// What a seed stands for.
+/// The schedule of a seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     pub seed: u64,
@@ -156,7 +156,7 @@ pub fn covering(wanted: &[Fault], already: &[u64], faults: &[Fault], lease_ms: u
 }
 
 #[test]
-fn a_seed_always_stands_for_the_same_schedule() {
+fn a_seed_always_gives_the_same_schedule() {
     let faults = Fault::scheduled();
     for seed in 0..50 {
         let schedule = Schedule::of(seed, &faults, 3_000);

@@ -1,5 +1,5 @@
-//! Faults in the act: each begins, lasts, ends, and tells how often it bit. A fault that did nothing
-//! proves nothing.
+//! Performs faults: each begins, lasts and ends, and reports how often it had an effect. A fault without an
+//! effect proves nothing.
 
 mod clients;
 mod mysql;
@@ -26,12 +26,12 @@ type Side = fn(&Replica) -> &Proxy;
 const MYSQL: Side = |replica| &replica.mysql;
 const REDIS: Side = |replica| &replica.redis;
 
-/// What came of a strike.
+/// The result of a fault.
 #[derive(Clone, Debug, Default)]
 pub struct Bite {
     /// How often it bit: 0 is a fault that did nothing, which happens where faults overlap.
     pub count: u64,
-    /// What was chosen by chance, where that matters.
+    /// The random choices, if any.
     pub what: String,
 }
 

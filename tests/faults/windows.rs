@@ -1,5 +1,5 @@
-//! Looks, while things break, whether a campaign is opened or closed before its time, by the database's
-//! clock and with a question that no replica answers. At the end what is over has to be closed.
+//! Checks during the faults that no campaign opens or closes too early: by the database's clock, with a query
+//! that involves no replica. At the end every finished campaign has to be closed.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use crate::world::World;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(100);
-/// Longest wait for what is over to be closed: schedules look at least every ten seconds.
+/// Longest wait until a finished campaign is closed: schedules check at least every ten seconds.
 const CLOSING: Duration = Duration::from_secs(15);
 
 /// Campaigns that are further in their life than it is time for.
@@ -24,7 +24,7 @@ const EARLY: &str = "SELECT id, state FROM campaign WHERE \
 const LATE: &str =
     "SELECT id, state FROM campaign WHERE state <> 'closed' AND closes_at <= UTC_TIMESTAMP(6)";
 
-/// Whoever looks.
+/// Checks campaigns during the run.
 pub struct Windows {
     seen: Arc<Mutex<BTreeSet<String>>>,
     looking: JoinHandle<()>,
@@ -36,7 +36,7 @@ impl Windows {
         let (world, found) = (Arc::clone(world), Arc::clone(&seen));
         let looking = tokio::spawn(async move {
             loop {
-                // While MySQL is away nobody writes anything either.
+                // While MySQL is unavailable nothing is written.
                 if let Ok(early) = ask(&world, EARLY).await {
                     found.lock().unwrap().extend(early);
                 }
@@ -46,7 +46,7 @@ impl Windows {
         Self { seen, looking }
     }
 
-    /// What was seen, and what is not closed even now.
+    /// The violations seen, and the campaigns that are still not closed.
     pub async fn stop(self, world: &World) -> Vec<Breach> {
         let began = Instant::now();
         let mut late = ask(world, LATE).await.unwrap();
@@ -70,8 +70,8 @@ impl Windows {
 async fn ask(world: &World, question: &'static str) -> sqlx::Result<Vec<String>> {
     let mut mysql = world.mysql().await?;
     let rows: Vec<(i64, String)> = sqlx::query_as(question).fetch_all(&mut mysql).await?;
-    let told = rows.into_iter();
-    Ok(told
+    let names = rows.into_iter();
+    Ok(names
         .map(|(id, state)| format!("campaign {id} is {state}"))
         .collect())
 }

@@ -1,5 +1,5 @@
-//! What one run consists of: a schema, a key prefix and topics of its own, two replicas behind their
-//! proxies, and the campaigns that are handed out. Gone without a trace when the run is over.
+//! The environment of one run: its own schema, key prefix and topics, two replicas behind their proxies, and
+//! the campaigns. It is deleted at the end of the run.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use crate::replica::{ADMIN_TOKEN, Replica};
 use crate::schedule::Schedule;
 use crate::support::unique;
 
-/// The gate's lease: how long what a crash leaves behind stays taken.
+/// The gate's lease: how long the units of a crashed process stay taken.
 pub const GATE_LEASE: Duration = Duration::from_secs(3);
 const GATE_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// MySQL's bound on connections, as `scripts/parts` and `docker-compose.yml` start it.
@@ -32,9 +32,9 @@ const KAFKA_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
 const RELAY_LEASE: Duration = Duration::from_secs(4);
 /// How long a cancellation that does not commit keeps coupons suspended.
 const SUSPEND_MAX: Duration = Duration::from_secs(3);
-/// How long a consumer that is gone keeps its partitions: the shortest that the broker takes.
+/// How long a dead consumer keeps its partitions: the shortest time that the broker accepts.
 const CONSUMER_SESSION: Duration = Duration::from_secs(6);
-/// How long a connection that nobody answers on is waited for.
+/// How long the service waits for a response of the database.
 const DATABASE_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a reservation waits for its payment.
 pub const HOLD: Duration = Duration::from_secs(2);
@@ -183,9 +183,10 @@ impl World {
         }
     }
 
-    /// One with limited stock, one whose users may take several, one that is paid for and takes back,
-    /// with some seeds, what is paid, one without end, one that is sold out early, one that opens and
-    /// closes under traffic, and one whose units earn coupons and can be given back. Two are open for hours around, but not for as long as a clock may be off.
+    /// Campaigns: with limited stock; with several units per user; with a price and cancellable, with some
+    /// seeds also after payment; without end; sold out early; opening and closing under traffic; and with
+    /// coupons and cancellable. Two are open for hours before and after, but not for as long as a clock may be
+    /// off.
     async fn create_campaigns(&mut self) {
         let is_cancellable = !self.schedule.seed.is_multiple_of(3);
         let now = Clock::System.now();
@@ -267,7 +268,7 @@ impl World {
             .await
     }
 
-    /// The service as somebody runs it by hand, without a proxy.
+    /// The service as started by hand, without a proxy.
     pub fn command(&self) -> std::process::Command {
         let mut command = self.replicas[0].command();
         let database = format!("{}/{}", self.parts.mysql_url, self.schema);
@@ -292,7 +293,7 @@ impl World {
         }
     }
 
-    /// Removes what the run left in the parts.
+    /// Removes the data of the run from the parts.
     pub async fn close(&self) {
         for keeper in &self.keepers {
             keeper.abort();
@@ -356,7 +357,7 @@ impl Drop for World {
             keeper.abort();
         }
         if std::thread::panicking() {
-            // Whoever comes next, and whoever looks at what is left, finds the parts up.
+            // The next run, and an analysis, find the parts running.
             self.parts.heal_now();
         }
     }

@@ -1,5 +1,5 @@
-//! Lists of those who may take part, on both databases: a list is whole or not there, and nothing of a file
-//! is gathered on the way.
+//! Allow-lists, on both databases: a list takes effect completely or not at all, and an import does not hold
+//! the file in memory.
 
 use std::io;
 use std::time::Duration;
@@ -82,7 +82,7 @@ impl Bench {
         row.unwrap().try_get_by_index(0).unwrap()
     }
 
-    /// Nothing is left but what these lists have.
+    /// Waits until the store has only these lists and users.
     async fn until_cleared(&self, lists: i64, users: i64) {
         until("what is over is cleared away", async || {
             (
@@ -170,7 +170,7 @@ async fn a_file_that_cannot_be_read_changes_nothing() {
     }
 }
 
-/// Whoever dies half-way leaves a list that nobody goes by, and the next import ends it.
+/// A crashed import leaves an incomplete list without effect, and the next import deletes it.
 #[tokio::test]
 async fn an_abandoned_import_changes_nothing_and_is_deleted() {
     for test in stores().await {
@@ -188,7 +188,7 @@ async fn an_abandoned_import_changes_nothing_and_is_deleted() {
 
         bench.replace(campaign, &lines(1..=7)).await.unwrap();
         bench.until_cleared(1, 7).await;
-        // Had it only been slow: what comes now is too late.
+        // If the import was only slow, its further lines come too late.
         assert!(!test.store.add_to_allow_list(left, &users).await.unwrap());
         let late = test
             .store
@@ -200,7 +200,7 @@ async fn an_abandoned_import_changes_nothing_and_is_deleted() {
     }
 }
 
-/// Of two at once the later one wins, and the other is told.
+/// Of two concurrent imports the later one wins, and the other gets an error.
 #[tokio::test]
 async fn a_superseded_import_gets_an_error() {
     for test in stores().await {
@@ -233,7 +233,7 @@ async fn an_upload_is_read_no_faster_than_it_is_stored() {
                 let written = writing.count("allow_list_user").await;
                 let batch = i64::try_from(BATCH_ROWS).unwrap();
                 let given = i64::from(nth * piece_users);
-                // Of what was given, less than a batch is held back.
+                // Less than a batch is held in memory.
                 assert!(given - written < batch, "{written} of {given} users");
                 let users = nth * piece_users + 1..=(nth + 1) * piece_users;
                 Ok::<_, io::Error>(lines(users).into_bytes())
@@ -283,7 +283,7 @@ async fn an_archived_campaign_keeps_its_list() {
     }
 }
 
-/// Many who come at once cost a few statements, and who comes again costs none.
+/// Many concurrent requests cost a few statements, and repeated ones cost none.
 #[tokio::test]
 async fn known_answers_are_not_looked_up_again() {
     for test in stores().await {

@@ -1,5 +1,5 @@
-//! The structure of `src`, read from the imports: layers, circles, sizes. The generated documents are checked
-//! for drift here, too.
+//! The structure of `src`, read from the imports: layers, circles, sizes. Also checks the generated documents
+//! for drift.
 
 mod graph;
 

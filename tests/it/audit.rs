@@ -1,4 +1,4 @@
-//! The audit log in the store, on both databases: an entry is there if and only if what it tells of is.
+//! The audit log in the store, on both databases: an entry exists if and only if its action was committed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use firstcome::domain::{
     Actor, AuditAction, AuditNote, Campaign, CampaignId, EventId, Instant, KeyChoice, Origin, Wish,
 };
 use firstcome::events::relay::Retention;
-use firstcome::operate::audit_retention::Keeper;
+use firstcome::operate::audit_retention::AuditPurger;
 use firstcome::parts::store::{
     AuditEntry, AuditFilter, CampaignChange, ParkedState, Store, Wished,
 };
@@ -88,7 +88,7 @@ async fn a_change_commits_with_its_audit_entry() {
         let renamed = renamed();
         let changed = store.change_campaign(id, version, &renamed, Some(&change));
         assert!(changed.await.unwrap());
-        // Of a version that is not any more: nothing changes, and nothing is told.
+        // With an outdated version nothing changes, and nothing is recorded.
         let late = store.change_campaign(id, version, &renamed, Some(&change));
         assert!(!late.await.unwrap());
         let [changed, created] = &all(store).await[..] else {
@@ -178,7 +178,7 @@ async fn a_cancellation_by_an_admin_commits_with_its_audit_entry() {
             "its user's own doing is no admin's"
         );
         cancelled(1, Some(by("somebody"))).await.unwrap();
-        // Asked again, nothing changes and nothing is told.
+        // A repetition changes nothing, and nothing is recorded.
         cancelled(1, Some(by("somebody"))).await.unwrap();
         let [entry] = &all(store).await[..] else {
             panic!("one entry");
@@ -326,13 +326,13 @@ async fn expired_entries_are_deleted_in_bounded_batches() {
             rows_max: 3,
             ..Retention::default()
         };
-        let keeper = Keeper::new(store.clone(), retention);
-        assert_eq!(keeper.purge_some("one").await.unwrap(), 0, "not yet");
+        let purger = AuditPurger::new(store.clone(), retention);
+        assert_eq!(purger.purge_some("one").await.unwrap(), 0, "not yet");
         date(&test, store.time().await.unwrap() - month).await;
-        assert_eq!(keeper.purge_some("two").await.unwrap(), 0, "another's turn");
+        assert_eq!(purger.purge_some("two").await.unwrap(), 0, "another's turn");
         let mut deleted = Vec::new();
         for _ in 0..4 {
-            deleted.push(keeper.purge_some("one").await.unwrap());
+            deleted.push(purger.purge_some("one").await.unwrap());
         }
         assert_eq!(deleted, [3, 3, 1, 0]);
         assert!(all(store).await.is_empty());

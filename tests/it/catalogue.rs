@@ -1,4 +1,5 @@
-//! The copies of campaigns that replicas keep: fetched once, and forgotten everywhere when one changes.
+//! The local copies of campaigns in replicas: each is fetched once, and dropped by all replicas when the
+//! campaign changes.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Reservations in the store, on both databases: how long they are held, and many wishes in one
-//! transaction; and in the service's lanes.
+//! Reservations in the store, on both databases: how long they are held, several changes in one transaction,
+//! and the batchers of the service.
 
 mod payments;
 
@@ -33,14 +33,14 @@ const CANCEL: Wish = Wish::Cancel {
     suspended_until: None,
 };
 
-/// A campaign of which one has to be paid for, two units for each user.
+/// A campaign with a price, and two units per user.
 pub async fn paid(store: &Store) -> Campaign {
     let mut new = campaign_of(Some(100));
     (new.price, new.per_user_limit, new.max_quantity) = (Some(500), 2, 2);
     create(store, new).await
 }
 
-/// A reservation of two units that waits for so many seconds yet.
+/// A reservation of two units that expires in this number of seconds.
 pub async fn reserved(
     store: &Store,
     campaign: &Campaign,
@@ -175,7 +175,7 @@ async fn changes_in_one_transaction_are_decided_one_by_one() {
             .collect();
         assert_eq!(returned, [(1, orders[2].id), (2, orders[3].id)]);
 
-        // What is told is what is kept, payments not mixed up.
+        // Each response has the stored payment of its own participation.
         for (order, reference) in orders.iter().zip([Some("one"), Some("two"), None, None]) {
             let kept = store.participation(order.id).await.unwrap().unwrap();
             let told = changed.changed.iter().find(|one| one.id == order.id);
@@ -232,7 +232,7 @@ async fn holds_have_their_full_length_with_any_clock_of_the_writer() {
                 matches!(&read[..], [LogEntry::Parked(row, ParkedState::Held)] if row.key == event.key),
                 "{read:?}"
             );
-            // Nobody tries it while its time is not over.
+            // It is not expired before its time is over.
             let buckets = [campaign.id.bucket()];
             let due = store
                 .parked_due(ParkedState::Held, &buckets, &Targets::ALL, 10)

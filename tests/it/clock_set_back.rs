@@ -1,5 +1,5 @@
-//! The database's clock is set back, by an administrator or because another server has taken over: moments that
-//! were written before are yet to come for a long time. Nobody waits for them.
+//! The database's clock is set back, by an administrator or a failover: times written before are far in the
+//! future. The service does not wait for them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::verify::{run, vandal};
 
 /// Longer than any wait that was meant.
 const SET_BACK: Duration = Duration::from_secs(3_600);
-/// Shorter than how long a rebuild is kept from beginning in these tests.
+/// Shorter than the pause between rebuilds in these tests.
 const AT_ONCE: Duration = Duration::from_secs(4);
 const HELD: Duration = Duration::from_secs(60);
 
@@ -52,7 +52,7 @@ impl Scene {
         assert!(held.unwrap());
     }
 
-    /// A replica that leaves so much time between two rebuilds, and so believes others that do.
+    /// A replica with a long pause between two rebuilds, which also accepts such pauses of others.
     fn slow_replica(&self, test: &TestStore) -> Reconciler {
         Reconciler::new(test.store.clone(), self.gate.clone(), spawner())
             .with_rebuild_interval(HELD)
@@ -108,7 +108,7 @@ async fn on_the_database_path_only_keys_under_way_get_503() {
         let scene = Scene::new(&test).await;
         ask(&test.store, &scene.campaign, &[applicant(1, 1)]).await;
         write(&test, &scene.campaign, "loosened_at").await;
-        // Nobody knows whether it came before room was made.
+        // It is unknown whether it came before room was made.
         let decision = decide(&test.store, &scene.campaign, &keyed(2)).await;
         assert!(matches!(decision, Decision::Outstanding), "{decision:?}");
         let decision = decide(&test.store, &scene.campaign, &keyed(2)).await;
@@ -154,7 +154,7 @@ async fn a_campaign_rebuilt_elsewhere_does_not_delay_the_alignment_of_others() {
     let scene = Scene::new(&test).await;
     let other = create(&test.store, campaign_of(Some(5))).await;
     let replica = scene.slow_replica(&test);
-    // Newest first: the one that is held is told before the other.
+    // Newest first: the reservation is listed before the other one.
     let (held, free) = (other, &scene.campaign);
     let held_epoch = held.gate_epoch;
     let answer = test.store.hold_rebuild(held.id, held_epoch, HELD).await;

@@ -1,5 +1,5 @@
-//! Replicas whose clocks are wrong: what cannot be taken back is decided by the database's clock, so
-//! they do it neither too early nor too late.
+//! Replicas with wrong clocks: irreversible decisions use the database's clock, so they are neither too early
+//! nor too late.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use firstcome::domain::{
     Actor, AuditAction, AuditNote, CampaignId, Instant, Origin, Pricing, State, to_stored_precision,
 };
 use firstcome::events::relay::Retention;
-use firstcome::operate::audit_retention::Keeper;
+use firstcome::operate::audit_retention::AuditPurger;
 use firstcome::operate::lifecycle::Lifecycle;
 use firstcome::parts::gate::ScriptGate;
 use firstcome::parts::store::{CampaignChange, NewCampaign, Store};
@@ -135,8 +135,8 @@ async fn a_replica_with_a_fast_clock_deletes_no_audit_entry_early() {
         ..Retention::default()
     };
     let ahead = replica(&test, NINE_HOURS).await;
-    let keeper = Keeper::new(ahead, retention);
-    assert_eq!(keeper.purge_some("one").await.unwrap(), 0);
+    let purger = AuditPurger::new(ahead, retention);
+    assert_eq!(purger.purge_some("one").await.unwrap(), 0);
 }
 
 #[tokio::test]

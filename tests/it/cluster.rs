@@ -1,4 +1,4 @@
-//! A Redis Cluster of three masters, for whoever wants to ask or break one. It ends with this process.
+//! A Redis Cluster of three masters that tests may break. It ends with this process.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Cluster {
 impl Cluster {
     /// Starts three servers and has them share the slots.
     pub async fn up(stem: &str) -> Self {
-        // One that did not come up is in nobody's way.
+        // A cluster that failed to start does not disturb the next one.
         static NTH: AtomicU32 = AtomicU32::new(0);
         let stem = format!("{stem}{}", NTH.fetch_add(1, Ordering::Relaxed));
         let settings = [
@@ -109,7 +109,7 @@ impl Cluster {
     }
 }
 
-/// One for all who leave it as they found it.
+/// A shared cluster, for tests that leave it unchanged.
 pub async fn shared() -> &'static Cluster {
     static SHARED: OnceCell<Cluster> = OnceCell::const_new();
     SHARED.get_or_init(|| Cluster::up("cluster")).await

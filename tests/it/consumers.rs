@@ -1,4 +1,4 @@
-//! The consumers on MySQL and Kafka: what participations earn is granted exactly once, whatever happens.
+//! The consumers on MySQL and Kafka: rewards are granted exactly once, under any fault.
 
 mod away;
 mod cancelling;

@@ -63,7 +63,7 @@ fn is_on_the_page(settings: &[&str]) {
     }
 }
 
-/// What the router makes of a row.
+/// The message that the router makes of a row.
 #[derive(Debug)]
 struct Routed {
     topic: String,
@@ -226,7 +226,7 @@ async fn the_documented_debezium_settings_make_the_record_of_the_relay() {
     assert_eq!(routed.timestamp_millis, Some(millis));
     for (name, value) in &record.headers {
         let expected = match *name {
-            // The same without dashes, and said elsewhere: the page says so, too.
+            // The same without hyphens, and in another header, as the page documents.
             "ce_id" => event.id.0.simple().to_string(),
             "ce_time" => continue,
             // Literals, which other transformations add.

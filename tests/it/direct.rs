@@ -1,4 +1,4 @@
-//! The database path: the rules of the gate by the database alone, and what keeps both apart.
+//! The database path: it applies the rules of the gate, and the two are never active at the same time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,7 +141,7 @@ async fn a_closed_gate_commits_nothing_and_is_not_rebuilt_before_its_term() {
             matches!(raised, Raised::Closed(left) if left <= TERM && !left.is_zero()),
             "{raised:?}"
         );
-        // Who keeps it closed does not raise the epoch again; a term that is over opens it.
+        // Extending the closure does not raise the epoch again; at the end of its term the gate opens.
         let closing = Closing::For(Duration::ZERO);
         let second = [applicant(3, 1)];
         let kept = store
@@ -161,7 +161,7 @@ async fn a_closed_gate_commits_nothing_and_is_not_rebuilt_before_its_term() {
 }
 
 #[tokio::test]
-async fn without_leave_to_close_the_gate_a_request_is_served_only_while_it_is_closed() {
+async fn without_permission_to_close_the_gate_a_request_is_served_only_while_it_is_closed() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(Some(10))).await;
@@ -215,7 +215,7 @@ async fn a_used_key_fails_the_batch_and_changes_nothing() {
     }
 }
 
-/// What is decided of one applicant.
+/// The decision about one applicant.
 pub async fn decide(store: &Store, campaign: &Campaign, applicant: &Applicant) -> Decision {
     let (making, closing) = (making(), Closing::For(TERM));
     let one = std::slice::from_ref(applicant);
@@ -226,7 +226,7 @@ pub async fn decide(store: &Store, campaign: &Campaign, applicant: &Applicant) -
     }
 }
 
-/// Whoever came earlier, with the same key, may be told no in between.
+/// A request that began earlier with the same key may be rejected in between.
 #[tokio::test]
 async fn a_key_that_arrived_before_the_gate_closed_is_not_admitted() {
     for test in stores().await {
@@ -246,8 +246,8 @@ async fn a_key_that_arrived_before_the_gate_closed_is_not_admitted() {
         assert!(matches!(decision, Decision::Outstanding), "{decision:?}");
         let other = decide(store, &campaign, &applicant(2, 1)).await;
         assert!(matches!(other, Decision::Accepted(_)), "{other:?}");
-        // No room, then room: one that came before the room was made is the first of two attempts, of which
-        // the second was refused.
+        // No room, then room: a request from before the room was made is the first of two attempts, the second
+        // of which was rejected.
         let early = keyed(3);
         let refused = decide(store, &campaign, &keyed(3)).await;
         assert!(matches!(refused, Decision::Refused { .. }), "{refused:?}");
@@ -269,7 +269,7 @@ async fn a_key_that_arrived_before_the_gate_closed_is_not_admitted() {
     }
 }
 
-/// One try of a user through the gate, as the request makes it: whether they got a yes.
+/// One attempt of a user through the gate, as a request makes it. Returns whether it was accepted.
 async fn by_gate(gate: &ScriptGate, reconciler: &Reconciler, store: &Store, user: i64) -> bool {
     let campaign = store
         .campaigns(&crate::support::all())
@@ -359,7 +359,7 @@ async fn a_replica_with_a_gate_and_one_without_never_hand_out_a_unit_twice() {
         });
     }
     let yes: u64 = tasks.join_all().await.into_iter().sum();
-    // Whoever is left gets what is left, through the gate alone.
+    // Further users get the remaining units, through the gate alone.
     let mut late = 0;
     for user in 1_000..1_000 + 2 * i64::try_from(STOCK).unwrap() {
         late += u64::from(by_gate(&gate, &reconciler, &test.store, user).await);

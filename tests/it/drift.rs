@@ -1,4 +1,5 @@
-//! Settings of a campaign in the gate and in the store: which of them win, and who notices that they differ.
+//! Settings of a campaign that differ between gate and store: which ones win, and how the difference is
+//! detected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +36,8 @@ impl Scene {
         }
     }
 
-    /// Changes the campaign in the store and in the gate, and loses the change of the store: what a failover
-    /// to a server that had not received it does.
+    /// Changes the campaign in the store and in the gate, and loses the change of the store, as in a failover
+    /// to a server that had not received it.
     async fn lose(&self, test: &TestStore, change: &CampaignChange) {
         let id = self.campaign.id;
         let before = test.store.campaign(id).await.unwrap().unwrap();
@@ -146,7 +147,7 @@ async fn a_change_after_a_failover_reaches_the_gate() {
 async fn the_sweep_updates_a_gate_with_older_settings() {
     for test in stores().await {
         let scene = Scene::new(&test.store).await;
-        // Whoever changed it died before the gate was told.
+        // The process that changed it died before it notified the gate.
         move_to(&test.store, &scene.campaign, State::Paused).await;
         let swept = scene.reconciler.sweep().await.unwrap();
         assert_eq!((swept.configured, swept.rebuilt), (1, 0));
@@ -191,7 +192,7 @@ async fn a_campaign_closed_in_the_store_alone_is_removed_from_the_gate_and_stays
             assert_eq!((takes.bytes, gate.inspect(id).await.unwrap()), (0, None));
         };
         forget().await;
-        // Somebody whose copy of the campaign is a second old asks all the same.
+        // A replica whose copy of the campaign is a second old still asks the gate.
         assert_eq!(admit().await, Admission::Missing);
         let renewed = reconciler.renew(id, None, Patience::Waits).await.unwrap();
         assert_eq!(renewed, Renewed::InStep);

@@ -1,4 +1,4 @@
-//! Exports, on both databases: what is promised of them, and what they hold in memory.
+//! Exports, on both databases: their content, and their memory.
 
 use std::io;
 
@@ -75,7 +75,7 @@ async fn items_present_throughout_paging_appear_exactly_once() {
         new.cancellable = true;
         let campaign = create(store, new).await;
         sell(store, &campaign, 1..=95).await;
-        // Places in line that nobody took in the end.
+        // Ranks that stayed unused.
         sell(store, &campaign, 300..=320).await;
         let bench = bench(store);
         let mut pieces = begin(&bench, campaign.id, None).await;
@@ -119,7 +119,7 @@ async fn the_read_ahead_of_a_slow_reader_is_bounded() {
                 bench.exporter.rows() == most
             })
             .await;
-            // Whoever would go on has every opportunity to.
+            // A producer that did not stop would have time to continue.
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }

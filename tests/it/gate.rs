@@ -1,4 +1,4 @@
-//! The gate: one suite of checks, run against every gate there is, and shown to fail on broken ones.
+//! The gate: one suite of checks for every gate. Broken gates prove that each check can fail.
 
 mod buckets;
 mod checks;
@@ -28,7 +28,7 @@ use subject::{Subject, Verdict};
 
 use crate::cluster;
 
-/// One check of the suite: an error says what was broken.
+/// One check of the suite: an error names the violation.
 type Check = for<'a> fn(&'a Subject) -> BoxFuture<'a, Verdict>;
 
 /// Makes the list of all checks, and of each check one test per gate.
@@ -154,7 +154,7 @@ pub fn redis_config() -> RedisConfig {
     });
     RedisConfig {
         url: Some(url.into()),
-        // Tests share the machine with a build: what is slow is not broken.
+        // Tests share the machine with a build, so slow replies are no failure.
         response_timeout: std::time::Duration::from_secs(10),
         ..RedisConfig::default()
     }
@@ -165,7 +165,7 @@ pub async fn redis_connection() -> redis::aio::MultiplexedConnection {
     client.get_multiplexed_async_connection().await.unwrap()
 }
 
-/// Removes what a test left in Redis; what a failed test left stays, to be looked at.
+/// Removes the data of a test from Redis. That of a failed test stays, for analysis.
 pub async fn forget(prefix: &str) {
     let mut connection = redis_connection().await;
     let pattern = format!("{prefix}:*");

@@ -1,4 +1,4 @@
-//! Sessions with MySQL that say nothing any more: how long their locks last, and whom they keep waiting.
+//! Half-open sessions with MySQL: how long their locks last, and which statements wait for them.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! A connection that hangs while others to the same brokers work. What only the one that hangs could have told
-//! is asked through that one: a record it never sent is not charged as one that may have arrived.
+//! One connection hangs while others to the same brokers work. The relay queries the state of a record through
+//! the connection that hangs: a record that was never sent is not charged as one that may have arrived.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +39,7 @@ fn config(brokers: String) -> KafkaConfig {
     }
 }
 
-/// A key of each partition. The first producer, which is asked what concerns none of them, has partition 0.
+/// A key for each partition. The first producer, which handles general queries, has partition 0.
 async fn keys(kafka: &Kafka) -> [String; 2] {
     assert_eq!(kafka.partitions("t").await.unwrap(), 2);
     let mut keys = [None, None];
@@ -54,10 +54,10 @@ async fn keys(kafka: &Kafka) -> [String; 2] {
     keys.map(Option::unwrap)
 }
 
-/// A proxy in front of a broker, of which connections can be made to hang.
+/// A proxy in front of a broker whose connections can be made to hang.
 struct Proxy {
     address: SocketAddr,
-    /// Until it is known, nobody is let in.
+    /// Until the address is known, no connection is accepted.
     target: Arc<OnceLock<SocketAddr>>,
     hangs: watch::Sender<bool>,
 }
@@ -83,8 +83,8 @@ impl Proxy {
     }
 }
 
-/// Carries until it is told to hang; then one that was marked, or has come since, carries nothing until it
-/// is told otherwise.
+/// Forwards until it is told to hang; then marked and new connections forward nothing, until it is told to
+/// continue.
 async fn carry(
     mut client: TcpStream,
     target: SocketAddr,
@@ -127,9 +127,9 @@ async fn pass(
     }
 }
 
-/// Bootstrapped through the proxy, all a producer has is the connection that hangs; past it, another one to
-/// the same broker tells of the topic, and records go through the one that hangs.
-async fn is_away_and_comes_back(proxy: &Proxy, bootstrap: String) {
+/// If a producer is bootstrapped through the proxy, it has only the connection that hangs; otherwise another
+/// connection to the same broker serves metadata, and records use the one that hangs.
+async fn hangs_and_recovers(proxy: &Proxy, bootstrap: String) {
     let kafka = Kafka::connect(config(bootstrap)).await.unwrap();
     let topics = ["t".to_owned()];
     kafka.create_topics(&topics, 2).await.unwrap();
@@ -162,17 +162,17 @@ async fn a_record_whose_connection_hangs_is_not_charged_while_others_work() {
         proxy.address
     )];
     let settings = settings.each_ref().map(String::as_str);
-    // Who looks whether it is up may be sent through the proxy.
+    // The check for readiness may go through the proxy.
     let (broker, ()) = tokio::join!(Spare::up("kafka", "hung", &settings), async {
         let address = Spare::address_of("hung").await;
         proxy.target.set(address.parse().unwrap()).unwrap();
     });
-    is_away_and_comes_back(&proxy, proxy.address.to_string()).await;
-    is_away_and_comes_back(&proxy, broker.address.clone()).await;
+    hangs_and_recovers(&proxy, proxy.address.to_string()).await;
+    hangs_and_recovers(&proxy, broker.address.clone()).await;
     broker.stop().await;
 }
 
-/// Two of librdkafka's mock brokers: the one that tells of the topic is not the one that leads the partition.
+/// Two of librdkafka's mock brokers: the one that serves metadata is not the leader of the partition.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_whose_leader_is_silent_is_not_charged_while_another_broker_answers() {
     let cluster = MockCluster::new(2).unwrap();

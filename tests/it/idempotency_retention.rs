@@ -1,11 +1,11 @@
-//! Old idempotency keys are deleted, on both databases, and no others.
+//! Old idempotency keys are deleted, on both databases; newer ones are not.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::domain::{Instant, UserId};
 use firstcome::events::relay::Retention;
-use firstcome::operate::idempotency_retention::{KeyKeeper, Step};
+use firstcome::operate::idempotency_retention::{KeyPurger, Step};
 use firstcome::parts::store::{Store, UserKey};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait, Value};
 
@@ -21,14 +21,14 @@ fn key(user: i64, key: &str) -> UserKey {
     }
 }
 
-fn keeper(store: &Store, rows_max: u32) -> KeyKeeper {
+fn purger(store: &Store, rows_max: u32) -> KeyPurger {
     let retention = Retention {
         interval: Duration::from_secs(60),
         rows_max,
         busy_percent_max: 10,
         ..Retention::default()
     };
-    KeyKeeper::new(store.clone(), MONTH, retention)
+    KeyPurger::new(store.clone(), MONTH, retention)
 }
 
 /// Commits a participation for each of these keys, each of them of a campaign of its own.
@@ -84,19 +84,19 @@ async fn expired_keys_are_deleted_in_bounded_batches() {
             )
             .await;
         }
-        let keeper = keeper(store, 3);
+        let purger = purger(store, 3);
         for step in [Step::Page(0), Step::Page(0), Step::Last(0)] {
-            assert_eq!(keeper.sweep_page("one").await.unwrap(), step, "not yet");
+            assert_eq!(purger.sweep_page("one").await.unwrap(), step, "not yet");
         }
         assert_eq!(known(store, &keys).await, 7);
         for user in 1..=3 {
             date(&test, user, now - TimeDelta::days(30)).await;
         }
         for step in [Step::Page(3), Step::Page(3), Step::Last(1)] {
-            assert_eq!(keeper.sweep_page("one").await.unwrap(), step);
+            assert_eq!(purger.sweep_page("one").await.unwrap(), step);
         }
         assert_eq!(known(store, &keys).await, 0);
-        assert_eq!(keeper.sweep_page("one").await.unwrap(), Step::Last(0));
+        assert_eq!(purger.sweep_page("one").await.unwrap(), Step::Last(0));
     }
 }
 
@@ -110,9 +110,9 @@ async fn young_keys_stay_among_expired_ones() {
         for user in [1, 4, 5, 9] {
             date(&test, user, old).await;
         }
-        let keeper = keeper(store, 4);
+        let purger = purger(store, 4);
         for step in [Step::Page(2), Step::Page(1), Step::Last(1)] {
-            assert_eq!(keeper.sweep_page("one").await.unwrap(), step);
+            assert_eq!(purger.sweep_page("one").await.unwrap(), step);
         }
         let left = store.participations_by_keys(&keys).await.unwrap();
         let mut left: Vec<i64> = left.keys().map(|key| key.user.0).collect();
@@ -127,11 +127,11 @@ async fn one_replica_sweeps_and_none_again_before_a_quarter_of_the_retention() {
         let store = &test.store;
         let keys: Vec<UserKey> = (1..=5).map(|user| key(user, "a")).collect();
         use_keys(store, &keys).await;
-        let (one, two) = (keeper(store, 3), keeper(store, 3));
+        let (one, two) = (purger(store, 3), purger(store, 3));
         assert_eq!(one.sweep_page("one").await.unwrap(), Step::Page(0));
-        assert_eq!(two.sweep_page("two").await.unwrap(), Step::NotOurs);
+        assert_eq!(two.sweep_page("two").await.unwrap(), Step::NotOwner);
         assert_eq!(one.sweep_page("one").await.unwrap(), Step::Last(0));
-        assert_eq!(two.sweep_page("two").await.unwrap(), Step::NotOurs);
+        assert_eq!(two.sweep_page("two").await.unwrap(), Step::NotOwner);
 
         let db = Database::connect(&test.url).await.unwrap();
         let sql = "SELECT expires_at FROM duty WHERE name = 'idempotency_keys'";
@@ -144,7 +144,7 @@ async fn one_replica_sweeps_and_none_again_before_a_quarter_of_the_retention() {
             "{left}"
         );
 
-        // The replica is gone; another one begins at the beginning when its time has come.
+        // The replica is dead; another one starts a new sweep when it is due.
         run(
             &db,
             "UPDATE duty SET expires_at = ?",
@@ -172,7 +172,7 @@ async fn a_sweep_does_not_wait_for_keys_that_are_being_committed() {
                   VALUES (1, 'b', x'00000000000000000000000000000001', UTC_TIMESTAMP(6)), \
                   (7, 'b', x'00000000000000000000000000000002', UTC_TIMESTAMP(6))";
     writing.execute_unprepared(insert).await.unwrap();
-    let step = keeper(store, 100).sweep_page("one").await.unwrap();
+    let step = purger(store, 100).sweep_page("one").await.unwrap();
     assert_eq!(step, Step::Last(2));
     writing.commit().await.unwrap();
     assert_eq!(known(store, &keys).await, 1);

@@ -1,4 +1,4 @@
-//! Tokens: which are believed, and which are not, however they are made.
+//! Tokens: which are accepted, and which are rejected.
 
 mod claims;
 mod fetching;
@@ -43,7 +43,7 @@ fn by_keys(keys: &[&Key]) -> Verifier {
     by_document(&key_set(keys), &Algorithm::PUBLIC)
 }
 
-/// Whether a token of the usual claims is believed when it is signed by this key.
+/// Whether a token with the usual claims, signed by this key, is accepted.
 async fn believes(verifier: &Verifier, key: &Key) -> bool {
     verifier
         .verify(&key.sign(&tokens::claims(&json!({}))))

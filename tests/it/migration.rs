@@ -1,5 +1,5 @@
-//! The schema comes up whole whatever happened before: a process that was killed after any statement, several
-//! that begin at once, one that has the lock and does not let it go.
+//! The schema is complete after any fault: a process killed after any statement, several that start at once,
+//! and one that holds the lock.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl Empty {
         Store::connect(&config, Clock::System).await.unwrap()
     }
 
-    /// A process that is to change the schema, and waits so long for another one.
+    /// A process that migrates the schema, and waits this long for another one.
     async fn migrating(&self, wait: Duration) -> JoinHandle<Result<(), StoreError>> {
         let config = StoreConfig {
             migration_wait: wait,
@@ -229,7 +229,7 @@ async fn a_replica_does_not_migrate_without_the_lock() {
     let tables = "SELECT CAST(COUNT(*) AS UNSIGNED) FROM information_schema.tables \
                   WHERE table_schema = DATABASE()";
     assert_eq!(database.one(tables).await, Some(0));
-    // One that waits longer goes on as soon as it can.
+    // A process with a longer wait continues as soon as it can.
     let waits = database.migrating(Duration::from_secs(30)).await;
     let waiting = "SELECT CAST(COUNT(*) AS UNSIGNED) FROM performance_schema.processlist \
                    WHERE db = DATABASE() AND state = 'User lock'";
@@ -250,7 +250,7 @@ async fn the_session_that_migrates_holds_the_lock() {
     let seeds = "INSERT IGNORE INTO outbox_lease";
     let seeded = statements.iter().position(|text| text.starts_with(seeds));
     database.run(&statements[..=seeded.unwrap()]).await;
-    // Rows of this table wait for whoever has locked it.
+    // Statements on this table wait for the session that locked it.
     let other = Database::connect(database.url.as_str()).await.unwrap();
     let held = sea_orm::TransactionTrait::begin(&other).await.unwrap();
     held.execute_unprepared("LOCK TABLES outbox_lease WRITE")

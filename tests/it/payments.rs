@@ -1,5 +1,5 @@
-//! Payments while the provider takes its time: one that is named by two participations, and one whose reservation
-//! is cancelled meanwhile.
+//! Payments with a slow provider: one that two participations name, and one whose reservation is cancelled
+//! meanwhile.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::support::{stores, until};
 
 const REFERENCE: &str = "pi_of_the_victim";
 
-/// A provider that answers when it is let, and remembers what it was told to void.
+/// A provider that answers on demand, and records the payments that it voids.
 struct Provider {
     /// Whose payment it is; none: anybody's.
     payer: Option<ParticipationId>,
-    /// How often it was asked.
+    /// Number of requests.
     asked: Semaphore,
     answers: Semaphore,
     voided: Mutex<Vec<String>>,

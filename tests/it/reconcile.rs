@@ -1,4 +1,4 @@
-//! The gate kept in step with the store: rebuilt when it lost something, swept, compared.
+//! The gate stays consistent with the store: it is rebuilt after a loss, swept, and compared.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +74,7 @@ async fn the_sweep_rebuilds_a_gate_of_an_older_epoch() {
     ));
 }
 
-/// What is lost of a campaign's state in Redis, by the name of the key.
+/// Deletes a key of a campaign's state in Redis, and admits again.
 async fn after_losing(name: &str) -> (Admission, u64) {
     let test = sqlite().await;
     let campaign = create(&test.store, campaign_of(Some(3))).await;
@@ -83,7 +83,7 @@ async fn after_losing(name: &str) -> (Admission, u64) {
     let reconciler = Reconciler::new(test.store.clone(), gate.clone(), spawner())
         .with_rebuild_interval(Duration::ZERO);
     reconciler.align().await.unwrap();
-    // One is committed, two are only admitted, and who admitted them is dead.
+    // One is committed, two are only admitted, by a process that died.
     let three = [entrant(1), entrant(2), entrant(3)];
     gate.admit(campaign.id, &three, LEASE).await.unwrap();
     let epoch = gate.inspect(campaign.id).await.unwrap().unwrap().epoch;

@@ -1,16 +1,16 @@
-//! The relay: what is committed is published, in order, and what cannot be is accounted for.
+//! The relay: committed events are published in order, and events that cannot be published are parked.
 
 mod bench;
 mod broker;
 mod consumed;
 mod failures;
-mod letting_go;
 pub mod outage;
 mod parked;
 mod partitions;
 mod real;
 mod replicas;
 mod retention;
+mod unblocking;
 mod waiting;
 
 use std::collections::HashSet;
@@ -33,7 +33,7 @@ async fn handed_over_rows_are_published_once_without_a_poll() {
     };
     let running = Running::start(&bench, double.clone(), slow_poll);
     running.owns(64).await;
-    // Hints are taken once a first poll has taken the buckets over: this row tells.
+    // Hints are accepted after the first poll has taken over the buckets, which this row shows.
     let first = events(1, 1);
     bench.commit(&first[0]).await;
     let hints = running.handle.hints();
@@ -126,7 +126,7 @@ async fn a_backlog_larger_than_every_bound_is_published_completely_and_in_order(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lane_that_panics_gives_back_what_it_held() {
+async fn a_worker_that_panics_releases_its_rows() {
     let bench = Bench::sqlite().await;
     let double = Double::reacting([Reaction::Panic]);
     let events = events(30, 3);
@@ -246,7 +246,7 @@ async fn unreadable_rows_become_dead_letters_and_delay_no_other() {
         "{}",
         said[1].error
     );
-    // Once somebody has mended it, it is published like any other.
+    // After its repair it is published like any other.
     bench
         .run("UPDATE outbox_event SET aggregatetype = 'participation'")
         .await;
@@ -270,7 +270,7 @@ async fn unreadable_rows_become_dead_letters_and_delay_no_other() {
 async fn an_unwritable_topic_delays_no_other() {
     let bench = Bench::sqlite().await;
     let double = Double::refusing("campaign");
-    // More than the relay may have under way, and first in line.
+    // More than the in-flight maximum, and first in order.
     let narrow = Config {
         in_flight_max: 16,
         poll_rows_max: 8,
@@ -330,7 +330,7 @@ async fn a_commit_for_another_relay_notifies_and_wakes_it() {
     hints.send(bench.fresh(&events)).await.unwrap();
     let said = first.handle.foreign_streams().next().await;
     assert_eq!(said, campaign);
-    // Taking buckets over may have made it poll already; what counts is what the word brings.
+    // Taking over buckets may have caused a poll already; the test checks the poll caused by the wake-up.
     let polls = &second.handle.metrics().polls;
     let before = polls.get();
     second.handle.wake(said);

@@ -1,5 +1,5 @@
-//! What may be deleted of the outbox and what has to stay, on both databases; and what the database
-//! says about the history it keeps.
+//! Which events of the outbox may be purged and which must stay, on both databases, and the age of the
+//! database's oldest snapshot.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What a batch reads is what it is about, however much there is and however little of that the database's
-//! statistics know: MySQL looks at a table again only when a tenth of it has changed, and seconds later.
+//! A batch reads only its own rows, for any size of the tables and with outdated statistics: MySQL updates them
+//! only after a tenth of a table has changed, and seconds later.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The service as a process, used over HTTP: on nothing at all and on the real parts.
+//! The service as a process, used over HTTP: on embedded parts and on the real ones.
 
 mod access;
 mod allow_list;

@@ -1,4 +1,4 @@
-//! Parts that a test may break: `scripts/parts spare`. Each ends with this process, however it ends.
+//! Parts that a test may break: `scripts/parts spare`. Each ends with this process, in any case.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ pub struct Spare {
 }
 
 impl Spare {
-    /// Starts a `kafka`, `mysql` or `redis` with these settings; options of the script may stand before them.
+    /// Starts a `kafka`, `mysql` or `redis` with these settings; options of the script may precede them.
     pub async fn up(part: &str, stem: &str, settings: &[&str]) -> Self {
         let name = name(stem);
         let owner = std::process::id().to_string();
@@ -25,7 +25,7 @@ impl Spare {
         spare(&["address", &name(stem)]).await
     }
 
-    /// SIGTERM: it finishes what it has begun.
+    /// Sends SIGTERM: the part finishes its work.
     pub async fn stop(&self) {
         spare(&["stop", &self.name]).await;
     }

@@ -1,4 +1,4 @@
-//! What days come to: read from the rows, aggregated, watched, and told when it fails.
+//! Daily statistics: read from the rows, aggregated, and alerts of failures.
 
 mod agreeing;
 mod alerting;

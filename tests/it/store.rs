@@ -1,4 +1,4 @@
-//! The store's suite, on both databases: what it refuses whatever the gate says.
+//! The store's suite, on both databases: what it rejects even if the gate admits it.
 
 mod dates;
 mod keys;
@@ -393,7 +393,7 @@ async fn commit_by(clock: Clock, url: &str, campaign: &Campaign, user: i64) {
 }
 
 #[tokio::test]
-async fn events_of_a_campaign_are_in_order_of_commit_without_a_gap_whatever_the_clocks_say() {
+async fn events_of_a_campaign_are_in_order_of_commit_without_a_gap_with_any_clocks() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;

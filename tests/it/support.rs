@@ -1,4 +1,4 @@
-//! What the tests share: databases, prefixes and waiting.
+//! Shared helpers of the tests: databases, prefixes and waiting.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ pub fn real(variable: &str) -> String {
         })
 }
 
-/// A name nobody else has: for schemas, prefixes and topics.
+/// A unique name: for schemas, prefixes and topics.
 pub fn unique(stem: &str) -> String {
     format!("{stem}_{}", uuid::Uuid::now_v7().simple())
 }
@@ -79,7 +79,7 @@ async fn open(url: String, folder: Option<TempDir>) -> TestStore {
     }
 }
 
-/// A plain campaign with so much stock.
+/// A plain campaign with this stock.
 pub fn campaign_of(total_stock: Option<u64>) -> NewCampaign {
     NewCampaign {
         name: "a campaign".to_owned(),
@@ -138,7 +138,7 @@ pub async fn move_to(store: &Store, campaign: &Campaign, state: State) {
     assert!(changed.unwrap());
 }
 
-/// The event as it would be had it been written so long ago.
+/// The event as if it had been written this long ago.
 pub fn aged(event: OutboxEvent, age: Duration) -> OutboxEvent {
     let created_at = to_stored_precision(event.created_at - age);
     let seconds = u64::try_from(created_at.timestamp()).unwrap();
@@ -154,12 +154,12 @@ pub fn aged(event: OutboxEvent, age: Duration) -> OutboxEvent {
     }
 }
 
-/// Waits until `condition` holds; fails with `what` when it does not in time.
+/// Waits until `condition` holds; fails with `what` if it takes too long.
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     until_nothing_left(async || (!condition().await).then_some(what)).await;
 }
 
-/// Waits until nothing is left to wait for; fails with what is when that takes longer.
+/// Waits until nothing is left; fails with the rest if it takes too long.
 pub async fn until_nothing_left<T: std::fmt::Debug>(mut left: impl AsyncFnMut() -> Option<T>) {
     let began = Instant::now();
     while let Some(left) = left().await {

@@ -1,5 +1,5 @@
-//! A planned switchover of MySQL: the old primary becomes read-only and keeps its connections, and the address
-//! leads new ones to the new primary. Nobody is restarted.
+//! A planned switchover of MySQL: the old primary becomes read-only and keeps its connections; new connections
+//! lead to the new primary. No process is restarted.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -109,7 +109,7 @@ impl Pair {
     }
 }
 
-/// The participations that each of the users got, and who got none because the database takes no writes.
+/// The participations of each user, and the users who got none because the database is read-only.
 async fn take_part(
     service: &Service,
     campaign: i64,
@@ -229,7 +229,7 @@ async fn no_answer_of_a_read_only_server_is_final() {
     };
     let refused = store.keys_under_way(&[key]).await.unwrap_err();
     assert!(matches!(refused, StoreError::WriteRefused(_)), "{refused}");
-    // That somebody is in a list is right for good; that nobody is may be old.
+    // That a user is on a list stays true; that one is not may be outdated.
     let listed = store.allowed(list, &[UserId(1)]).await.unwrap();
     assert_eq!(listed, [UserId(1)]);
     let both = store.allowed(list, &[UserId(1), UserId(2)]).await;
@@ -245,7 +245,7 @@ async fn no_answer_of_a_read_only_server_is_final() {
         .await
         .unwrap_err();
     assert!(matches!(refused, StoreError::WriteRefused(_)), "{refused}");
-    // What decides nothing is still answered.
+    // Reads without a decision are still answered.
     let history = store.participations_of(UserId(1), None, 10).await.unwrap();
     assert!(history.is_empty());
 

@@ -1,4 +1,4 @@
-//! Encrypted connections: to the real parts, which were started with certificates of a test's own, and to the
+//! Encrypted connections: to the real parts, which are started with certificates of the test, and to the
 //! service itself.
 
 pub mod authority;

@@ -1,5 +1,5 @@
-//! What the tests of tokens share: keys, tokens made by hand, so that any can be forged, and an issuer
-//! that hands out its keys over HTTP.
+//! Shared helpers of the tests of tokens: keys, hand-made tokens, so that any can be forged, and an issuer that
+//! serves its keys over HTTP.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -238,7 +238,7 @@ impl Issuer {
         *self.answer.lock().unwrap() = answer;
     }
 
-    /// How often it was asked.
+    /// Number of requests.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
@@ -253,7 +253,7 @@ async fn serve(
     match tls {
         None => say(stream, &answer, &asked).await,
         Some(tls) => {
-            // Who does not trust the certificate never asks.
+            // A client that does not trust the certificate sends no request.
             if let Ok(stream) = tls.accept(stream).await {
                 say(stream, &answer, &asked).await;
             }
@@ -284,7 +284,7 @@ async fn say<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let length = body.len();
     let text = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
-    // Whoever asked may have heard enough.
+    // The client may have closed the connection.
     stream.write_all(text.as_bytes()).await.ok();
     stream.shutdown().await.ok();
 }

@@ -1,4 +1,4 @@
-//! How the brokers' word about topics is read, on three of librdkafka's mock brokers.
+//! Metadata of topics from the brokers, on three of librdkafka's mock brokers.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! `verify`, on both databases: a sound database is clean, and what is wrong is found and named,
-//! wherever it stands and whatever goes on meanwhile.
+//! `verify`, on both databases: a correct database is clean, and every violation is found and named, in any
+//! segment and under traffic.
 
 mod kept;
 mod live;
@@ -39,7 +39,7 @@ async fn verify(store: &Store, scope: &Scope) -> Vec<Finding> {
     without_gate(store).run_within(scope).await.unwrap()
 }
 
-/// What was found of one campaign.
+/// The finding about one campaign.
 fn of(findings: &[Finding], id: CampaignId) -> &Finding {
     findings
         .iter()
@@ -53,8 +53,8 @@ fn assert_clean(findings: &[Finding]) {
     }
 }
 
-/// A campaign that sells, with participations in each of some segments, an hour old, all of them
-/// published but for one of each segment, which is tried again later.
+/// An open campaign with participations in each of some segments, an hour old. All are published except one of
+/// each segment, which waits for a retry.
 struct Scene {
     campaign: Campaign,
     segments: Vec<Vec<Intake>>,
@@ -100,7 +100,7 @@ async fn commit(store: &Store, campaign: &Campaign, batch: &[Intake]) -> Vec<Int
     sell(store, campaign, batch.to_vec()).await
 }
 
-/// Somebody who writes what none of ours would.
+/// A connection for writes that the service would never make.
 pub async fn vandal(test: &TestStore) -> DatabaseConnection {
     let mut options = sea_orm::ConnectOptions::new(test.url.as_str());
     options.max_connections(1);
@@ -137,7 +137,8 @@ async fn a_correct_database_is_clean_and_old_segments_are_read_once() {
         assert_eq!(of(&first, over.campaign.id).participations, 8);
         assert_eq!(of(&first, empty.id).segments_read, 1);
 
-        // Of the six that are kept one is due; the last of what sells and the empty one are not kept.
+        // Of the six stored sums one is due; the last segment of the open campaign and the empty one are not
+        // stored.
         let second = verify(store, &Scope::default()).await;
         assert_clean(&second);
         let sum = |figure: fn(&Finding) -> u64| second.iter().map(figure).sum::<u64>();

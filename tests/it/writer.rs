@@ -1,4 +1,4 @@
-//! The writer behind a gate that says yes to everything: the database alone keeps the rules.
+//! The writer behind a gate that admits everything: the database alone enforces the rules.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 
 use crate::support::{TestStore, campaign_of, create, mysql, raised, sqlite};
 
-/// Admits everybody, and remembers only what it was told to release.
+/// Admits everything, and records only the released leases.
 #[derive(Default)]
 struct YesGate {
     rank: AtomicU64,
@@ -185,7 +185,7 @@ fn writer_on(test: &TestStore, gate: &Arc<YesGate>) -> (Supervisor, Writer) {
     (supervisor, writer)
 }
 
-/// Some users twice, all at once: the results, and what the gate was told.
+/// Some users participate twice, all concurrently. Returns the results, and the calls of the gate.
 async fn rush(
     test: &TestStore,
     stock: u64,

@@ -1,9 +1,9 @@
-//! What goes wrong by itself, a bounded number of times.
+//! Faults, in a bounded number.
 
 use crate::protocol::{Answer, Phase, Rebuild, State, Sweep};
 use crate::steps::spend;
 
-/// The process goes, and with it what was on its way. What it had committed stays.
+/// The process dies; its statements in flight are lost. Committed data stays.
 pub fn attempt_dies(state: &mut State, id: usize) -> Option<()> {
     let attempt = &mut state.attempts[id];
     if matches!(attempt.phase, Phase::Ended(_)) && attempt.word.is_none() {
@@ -50,7 +50,7 @@ pub fn gate_is_lost(state: &mut State) -> Option<()> {
     Some(())
 }
 
-/// The file may be older than what was answered since.
+/// The file may be older than the latest replies.
 pub fn gate_is_restored(state: &mut State) -> Option<()> {
     let saved = state.saved?;
     spend(&mut state.left.restores)?;

@@ -1,9 +1,9 @@
-//! What differs for attempts that share an idempotency key: a no is said to all of them or to none.
+//! The steps of attempts that share an idempotency key: a rejection applies to all of them or to none.
 
 use crate::protocol::{ATTEMPTS, Answer, Check, Gate, Phase, Protocol, State, Ticket, Word};
 use crate::steps::spend;
 
-/// Who has a key that was refused since gives back what it holds, at once.
+/// An attempt whose key was rejected since it began gives its admission back at once.
 pub fn admitted(
     protocol: &Protocol,
     gate: &Gate,
@@ -23,12 +23,12 @@ pub fn arrive(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     if state.attempts[id].phase != Phase::Coming {
         return None;
     }
-    state.attempts[id].after = state.told_no(protocol);
+    state.attempts[id].after = state.rejected(protocol);
     state.attempts[id].phase = Phase::Asking { not_in: 0 };
     Some(())
 }
 
-/// A no of the gate: what has no key is told at once.
+/// The gate rejects: without a key the client gets the response at once.
 pub fn refuse(protocol: &Protocol, state: &mut State, id: usize, answer: Answer) -> Option<()> {
     state.attempts[id].phase = if protocol.has_key(id) {
         remember(protocol, state)?;
@@ -40,7 +40,7 @@ pub fn refuse(protocol: &Protocol, state: &mut State, id: usize, answer: Answer)
     Some(())
 }
 
-/// The gate remembers a no to the key: it is one to all that have begun.
+/// The gate records the rejection of the key: it applies to all attempts that have begun.
 fn remember(protocol: &Protocol, state: &mut State) -> Option<()> {
     if protocol.has(Check::KeyMemory) {
         let begun = state.begun();
@@ -52,7 +52,7 @@ fn remember(protocol: &Protocol, state: &mut State) -> Option<()> {
     Some(())
 }
 
-/// The gate is told of the no once more, and it is said.
+/// The gate confirms the rejection, and the client gets it.
 pub fn refuse_again(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     let Phase::Looked(answer) = state.attempts[id].phase else {
         return None;
@@ -75,13 +75,13 @@ pub fn refuse_again(protocol: &Protocol, state: &mut State, id: usize) -> Option
     Some(())
 }
 
-/// Something is admitted under the key: whoever was refused before does not know of it.
+/// An admission under the key: attempts that were rejected before do not know of it.
 pub fn note_admission(gate: &mut Gate, id: usize) {
     gate.of_key = Some(id);
     gate.key_admitted = [true; ATTEMPTS];
 }
 
-/// Whoever has a key looks into the store before a no is said.
+/// An attempt with a key queries the store before it is rejected.
 pub fn look(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     let Phase::Refused(answer) = state.attempts[id].phase else {
         return None;
@@ -89,7 +89,7 @@ pub fn look(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     state.attempts[id].phase = if state.key_led(protocol) && protocol.has(Check::KeyLook) {
         Phase::Ended(Answer::First)
     } else if state.store.closed {
-        // What that admits, no gate knows.
+        // An admission of the database path that the gate does not know.
         Phase::Ended(Answer::Unknown)
     } else {
         Phase::Looked(answer)

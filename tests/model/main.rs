@@ -1,6 +1,7 @@
-//! The protocol of gate, lease, commit, sweep and rebuild, and the positions of the outbox, in every state that a small
-//! world can reach. It needs no parts: `cargo test --test model -- --nocapture` shows what is explored, and for each
-//! check that is left out the shortest way to what goes wrong. docs/model.md says what is modelled.
+//! The protocol of gate, lease, commit, sweep and rebuild, and the positions of the outbox, in every state that
+//! a small world can reach. It needs no parts: `cargo test --test model -- --nocapture` shows the explored
+//! worlds, and for each check that is left out the shortest path to a violation. docs/model.md describes the
+//! model.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +25,7 @@ mod words;
 use std::time::Instant;
 
 use properties::{
-    COUNTED, KEY_AGAIN, KEY_REACHED, LAST_WORD, REACHED, SELLS, SIEVE, STOCK, SWEPT, TRUTH,
+    COUNTED, KEY_AGAIN, KEY_REACHED, REACHED, REJECTION_IS_FINAL, SELLS, SIEVE, STOCK, SWEPT, TRUTH,
 };
 use protocol::{Action, Budget, Check, Holds, Protocol, State};
 use stateright::{Checker, Model, Property};
@@ -63,7 +64,7 @@ impl Model for Protocol {
 /// A property: a name, and whether it holds in a state.
 type HoldsIn<M> = (&'static str, fn(&M, &<M as Model>::State) -> bool);
 
-/// What holds in every state, and what is reached in some.
+/// The properties that hold in every state, and those that must be reached in some state.
 fn always_and_sometimes<M: Model>(
     always: &[HoldsIn<M>],
     sometimes: &[HoldsIn<M>],
@@ -76,7 +77,7 @@ fn always_and_sometimes<M: Model>(
         .collect()
 }
 
-/// One replica, and one unit that each of these users asks for.
+/// One replica, and one unit that each of these users requests.
 fn world(user_of: &[usize], budget: Budget) -> Protocol {
     Protocol {
         without: Vec::new(),
@@ -94,19 +95,22 @@ fn world(user_of: &[usize], budget: Budget) -> Protocol {
 /// Explores every state; each property holds in all of them.
 fn holds(what: &str, protocol: Protocol) {
     let began = Instant::now();
-    let told = protocol.clone();
+    let protocol_under_test = protocol.clone();
     let checker = protocol.checker().threads(2).spawn_bfs().join();
     let states = checker.unique_state_count();
     println!(
         "{what}: {states} states in {:.1} s",
         began.elapsed().as_secs_f32()
     );
-    for (name, _) in &told.always {
+    for (name, _) in &protocol_under_test.always {
         if let Some(path) = checker.discovery(name) {
-            panic!("not so: {name}\n{}", words::path(&told, &path.into_vec()));
+            panic!(
+                "not so: {name}\n{}",
+                words::path(&protocol_under_test, &path.into_vec())
+            );
         }
     }
-    for (name, _) in &told.sometimes {
+    for (name, _) in &protocol_under_test.sometimes {
         assert!(checker.discovery(name).is_some(), "never reached: {name}");
     }
 }
@@ -114,25 +118,25 @@ fn holds(what: &str, protocol: Protocol) {
 /// Finds the shortest way to break a property, and prints it.
 fn is_found(what: &str, broken: Holds, protocol: Protocol) {
     let began = Instant::now();
-    let told = Protocol {
-        // The checker stops at the first, and so with the shortest, when nothing else is asked.
+    let protocol_under_test = Protocol {
+        // The checker stops at the first violation, which is the one with the shortest path.
         always: vec![broken],
         ..protocol
     };
-    let checker = told.clone().checker().spawn_bfs().join();
+    let checker = protocol_under_test.clone().checker().spawn_bfs().join();
     let broken = broken.0;
     let Some(path) = checker.discovery(broken) else {
-        panic!("{what}: it still holds that {broken}");
+        panic!("{what}: this still holds: {broken}");
     };
     println!(
-        "{what}, it is not so that {broken} ({} states, {:.1} s):\n{}",
+        "{what}, this does not hold: {broken} ({} states, {:.1} s)\n{}",
         checker.unique_state_count(),
         began.elapsed().as_secs_f32(),
-        words::path(&told, &path.into_vec())
+        words::path(&protocol_under_test, &path.into_vec())
     );
 }
 
-/// Rebuilds, crashes, a gate that loses all, and the database path, for two who want the one unit.
+/// Rebuilds, crashes, a gate that loses everything, and the database path, for two users and one unit.
 fn faults() -> Protocol {
     let budget = Budget {
         raises: 2,
@@ -164,7 +168,7 @@ fn two_replicas() -> Protocol {
 }
 
 /// Two requests of one user and one of another.
-fn one_asks_twice() -> Protocol {
+fn two_attempts_of_one_user() -> Protocol {
     let budget = Budget {
         raises: 1,
         directs: 1,
@@ -173,8 +177,8 @@ fn one_asks_twice() -> Protocol {
     world(&[0, 0, 1], budget)
 }
 
-/// Two attempts of one user with one key, and another user who wants the one unit, in a campaign that may
-/// end, whose gate may be lost, and which the database may serve.
+/// Two attempts of one user with one key, and another user, for one unit, in a campaign that may end, whose
+/// gate may be lost, and which the database may serve.
 fn one_key() -> Protocol {
     let budget = Budget {
         raises: 1,
@@ -197,7 +201,7 @@ fn two_units() -> Protocol {
     protocol
 }
 
-/// Three who want two units.
+/// Three users and two units.
 fn three_users() -> Protocol {
     let budget = Budget { crashes: 1, ..CALM };
     Protocol {
@@ -217,7 +221,7 @@ fn the_protocol_holds_in_every_state() {
     holds("rebuilds, crashes, database path, two units", two_units);
     holds("a restart from an older file", old_file());
     holds("two replicas", two_replicas());
-    holds("a user who asks twice", one_asks_twice());
+    holds("a user with two attempts", two_attempts_of_one_user());
     holds("three users", three_users());
 }
 
@@ -233,7 +237,7 @@ fn once_faults_end_everything_is_sold() {
 }
 
 #[test]
-fn the_store_alone_keeps_the_truth() {
+fn the_store_alone_enforces_the_rules() {
     use Check::{Closing, Epoch, Lease, Margin, Run, SameLease};
     for (what, protocol) in [
         ("the store alone", faults()),
@@ -251,7 +255,7 @@ fn the_store_alone_keeps_the_truth() {
 }
 
 #[test]
-fn the_gate_alone_sells_no_more_than_there_is() {
+fn the_gate_alone_sells_no_more_than_the_stock() {
     let without = vec![Check::Stock, Check::Ranks];
     let protocol = Protocol {
         without,
@@ -260,7 +264,7 @@ fn the_gate_alone_sells_no_more_than_there_is() {
     holds("without the store's own conditions", protocol);
 }
 
-/// What the check keeps from happening; and that, without the store's own conditions, it is oversold.
+/// The violation that the check prevents; and that without the store's own conditions the stock is oversold.
 fn is_for(check: Check, broken: Holds, protocol: &Protocol) {
     let without = |checks: &[Check]| Protocol {
         without: checks.to_vec(),
@@ -280,12 +284,12 @@ fn without_the_epoch_check_an_old_admission_is_committed_beside_a_new_gate() {
 }
 
 #[test]
-fn without_the_lease_check_what_was_swept_is_committed() {
+fn without_the_lease_check_a_swept_admission_is_committed() {
     is_for(Check::Lease, SWEPT, &faults());
 }
 
 #[test]
-fn without_the_margin_a_paused_writer_commits_what_was_swept() {
+fn without_the_margin_a_paused_writer_commits_a_swept_admission() {
     is_for(Check::Margin, SWEPT, &faults());
 }
 
@@ -295,49 +299,49 @@ fn without_comparing_leases_a_late_sweep_releases_a_new_one() {
 }
 
 #[test]
-fn without_the_run_id_an_older_file_is_believed() {
+fn without_the_run_id_an_older_file_is_used() {
     is_for(Check::Run, COUNTED, &old_file());
 }
 
 #[test]
-fn a_no_to_a_key_is_the_last_word_on_it() {
+fn a_rejection_of_a_key_is_final() {
     let mut protocol = one_key();
-    protocol.always.push(LAST_WORD);
+    protocol.always.push(REJECTION_IS_FINAL);
     protocol.sometimes = KEY_REACHED.to_vec();
     holds("two attempts with one key", protocol);
 }
 
-/// What the check keeps from happening to a key.
+/// The violation that the check prevents for a key.
 fn is_for_keys(check: Check) {
     let protocol = Protocol {
         without: vec![check],
         ..one_key()
     };
-    is_found(&format!("without {check:?}"), LAST_WORD, protocol);
+    is_found(&format!("without {check:?}"), REJECTION_IS_FINAL, protocol);
 }
 
 #[test]
-fn without_the_lease_of_its_key_a_key_is_refused_that_is_then_committed() {
+fn without_the_lease_of_the_key_a_rejected_key_is_committed_later() {
     is_for_keys(Check::KeyLease);
 }
 
 #[test]
-fn without_its_memory_a_gate_admits_who_was_refused_by_their_key() {
+fn without_recorded_rejections_the_gate_admits_a_rejected_key() {
     is_for_keys(Check::KeyMemory);
 }
 
 #[test]
-fn without_the_doubt_after_a_rebuild_a_new_gate_admits_who_was_refused_by_their_key() {
+fn without_the_time_of_the_rebuild_a_new_gate_admits_a_rejected_key() {
     is_for_keys(Check::KeyRebuild);
 }
 
 #[test]
-fn without_a_look_into_the_store_a_key_is_refused_that_is_committed() {
+fn without_a_lookup_in_the_store_a_committed_key_is_rejected() {
     is_for_keys(Check::KeyLook);
 }
 
 #[test]
-fn without_the_age_of_a_key_the_database_path_admits_who_was_refused_by_the_gate() {
+fn without_the_age_of_an_attempt_the_database_path_admits_a_key_rejected_by_the_gate() {
     is_for_keys(Check::KeyDirect);
 }
 
@@ -350,38 +354,38 @@ fn one_key_again() -> Protocol {
 }
 
 #[test]
-fn a_no_to_a_key_is_the_last_word_on_all_that_began_before_it_was_said() {
+fn a_rejection_of_a_key_is_final_for_all_earlier_attempts() {
     let mut protocol = one_key_again();
-    protocol.always.push(LAST_WORD);
+    protocol.always.push(REJECTION_IS_FINAL);
     protocol.sometimes = [&KEY_REACHED[..], &[KEY_AGAIN]].concat();
     holds(
-        "an attempt that begins while another is under way",
+        "an attempt that begins while another is in progress",
         protocol,
     );
 }
 
 #[test]
-fn a_no_is_the_last_word_on_a_key_that_is_tried_three_times() {
+fn a_rejection_of_a_key_is_final_over_three_attempts() {
     let budget = one_key().budget;
     let mut protocol = Protocol {
         one_key: vec![0, 1, 2],
         late: vec![1, 2],
         ..world(&[0, 0, 0], budget)
     };
-    protocol.always.push(LAST_WORD);
+    protocol.always.push(REJECTION_IS_FINAL);
     holds("three attempts with one key", protocol);
 }
 
 #[test]
-fn without_telling_the_gate_again_a_no_is_said_to_a_key_that_was_admitted_meanwhile() {
+fn without_a_final_confirmation_a_key_admitted_meanwhile_is_rejected() {
     let protocol = Protocol {
         without: vec![Check::KeyAgain],
         ..one_key_again()
     };
-    is_found("without KeyAgain", LAST_WORD, protocol);
+    is_found("without KeyAgain", REJECTION_IS_FINAL, protocol);
 }
 
 #[test]
-fn without_closing_the_gate_goes_on_beside_the_database_path() {
+fn without_closing_the_gate_admits_beside_the_database_path() {
     is_for(Check::Closing, COUNTED, &faults());
 }

@@ -1,5 +1,5 @@
-//! The positions of one stream: commits, two relays that publish its events, and parked events, in every order. A
-//! world of its own, because admission makes no difference to what is committed already.
+//! The positions of one stream: commits, two relays that publish its events, and parked events, in every order.
+//! It is separate from the protocol, because admission does not affect committed events.
 
 mod properties;
 mod rules;
@@ -33,7 +33,7 @@ pub enum Check {
     Contiguous,
     /// A write of a position never lowers it.
     Forward,
-    /// A relay sends only under its lease. What it sent before may arrive later.
+    /// A relay sends only under its lease. Records that it sent before may arrive later.
     SendLease,
     /// A relay parks an event only under its lease.
     ParkLease,
@@ -93,7 +93,7 @@ pub enum Phase {
     Reads,
 }
 
-/// What one process knows. A former owner keeps all of it until it notices.
+/// The knowledge of one process. A former owner keeps it until it notices the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Relay {
     pub phase: Phase,
@@ -257,7 +257,7 @@ fn one_key() -> Stream {
 
 fn holds(what: &str, stream: Stream) {
     let (always, sometimes) = (stream.always.clone(), stream.sometimes.clone());
-    let told = stream.clone();
+    let stream_under_test = stream.clone();
     let began = Instant::now();
     let checker = stream.checker().threads(2).spawn_bfs().join();
     println!(
@@ -267,7 +267,10 @@ fn holds(what: &str, stream: Stream) {
     );
     for (name, _) in always {
         if let Some(path) = checker.discovery(name) {
-            panic!("not so: {name}\n{}", words::path(&told, &path.into_vec()));
+            panic!(
+                "not so: {name}\n{}",
+                words::path(&stream_under_test, &path.into_vec())
+            );
         }
     }
     for (name, _) in sometimes {
@@ -284,10 +287,10 @@ fn is_for(check: Check, broken: Holds, stream: Stream) {
     };
     let checker = stream.clone().checker().spawn_bfs().join();
     let Some(path) = checker.discovery(broken.0) else {
-        panic!("without {check:?} it still holds that {}", broken.0);
+        panic!("without {check:?}, this still holds: {}", broken.0);
     };
     println!(
-        "without {check:?}, it is not so that {} ({} states):\n{}",
+        "without {check:?}, this does not hold: {} ({} states)\n{}",
         broken.0,
         checker.unique_state_count(),
         words::path(&stream, &path.into_vec())
@@ -335,7 +338,7 @@ fn a_position_that_moves_over_an_event_in_flight_loses_it() {
 }
 
 #[test]
-fn a_position_that_a_former_owner_may_lower_goes_back() {
+fn a_position_that_a_former_owner_may_lower_moves_backwards() {
     is_for(Check::Forward, FORWARD, stream());
 }
 

@@ -1,9 +1,9 @@
-//! What must hold in every state, and that from every state everything can still be sold.
+//! The properties of every state, one of which is that everything can still be sold.
 
 use crate::protocol::{ATTEMPTS, Action, Answer, Holds, Phase, Protocol, State};
 use crate::steps::step;
 
-/// What the store alone keeps to, whatever the gate does.
+/// The properties that the store alone ensures, with any gate.
 pub const TRUTH: [Holds; 5] = [
     STOCK,
     ("a user holds at most one", |protocol, state| {
@@ -31,12 +31,12 @@ pub const TRUTH: [Holds; 5] = [
     }),
 ];
 
-/// What the checks are for: the gate counts exactly, so whom it admits is served.
+/// The properties that the checks ensure: the gate counts exactly, so its admissions are committed.
 pub const SIEVE: [Holds; 5] = [
     COUNTED,
     SWEPT,
     (
-        // Of any gate, in force or not: one that is behind says "already" and "sold out", too.
+        // For every gate, in force or not: an outdated one also replies "already" and "sold out".
         "a unit that the gate counts is leased or committed",
         |_, state| {
             state.gate.is_none_or(|gate| {
@@ -48,7 +48,7 @@ pub const SIEVE: [Holds; 5] = [
         },
     ),
     (
-        "\"already\" is said only to who holds one",
+        "only a user with a unit gets \"already\"",
         |protocol, state| {
             protocol.attempts().all(|id| {
                 state.attempts[id].phase != Phase::Ended(Answer::Already)
@@ -90,13 +90,13 @@ pub const SWEPT: Holds = (
     |_, state| !state.late_commit,
 );
 
-pub const LAST_WORD: Holds = ("a no to a key is the last word on it", |protocol, state| {
-    let told_no = state.told_no(protocol);
-    // What begins after a no was said may be committed.
+pub const REJECTION_IS_FINAL: Holds = ("a rejection of a key is final", |protocol, state| {
+    let rejected = state.rejected(protocol);
+    // An attempt that begins after a rejection may be committed.
     protocol.one_key.iter().all(|id| {
         let after = state.attempts[*id].after;
         state.store.rows[*id].is_none()
-            || (0..ATTEMPTS).all(|other| !told_no[other] || after[other])
+            || (0..ATTEMPTS).all(|other| !rejected[other] || after[other])
     })
 });
 
@@ -115,7 +115,7 @@ pub const KEY_REACHED: [Holds; 3] = [
         ids.any(|id| state.attempts[*id].phase == Phase::Ended(Answer::First))
     }),
     (
-        "a key is told to come back by the database path",
+        "the database path answers a key with 503",
         |protocol, state| {
             let mut ids = protocol.one_key.iter();
             state.store.closed
@@ -124,10 +124,10 @@ pub const KEY_REACHED: [Holds; 3] = [
     ),
 ];
 
-/// And that an attempt that began after a no is served.
-pub const KEY_AGAIN: Holds = ("a key is committed after a no to it", |protocol, state| {
-    let told_no = state.told_no(protocol);
-    state.key_led(protocol) && told_no.contains(&true)
+/// An attempt that began after a rejection can be committed.
+pub const KEY_AGAIN: Holds = ("a key is committed after a rejection", |protocol, state| {
+    let rejected = state.rejected(protocol);
+    state.key_led(protocol) && rejected.contains(&true)
 });
 
 pub const SELLS: Holds = (
@@ -155,7 +155,7 @@ pub const REACHED: [Holds; 3] = [
     }),
 ];
 
-/// Once faults end: lets everybody finish, sweeps, rebuilds, and lets those ask again who got nothing.
+/// After the faults: finishes all attempts, sweeps, rebuilds, and lets users without a unit retry.
 fn everything_is_sold_after_faults(protocol: &Protocol, state: &State) -> bool {
     const STEPS_MAX: usize = 200;
     let mut state = *state;
@@ -175,7 +175,7 @@ fn everything_is_sold_after_faults(protocol: &Protocol, state: &State) -> bool {
     false
 }
 
-/// The next thing that somebody has begun, or that is done at intervals.
+/// The next step of an attempt in progress, or of a regular task.
 fn finish(protocol: &Protocol, state: &State) -> Option<State> {
     let mut begun: Vec<Action> = Vec::new();
     for by in 0..protocol.replicas {
@@ -191,7 +191,7 @@ fn finish(protocol: &Protocol, state: &State) -> Option<State> {
         .find_map(|action| step(protocol, state, action))
 }
 
-/// Somebody asks; the gate is rebuilt first where they would find it missing or behind.
+/// A user retries; the gate is rebuilt first if it is missing or outdated.
 fn ask_again(protocol: &Protocol, state: &State) -> Option<State> {
     let served = |id: usize| state.user_holds(protocol, protocol.user_of[id]);
     let waiting: Vec<usize> = protocol.attempts().filter(|id| !served(*id)).collect();

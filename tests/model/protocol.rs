@@ -1,23 +1,23 @@
-//! What the model consists of: the store, the gate, those who ask, those who rebuild and sweep, and
-//! what can happen to them. Small numbers and no clocks: a lease has ended or it has not.
+//! The state of the model: the store, the gate, participants, rebuilds and sweeps, and the possible faults.
+//! Small numbers and no clocks: a lease has ended or it has not.
 
-/// Participations that may come about, at most. Each has an id of its own, kept when the gate is asked again.
+/// Largest number of participations. Each has its own id, which a retry keeps.
 pub const ATTEMPTS: usize = 3;
 /// Users there may be.
 pub const USERS: usize = 3;
 /// Replicas that rebuild and sweep, at most.
 pub const REPLICAS: usize = 2;
 
-/// What the protocol relies on. Each can be taken away, to see what it is for.
+/// The checks of the protocol. Each can be left out, to show what it prevents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
     /// A commit is refused unless the store's epoch is the one that admitted.
     Epoch,
     /// A transaction is not begun under a lease that has run out.
     Lease,
-    /// A transaction that was begun is over before its lease is: what the writer's margin is for.
+    /// A transaction ends before its lease: the purpose of the writer's margin.
     Margin,
-    /// A lease is ended only by who saw it in this epoch: the same participation may have a later one.
+    /// A sweep ends only the lease that it saw in this epoch: the same participation may have a later one.
     SameLease,
     /// Gate state of another run of the server counts as missing.
     Run,
@@ -27,15 +27,15 @@ pub enum Check {
     Stock,
     /// The store's unique key: no rank twice in a campaign.
     Ranks,
-    /// The gate says nothing to a key of which another participation holds a lease.
+    /// The gate does not decide on a key while another participation holds a lease under it.
     KeyLease,
-    /// The gate remembers that it has refused a key: who began before does not commit.
+    /// The gate records that it rejected a key: attempts that began before do not commit.
     KeyMemory,
-    /// After a rebuild every key may have been refused: who began before does not commit.
+    /// After a rebuild every key counts as rejected: attempts that began before do not commit.
     KeyRebuild,
-    /// A no to a key is said only after a look at the store, which may have its participation.
+    /// A key is rejected only after a query of the store, which may have its participation.
     KeyLook,
-    /// A no to a key is said after the gate was told of it once more: something may have been admitted since.
+    /// A key is rejected only after the gate has confirmed it: something may have been admitted since.
     KeyAgain,
     /// The database path admits no key that began before the gate was closed.
     KeyDirect,
@@ -48,17 +48,17 @@ pub type Holds = super::HoldsIn<Protocol>;
 #[derive(Clone, Debug)]
 pub struct Protocol {
     pub without: Vec<Check>,
-    /// What must hold in every state.
+    /// The properties of every state.
     pub always: Vec<Holds>,
-    /// What must come about in some state, or the world is too small to tell anything.
+    /// The properties that must be reached in some state; otherwise the world is too small to show anything.
     pub sometimes: Vec<Holds>,
     pub stock: u8,
     pub replicas: usize,
-    /// Who makes each attempt.
+    /// The user of each attempt.
     pub user_of: Vec<usize>,
     /// The attempts that have one and the same idempotency key.
     pub one_key: Vec<usize>,
-    /// The attempts that are not under way from the start: they begin at any moment.
+    /// The attempts that do not begin at the start: they begin at any moment.
     pub late: Vec<usize>,
     pub budget: Budget,
 }
@@ -79,7 +79,7 @@ impl Protocol {
     }
 }
 
-/// How often what is not bounded by itself may still happen.
+/// How often the unbounded actions may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Budget {
     /// Epochs that rebuilds may raise.
@@ -96,14 +96,14 @@ pub struct Budget {
     pub ends: u8,
 }
 
-/// What an admitted attempt holds, and the gate's lease of it.
+/// The admission of an attempt, and the gate's lease of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
     pub epoch: u8,
     pub rank: u8,
     /// Whether its time is over.
     pub over: bool,
-    /// Of who holds it: whether a sweep has released the lease.
+    /// Whether a sweep has released the lease.
     pub swept: bool,
 }
 
@@ -113,9 +113,9 @@ pub enum Answer {
     SoldOut,
     Already,
     Ended,
-    /// What its key led to before.
+    /// The first response to its key.
     First,
-    /// 503, or nobody is left to answer.
+    /// 503, or no response because the process died.
     Unknown,
 }
 
@@ -127,9 +127,9 @@ pub enum Phase {
     Asking {
         not_in: u8,
     },
-    /// Refused by the gate, with a key: the store is asked next.
+    /// Rejected by the gate, with a key: the store is queried next.
     Refused(Answer),
-    /// The store knew of nothing: the gate is told of the no once more.
+    /// The store has no participation of the key: the gate has to confirm the rejection.
     Looked(Answer),
     Admitted(Ticket),
     /// The lease was looked at; the transaction may be committed at any moment.
@@ -148,7 +148,7 @@ pub enum Word {
 pub struct Attempt {
     pub phase: Phase,
     pub word: Option<Word>,
-    /// The attempts of its key that had been told no when it began.
+    /// The attempts of its key that had been rejected when it began.
     pub after: [bool; ATTEMPTS],
 }
 
@@ -174,14 +174,14 @@ pub struct Gate {
     pub run: u8,
     pub units: u8,
     pub last_rank: u8,
-    /// The first participation of each user who holds a unit.
+    /// The first participation of each user with a unit.
     pub holders: [Option<usize>; USERS],
     pub leases: [Option<Ticket>; ATTEMPTS],
     /// The last participation that was admitted with the key.
     pub of_key: Option<usize>,
     /// The attempts that had begun when the key was refused last, or may have been refused.
     pub key_refused: [bool; ATTEMPTS],
-    /// The attempts that the gate was asked for before something was admitted under the key last.
+    /// The attempts that called the gate before the last admission under the key.
     pub key_admitted: [bool; ATTEMPTS],
 }
 
@@ -217,19 +217,19 @@ pub struct State {
     pub gate: Option<Gate>,
     /// The present run of the gate's server.
     pub run: u8,
-    /// What the gate's server once wrote to a file.
+    /// The file of the gate's server.
     pub saved: Option<Gate>,
     pub attempts: [Attempt; ATTEMPTS],
     pub rebuilds: [Rebuild; REPLICAS],
     pub sweeps: [Sweep; REPLICAS],
-    /// Nobody is admitted any more.
+    /// The campaign has ended: nothing is admitted any more.
     pub ended: bool,
     /// Whether something was committed under a lease that had been swept away.
     pub late_commit: bool,
     pub left: Budget,
 }
 
-/// What can happen. The number is the attempt's, the rebuilder's or the sweeper's.
+/// The possible actions. The number is that of the attempt, the rebuild or the sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Arrive(usize),
@@ -307,7 +307,7 @@ impl State {
             .filter(|gate| gate.run == self.run || !protocol.has(Check::Run))
     }
 
-    /// The gate's state, if what it admits would be committed.
+    /// The gate's state, if its admissions can be committed.
     pub fn gate_in_force(&self, protocol: &Protocol) -> Option<&Gate> {
         self.present_gate(protocol)
             .filter(|gate| gate.epoch == self.store.epoch || !protocol.has(Check::Epoch))
@@ -318,8 +318,8 @@ impl State {
         self.attempts.map(|attempt| attempt.phase != Phase::Coming)
     }
 
-    /// The attempts of the key that were told no.
-    pub fn told_no(&self, protocol: &Protocol) -> [bool; ATTEMPTS] {
+    /// The attempts of the key that were rejected.
+    pub fn rejected(&self, protocol: &Protocol) -> [bool; ATTEMPTS] {
         let no = [Answer::SoldOut, Answer::Already, Answer::Ended].map(Phase::Ended);
         std::array::from_fn(|id| protocol.has_key(id) && no.contains(&self.attempts[id].phase))
     }

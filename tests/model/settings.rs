@@ -1,12 +1,13 @@
-//! A campaign's settings in the store and in the gate, in every order: changes, rebuilds, and a store that loses its
-//! last changes in a failover. A world of its own, because participations make no difference to settings.
+//! A campaign's settings in the store and in the gate, in every order: changes, rebuilds, and a store that
+//! loses its last changes in a failover. It is separate from the protocol, because participations do not affect
+//! settings.
 
 use stateright::{Checker, Model, Property};
 
-/// Times that a rebuild goes on beyond a gate that is ahead.
+/// Largest number of times that a rebuild raises the epoch above that of the gate.
 const ROUNDS: usize = 3;
 
-/// What is relied on. Each can be taken away, to see what it is for.
+/// The checks of the protocol. Each can be left out, to show what it prevents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
     /// Newer are the settings of the later epoch, and of one epoch those of the later version. Without: versions
@@ -14,12 +15,13 @@ enum Check {
     Epoch,
     /// A swap keeps settings that are newer than those it brings.
     KeepsNewer,
-    /// Who has swapped looks whether the gate is ahead of the store, and raises the epoch beyond it if so.
+    /// After the swap the rebuild checks whether the gate is ahead of the store, and then raises the epoch
+    /// above the gate's.
     LooksAfter,
 }
 
-/// A campaign's row, and what is told of it: the version counts changes, the content tells apart two changes of one
-/// version.
+/// A campaign's row, and its copies: the version counts changes, the content distinguishes two changes with the
+/// same version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Row {
     epoch: u8,
@@ -33,12 +35,12 @@ struct Gate {
     settings: Row,
 }
 
-/// A change of the settings, step by step; whoever makes it may stop after each.
+/// A change of the settings, step by step. Its process may die after each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Change {
     Idle,
     Committed,
-    /// Has read the row, and is about to tell the gate.
+    /// Has read the row, and writes it to the gate next.
     Read(Row),
 }
 
@@ -50,19 +52,19 @@ enum Rebuild {
     Swapped(Option<u8>),
     /// Has looked at the gate: its epoch, and its settings.
     Looked(u8, Row, Option<u8>),
-    /// Found the gate ahead of the store: goes on beyond this epoch.
+    /// Found the gate ahead of the store: continues above this epoch.
     Ahead(u8),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct State {
     store: Row,
-    /// What the server that would take over has received.
+    /// The row that the standby server has received.
     received: Row,
     gate: Gate,
     changes: [Change; 2],
     rebuilds: [Rebuild; 2],
-    /// The last content whose change was told to the gate, and answered as done.
+    /// The last content that was written to the gate and confirmed.
     done: u8,
     failed_over: bool,
     contents: u8,
@@ -105,7 +107,7 @@ impl Settings {
     }
 
     /// `configure`: whether the gate has taken them, or has newer ones.
-    fn tell(&self, gate: &mut Gate, row: Row) -> bool {
+    fn write_to(&self, gate: &mut Gate, row: Row) -> bool {
         let stale = self.is_newer(gate.settings, row);
         if !stale {
             gate.settings = row;
@@ -113,12 +115,12 @@ impl Settings {
         !stale
     }
 
-    /// A change tells the gate, and is done unless the gate is ahead of the store.
-    fn told(&self, state: &mut State, by: usize) -> Option<()> {
+    /// A change writes to the gate, and is done unless the gate is ahead of the store.
+    fn write(&self, state: &mut State, by: usize) -> Option<()> {
         let Change::Read(row) = state.changes[by] else {
             return None;
         };
-        if self.tell(&mut state.gate, row) || !self.is_newer(state.gate.settings, state.store) {
+        if self.write_to(&mut state.gate, row) || !self.is_newer(state.gate.settings, state.store) {
             state.done = state.done.max(row.content);
         }
         state.changes[by] = Change::Idle;
@@ -143,7 +145,7 @@ impl Settings {
             && (epoch > store.epoch || refused == Some(epoch) || self.is_newer(settings, store))
     }
 
-    /// What follows from having looked at the gate, and now at the store.
+    /// The next step after the gate and the store were read.
     fn looked(&self, state: &State, by: usize) -> Option<Rebuild> {
         let Rebuild::Looked(epoch, settings, refused) = state.rebuilds[by] else {
             return None;
@@ -155,7 +157,7 @@ impl Settings {
         })
     }
 
-    /// A whole rebuild, with nobody else about.
+    /// A complete rebuild, without concurrent steps.
     fn rebuild(&self, state: &mut State) {
         let mut beyond = 0;
         // Without the order by epochs it would go on for ever.
@@ -170,13 +172,13 @@ impl Settings {
         }
     }
 
-    /// A sweep, with nobody else about.
+    /// A complete sweep, without concurrent steps.
     fn sweep(&self, state: &mut State) {
         let (gate, store) = (state.gate, state.store);
         if gate.epoch != store.epoch || self.is_newer(gate.settings, store) {
             self.rebuild(state);
         } else if gate.settings.content != store.content {
-            self.tell(&mut state.gate, store);
+            self.write_to(&mut state.gate, store);
         }
     }
 }
@@ -240,7 +242,7 @@ impl Model for Settings {
             Action::Read(by) if state.changes[by] == Change::Committed => {
                 state.changes[by] = Change::Read(state.store);
             }
-            Action::Tell(by) => self.told(&mut state, by)?,
+            Action::Tell(by) => self.write(&mut state, by)?,
             Action::Raise(by) => {
                 let beyond = match state.rebuilds[by] {
                     Rebuild::Idle => 0,
@@ -296,10 +298,10 @@ impl Model for Settings {
             Property::always(AFTER_SWEEPS, |model: &Self, state: &State| {
                 let mut end = *state;
                 model.sweep(&mut end);
-                // What was under way may still arrive, in any order; then comes another sweep.
+                // Writes in flight may still arrive, in any order; another sweep follows.
                 for change in state.changes {
                     if let Change::Read(row) = change {
-                        model.tell(&mut end.gate, row);
+                        model.write_to(&mut end.gate, row);
                     }
                 }
                 for rebuild in state.rebuilds {
@@ -311,7 +313,7 @@ impl Model for Settings {
                 end.gate.settings.content == end.store.content && end.gate.epoch == end.store.epoch
             }),
             Property::always(NOT_AHEAD, |model: &Self, state: &State| {
-                // With nobody else about, a rebuild alone is enough after a failover.
+                // Without concurrent steps, one rebuild is enough after a failover.
                 let mut end = *state;
                 model.rebuild(&mut end);
                 end.gate.settings.content == end.store.content || !state.failed_over
@@ -323,7 +325,7 @@ impl Model for Settings {
     }
 }
 
-const NEVER_BACK: &str = "a change that was told is never undone by a rebuild";
+const NEVER_BACK: &str = "a confirmed change is never undone by a rebuild";
 const AFTER_SWEEPS: &str = "once faults end, two sweeps put the store's settings in force";
 const NOT_AHEAD: &str = "a rebuild after a failover puts the store's settings in force";
 const LOST: &str = "the gate has a change that the store has lost";

@@ -1,4 +1,4 @@
-//! What each action does. An action that cannot happen now gives no state.
+//! The effect of each action. An action that is not possible gives no state.
 
 use crate::faults;
 use crate::keys::{admitted, arrive, campaign_ends, look, note_admission, refuse, refuse_again};
@@ -106,7 +106,7 @@ fn ask(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     } else if state.ended {
         refuse(protocol, state, id, Answer::Ended)?;
     } else if let Some(first) = gate.holders[user] {
-        // While the first one is leased it is not known whether it will stand: nothing is said.
+        // While the first one is leased its outcome is unknown, so there is no reply.
         if gate.leases[first].is_some() {
             return None;
         }
@@ -134,7 +134,7 @@ fn ask(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     Some(())
 }
 
-/// The writer looks at the lease: begins, or gives back what it holds.
+/// The writer checks the lease: it begins a transaction, or releases the admission.
 fn begin(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     let Phase::Admitted(ticket) = state.attempts[id].phase else {
         return None;
@@ -209,7 +209,7 @@ fn direct(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     } else {
         None
     };
-    // A no to a key closes the gate, too: what was admitted by it comes to nothing.
+    // Rejecting a key closes the gate as well: its admissions cannot be committed.
     if (refusal.is_none() || has_key) && protocol.has(Check::Closing) && !state.store.closed {
         state.store.epoch += 1;
         state.store.closed = true;
@@ -249,7 +249,7 @@ fn settle(state: &mut State, id: usize) {
     }
 }
 
-/// Ends a lease of the gate's own epoch; says whether there was one.
+/// Ends a lease of the gate's current epoch. Returns whether there was one.
 fn release(protocol: &Protocol, state: &mut State, id: usize, seen_in: u8) -> bool {
     let Some(gate) = &mut state.gate else {
         return false;
@@ -264,7 +264,7 @@ fn release(protocol: &Protocol, state: &mut State, id: usize, seen_in: u8) -> bo
     true
 }
 
-/// Time passes: for the lease in the gate and for who holds it.
+/// Time passes: for the lease in the gate and for its owner.
 fn lease_ends(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     if let Phase::Writing(_) = state.attempts[id].phase
         && protocol.has(Check::Margin)
@@ -302,7 +302,7 @@ fn raise(state: &mut State, by: usize) -> Option<()> {
     Some(())
 }
 
-/// The second: reads what is committed, perhaps long after.
+/// The second step of a rebuild: reads the committed units, perhaps much later.
 fn read(state: &mut State, by: usize) -> Option<()> {
     let Rebuild::Raised(epoch) = state.rebuilds[by] else {
         return None;
@@ -361,7 +361,7 @@ fn sweep_sees(state: &mut State, by: usize, id: usize) -> Option<()> {
     Some(())
 }
 
-/// It asks the store, a moment later.
+/// The sweep queries the store, a moment later.
 fn sweep_looks(state: &mut State, by: usize) -> Option<()> {
     let Sweep::Saw { attempt, epoch } = state.sweeps[by] else {
         return None;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::protocol::{Action, Answer, Phase, Protocol, Rebuild, State, Sweep, Ticket, Word};
 
-/// Numbered lines: what happened, and what there is after it.
+/// Numbered lines: each step, and the state after it.
 pub fn path(protocol: &Protocol, steps: &[(State, Option<Action>)]) -> String {
     let mut text = String::new();
     for (nth, pair) in steps.windows(2).enumerate() {
@@ -53,7 +53,7 @@ fn held(ticket: Ticket) -> String {
     )
 }
 
-fn told(answer: Answer) -> &'static str {
+fn answer_text(answer: Answer) -> &'static str {
     match answer {
         Answer::Yes => "committed, accepted",
         Answer::SoldOut => "rejected: sold out",
@@ -74,7 +74,7 @@ fn became(phase: Phase) -> String {
         Phase::Looked(_) => "nothing found".to_owned(),
         Phase::Admitted(ticket) => held(ticket),
         Phase::Writing(_) => "lease checked, the transaction begins".to_owned(),
-        Phase::Ended(answer) => told(answer).to_owned(),
+        Phase::Ended(answer) => answer_text(answer).to_owned(),
     }
 }
 

@@ -1,4 +1,4 @@
-// Runs of the daily aggregation: begun by hand, watched, and those there were.
+// Aggregation runs: manual start, progress and history.
 import { useEffect, useState } from "preact/hooks";
 import { ask, get, query } from "../api";
 import { dateTime, day, number, seconds } from "../format";
@@ -23,7 +23,7 @@ export function Aggregation({ date: asked }: { date: string | null }) {
     });
   };
   const running = problem?.code === "AGGREGATION_RUNNING" ? Number(problem.members["jobExecutionId"]) : null;
-  // A day that is refused is refused by its date, whichever way the service says so.
+  // A rejected day is an error of the date field.
   const ofDate = problem && (problem.code.startsWith("DATE_") || problem.errors.some((error) => error.field === "date"));
   return (
     <>

@@ -1,4 +1,4 @@
-// Who did what.
+// The audit log.
 import { useEffect, useState } from "preact/hooks";
 import { get, query } from "../api";
 import { dateTime, fromLocalInput, short } from "../format";
@@ -86,7 +86,7 @@ function Entries({ items }: { items: AuditEntry[] }) {
 const shown = (value: unknown): string => (value === undefined ? "" : typeof value === "string" ? value : JSON.stringify(value));
 const object = (value: unknown): Record<string, unknown> => (value !== null && typeof value === "object" && !Array.isArray(value) ? (value as Record<string, unknown>) : {});
 
-/** The fields that changed: as they were, and as they became. */
+/** The changed fields: before and after. */
 function Changes({ before, after }: { before: unknown; after: unknown }) {
   const [was, is] = [object(before), object(after)];
   const names = [...new Set([...Object.keys(was), ...Object.keys(is)])];

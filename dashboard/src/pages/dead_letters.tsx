@@ -1,4 +1,4 @@
-// Events that the relay has given up: found, looked into, published again or thrown away.
+// Dead letters: search, view, replay and discard.
 import { useState } from "preact/hooks";
 import { get, post, query } from "../api";
 import { dateTime, fromLocalInput, number, short } from "../format";
@@ -9,12 +9,12 @@ import { t } from "../words";
 
 interface Filter { campaignId: string; key: string; from: string; until: string }
 const NOTHING: Filter = { campaignId: "", key: "", from: "", until: "" };
-/** As many as one request moves. */
+/** Most dead letters that one request changes. */
 const MOVED_MAX = 1000;
 
 const asked = (filter: Filter) => ({ campaignId: filter.campaignId.trim(), key: filter.key.trim(), from: fromLocalInput(filter.from), until: fromLocalInput(filter.until) });
 
-/** What is meant, as the service takes it. */
+/** The selection, as the service expects it. */
 type Selection = Record<string, unknown>;
 function selectionOf(filter: Filter): Selection {
   const { campaignId, key, from, until } = asked(filter);
@@ -95,7 +95,7 @@ function pretty(payload: string): string {
 }
 
 function Letter({ letter, onClose, onMove }: { letter: DeadLetter; onClose: () => void; onMove: () => void }) {
-  // Lists have no records: looking into one is asked for by itself, and written down.
+  // Lists have no records: each is loaded separately, and recorded in the audit log.
   const { data, problem } = useGet<DeadLetter>(`/api/admin/dead-letters/${letter.eventId}`);
   const rows: [string, preact.ComponentChildren][] = [
     [t("dead.event"), <code>{letter.eventId}</code>], [t("dead.type"), letter.eventType],
@@ -115,7 +115,7 @@ function Letter({ letter, onClose, onMove }: { letter: DeadLetter; onClose: () =
   );
 }
 
-/** First says how many are meant, then does it. */
+/** First a dry run, then the change. */
 function Move({ selection, what, onClose }: { selection: Selection; what: string; onClose: () => void }) {
   const [tried, setTried] = useState<Moved | null>(null);
   const [done, setDone] = useState<{ action: "replay" | "discard"; moved: Moved } | null>(null);

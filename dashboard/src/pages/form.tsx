@@ -1,4 +1,4 @@
-// Makes a campaign, or changes one. What the service does not accept stands at the field that it names.
+// Creates or changes a campaign. Errors are shown at their fields.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { patch, post, type Problem } from "../api";
 import { fromLocalInput, toLocalInput } from "../format";
@@ -38,7 +38,7 @@ function draftOf(campaign: Campaign): Draft {
   };
 }
 
-/** What was typed, as the service takes it; it judges what is no number, too. */
+/** The input, as the service expects it; the service also rejects invalid numbers. */
 const numeric = (text: string): number | string | null => {
   const trimmed = text.trim();
   if (trimmed === "") return null;
@@ -62,7 +62,7 @@ function bodyOf(draft: Draft): Record<string, unknown> {
   };
 }
 
-/** The fields that are not as they were: the others are left alone, also where somebody changes them meanwhile. */
+/** The changed fields: the others are not sent, so concurrent changes of them are preserved. */
 function changed(before: Draft, after: Draft): Record<string, unknown> {
   const old = bodyOf(before);
   const entries = Object.entries(bodyOf(after)).filter(([key, value]) => key !== "kind" && JSON.stringify(value) !== JSON.stringify(old[key]));
@@ -170,7 +170,7 @@ function Form({ id, from }: { id: number | null; from: Draft }) {
   );
 }
 
-/** Says at the top what is wrong, with a way to each field; the focus goes there. */
+/** Lists the errors at the top, with links to the fields, and gets the focus. */
 function Wrong({ problem }: { problem: Problem | null }) {
   const box = useRef<HTMLDivElement>(null);
   useEffect(() => { if (problem) box.current?.focus(); }, [problem]);

@@ -1,4 +1,4 @@
-// Simulated participants: how many answers a second, and how long each takes.
+// Load tests by simulated participants: throughput and latency.
 import { useEffect, useState } from "preact/hooks";
 import { post } from "../api";
 import { measured, millis, number, percent, seconds } from "../format";
@@ -110,7 +110,7 @@ function Running({ id, onEnd }: { id: string; onEnd: (job: Simulation) => void }
   );
 }
 
-/** How long answers took, each share of them as long as its bar. */
+/** The latencies as bars, by percentile. */
 function Percentiles({ latency }: { latency: Simulation["result"]["latencyMs"] }) {
   const rows = [["min", latency.min], ["p50", latency.p50], ["p95", latency.p95], ["p99", latency.p99], ["max", latency.max]] as const;
   return (

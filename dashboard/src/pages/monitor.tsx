@@ -1,4 +1,4 @@
-// A drop, second by second.
+// The live view of a campaign.
 import { useMemo, useState } from "preact/hooks";
 import { download, post } from "../api";
 import { Chart, Legend } from "../chart";
@@ -12,7 +12,7 @@ import { rewardText } from "./campaigns";
 import { SystemPanel } from "./system";
 
 type Move = "open" | "pause" | "close" | "archive" | "rebuild-gate";
-/** What can be done to a campaign in each state. */
+/** The possible actions in each state of a campaign. */
 const MOVES: Record<string, Move[]> = {
   draft: ["open", "archive"], scheduled: ["open", "pause", "close"], open: ["pause", "close"],
   paused: ["open", "close"], closed: ["archive"], archived: [],
@@ -125,7 +125,7 @@ function Live({ campaign, watching }: { campaign: Campaign; watching: Watching }
   );
 }
 
-/** The one thing everybody looks at. */
+/** The remaining units, as the largest figure of the page. */
 function Stock({ campaign, status, connected }: { campaign: Campaign; status: LiveStatus; connected: boolean }) {
   const now = useNow(250);
   const { totalStock: total, currentStock: left } = status;

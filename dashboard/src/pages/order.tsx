@@ -1,4 +1,4 @@
-// In which order requests arrived and were processed.
+// The order of arrival and of processing.
 import { useMemo, useState } from "preact/hooks";
 import { get, query } from "../api";
 import { Chart } from "../chart";
@@ -10,12 +10,12 @@ import { Empty, Figure, Loading, More, Notice, Refused, Section, Table, useActio
 import { t, word } from "../words";
 import { CampaignSelect } from "./select";
 
-/** Arrivals drawn in the graph. */
+/** Number of arrivals in the graph. */
 const DRAWN = 100;
 
 export function Order({ id }: { id: number | null }) {
   const analysis = useGet<OrderAnalysis>(id ? `/api/admin/stats/order-analysis/${id}?limit=${DRAWN}` : null);
-  // One after the other: the service works on one such question at a time.
+  // One after the other: the service runs one such analysis at a time.
   const first = useGet<Page<OrderViolation>>(id && analysis.data ? `/api/admin/stats/order-violations/${id}?limit=50` : null);
   return (
     <>
@@ -33,7 +33,7 @@ export function Order({ id }: { id: number | null }) {
   );
 }
 
-/** Ranks, and how each was processed: in order, or before somebody who had arrived earlier. */
+/** Ranks, and whether each was processed in order or before an earlier arrival. */
 function drawn(items: OrderAnalysis["items"]): (number | null)[][] {
   let latest = 0;
   const early = items.map(({ processedAs }) => {

@@ -1,4 +1,4 @@
-// What a day came to, from the rows and from what was kept of it, side by side; and one campaign over days.
+// Statistics of a day, raw and aggregated side by side, and of one campaign over several days.
 import { useEffect, useState } from "preact/hooks";
 import { query } from "../api";
 import { Chart } from "../chart";
@@ -54,7 +54,7 @@ function Day() {
   );
 }
 
-/** The two ways, how long each took, and by how much one was faster. */
+/** Raw and aggregated: the duration of each, and their ratio. */
 function Compared({ raw, kept, date }: { raw: Asked<DayStatistics>; kept: Asked<DayStatistics>; date: string }) {
   const most = Math.max(raw.data?.queryTimeMs ?? 0, kept.data?.queryTimeMs ?? 0, 0.001);
   const factor = raw.data && kept.data ? raw.data.queryTimeMs / Math.max(kept.data.queryTimeMs, 0.001) : null;
@@ -141,7 +141,7 @@ function DayTables({ raw, kept }: { raw: DayStatistics | null; kept: DayStatisti
   );
 }
 
-/** Whether both ways came to the same; a day that goes on is soon ahead of what was kept of it. */
+/** Whether both results are equal; on a current day the raw one is soon ahead. */
 function Agree({ raw, kept }: { raw: CampaignOfDay | undefined; kept: CampaignOfDay | undefined }) {
   if (!raw || !kept) return <span class="muted">–</span>;
   const behind = raw.totalCount - kept.totalCount;

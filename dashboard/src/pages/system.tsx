@@ -1,13 +1,13 @@
-// The installation: what waits to be published, who publishes it, what is held back.
+// The installation: unpublished events, relays, breakers.
 import { number, seconds, short } from "../format";
 import { useGet } from "../live";
 import type { System } from "../types";
 import { Figure, Loading, Pill, Refused, Section, Table } from "../ui";
 import { t, word } from "../words";
 
-/** Shares of the outbox; each is published by one replica at a time. */
+/** Number of buckets of the outbox; each is published by one replica at a time. */
 const BUCKETS = 64;
-/** From when on an event that waits is worth a look. */
+/** Age from which a pending event is highlighted. */
 const OLD_SECONDS = 10;
 
 export function SystemPage() {
@@ -51,7 +51,7 @@ function owners(system: System): Map<number, number> {
   return byBucket;
 }
 
-/** All buckets as a field of squares, each in the colour of its replica. */
+/** All buckets as a grid of squares, each in the colour of its replica. */
 function Replicas({ system }: { system: System }) {
   const byBucket = owners(system);
   const free = BUCKETS - byBucket.size;

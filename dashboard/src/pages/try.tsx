@@ -1,4 +1,4 @@
-// What a participant sees: takes part, learns the place in line, pays or gives back, and gets what is due.
+// The page for participants: participate, see the rank, pay or cancel, and see the rewards.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get, post, Problem } from "../api";
 import { clock, dateTime, number, stock, time } from "../format";
@@ -10,10 +10,10 @@ import { Counts, Empty, Field, Notice, Pill, Refused, Section, StockBar, Table, 
 import { fieldProblem, problemText, t, word } from "../words";
 import { CampaignSelect } from "./select";
 
-/** Users of the page are large numbers, so that they meet nobody's. */
+/** Users of this page have large ids, different from those of real users. */
 const someUser = (): number => 1_000_000 + Math.floor(Math.random() * 1_000_000_000);
 const CROWD = 200;
-/** As many requests at once as a browser has connections for. */
+/** Concurrent requests: as many as a browser has connections. */
 const LANES = 5;
 
 export function Try({ id }: { id: number | null }) {
@@ -22,7 +22,7 @@ export function Try({ id }: { id: number | null }) {
   const account = useWatched(login);
   const jwt = about.auth === "jwt";
   const session = about.auth === "sessions";
-  // Who is logged in says so by the cookie alone.
+  // With a log-in only the cookie authenticates.
   const as = session ? (account ? "" : null) : jwt ? (bearer ? `Bearer ${bearer}` : null) : user.trim() || null;
   const who = session ? String(account?.userId ?? "") : user.trim();
   return (
@@ -89,7 +89,7 @@ function Counter({ id, user, as }: { id: number; user: string; as: string | null
   );
 }
 
-/** Asks as the participant; not the admin, who may see more. */
+/** Requests as the participant, not as the admin, who may see more. */
 function useMine<T>(path: string, user: string, as: string | null): Asked<T> {
   const [data, setData] = useState<T | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -115,7 +115,7 @@ function useMine<T>(path: string, user: string, as: string | null): Asked<T> {
   return { data, problem, again: () => round.current() };
 }
 
-/** A refusal is an answer, and not a failure. */
+/** A rejection is a result, not a failure. */
 function NotThisTime({ problem }: { problem: Problem }) {
   const opens = problem.members["opensAt"];
   return (
@@ -152,7 +152,7 @@ function Left({ until }: { until: string }) {
   return <b class="tabular">{clock(Date.parse(until) - now)}</b>;
 }
 
-/** Pays or gives back, where that is possible. */
+/** Pays or cancels, if possible. */
 function Changes({ participation: { participationId: id, status }, cancellable, as, onChange }: { participation: Participation; cancellable: boolean; as: string | null; onChange: (next: Participation) => void }) {
   const { busy, problem, run } = useAction();
   const change = (what: "confirm" | "cancel") => run(async () => { onChange(await post<Participation>(`/api/participations/${id}/${what}`, {}, { as })); });
@@ -169,7 +169,7 @@ function Changes({ participation: { participationId: id, status }, cancellable, 
   );
 }
 
-/** Many others at once, from this browser: so that there is something to watch. */
+/** Many other participants at once, from this browser, for a demonstration. */
 function Crowd({ id, onDone }: { id: number; onDone: () => void }) {
   const [outcomes, setOutcomes] = useState<Record<string, number> | null>(null);
   const [busy, setBusy] = useState(false);

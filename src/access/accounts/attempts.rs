@@ -10,34 +10,35 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::concurrent::{Concurrent, Name, Place};
+use super::concurrent::{Concurrent, LoginPermit, Name};
 use super::{AccountError, AccountsConfig};
 use crate::access::limits::network;
 use crate::parts::gate::{Bucket, Digest, LoginBounds, LoginEnd, LoginTry, ScriptGate, Taken};
 use crate::runtime::telemetry::cause;
 
-/// `Retry-After` if too many are in progress: about as long as a hash and its queue take.
+/// `Retry-After` if too many log-ins are in progress: about the time of a hash and its queue.
 const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
 
-/// Counts log-ins that fail.
+/// Counts failed log-ins.
 pub(super) struct Attempts {
     failures: Arc<ScriptGate>,
     bounds: LoginBounds,
     /// Failures from one address; none: not limited.
     address: Option<Bucket>,
-    /// Log-ins by one login name, right and wrong, from known addresses, and as many from others; none: not limited.
+    /// Log-ins by one login name, successful or not: from known addresses, and the same number from others; none: not
+    /// limited.
     name: Option<Bucket>,
     concurrent: Concurrent,
 }
 
-/// A log-in that is being tried.
+/// A log-in in progress.
 pub(super) struct Attempt<'a> {
     attempts: &'a Attempts,
     name: Digest,
     address: String,
     tried: LoginTry,
     /// None: it is refused.
-    _place: Option<Place>,
+    _permit: Option<LoginPermit>,
 }
 
 impl Attempts {
@@ -59,7 +60,7 @@ impl Attempts {
     ) -> Result<Attempt<'_>, AccountError> {
         // A digest, because the name may be long, and is personal.
         let name = Digest::of(&login.to_lowercase());
-        let address = name_of(address);
+        let address = address_key(address);
         let tried = self.failures.try_login(name, &address, &self.bounds);
         let tried = tried.await?;
         if let LoginTry::Wait(wait) = tried {
@@ -69,8 +70,8 @@ impl Attempts {
             digest: name,
             is_known: tried == LoginTry::Known,
         };
-        let (place, limit) = match self.concurrent.take(concurrent, &address) {
-            Ok(place) => (Some(place), None),
+        let (permit, limit) = match self.concurrent.acquire(concurrent, &address) {
+            Ok(permit) => (Some(permit), None),
             Err(limit) => (None, Some(limit)),
         };
         let attempt = Attempt {
@@ -78,19 +79,19 @@ impl Attempts {
             name,
             address,
             tried,
-            _place: place,
+            _permit: permit,
         };
         if let Some(limit) = limit {
-            attempt.forget_name(LoginEnd::Undecided).await?;
+            attempt.uncount_name(LoginEnd::Undecided).await?;
             return Err(AccountError::Throttled(CONCURRENT_WAIT, limit));
         }
         if tried == LoginTry::Unknown
-            && let Some(wait) = self.take_of_address(&attempt.address).await?
+            && let Some(wait) = self.count_address(&attempt.address).await?
         {
-            attempt.forget_name(LoginEnd::Undecided).await?;
+            attempt.uncount_name(LoginEnd::Undecided).await?;
             return Err(AccountError::Throttled(wait, "login_address"));
         }
-        if let Some(wait) = attempt.take_of_name().await? {
+        if let Some(wait) = attempt.count_name().await? {
             attempt.end(LoginEnd::Undecided).await;
             return Err(AccountError::Throttled(wait, "login_rate"));
         }
@@ -99,16 +100,16 @@ impl Attempts {
 
     /// Counts a failure of an address without a login name; an error: the address failed too often.
     pub async fn fail_from(&self, address: Option<IpAddr>) -> Result<(), AccountError> {
-        match self.take_of_address(&name_of(address)).await? {
+        match self.count_address(&address_key(address)).await? {
             None => Ok(()),
             Some(wait) => Err(AccountError::Throttled(wait, "login_address")),
         }
     }
 
-    /// Counts a failure of an address: how long to wait, if it failed too often.
-    async fn take_of_address(&self, address: &str) -> Result<Option<Duration>, AccountError> {
+    /// Counts a failure of an address. Returns how long to wait, if it failed too often.
+    async fn count_address(&self, address: &str) -> Result<Option<Duration>, AccountError> {
         match self.address {
-            Some(bucket) => self.take(&bucket_of(address), bucket).await,
+            Some(bucket) => self.take(&address_bucket(address), bucket).await,
             None => Ok(None),
         }
     }
@@ -121,12 +122,12 @@ impl Attempts {
     }
 }
 
-/// The name of an address in the counters.
-fn name_of(address: Option<IpAddr>) -> String {
+/// The key of an address in the counters.
+fn address_key(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "unknown".to_owned(), network)
 }
 
-fn bucket_of(address: &str) -> String {
+fn address_bucket(address: &str) -> String {
     format!("login_address:{address}")
 }
 
@@ -134,15 +135,15 @@ impl Attempt<'_> {
     /// Uncounts the attempt: its password was correct, or was not checked.
     pub async fn end(&self, end: LoginEnd) {
         let ended = async {
-            self.forget_name(end).await?;
-            self.put_back_of_address().await
+            self.uncount_name(end).await?;
+            self.uncount_address().await
         };
         if let Err(error) = ended.await {
             tracing::debug!(error = cause(&error), "cannot uncount a log-in");
         }
     }
 
-    async fn forget_name(&self, end: LoginEnd) -> Result<(), AccountError> {
+    async fn uncount_name(&self, end: LoginEnd) -> Result<(), AccountError> {
         let Attempts {
             failures, bounds, ..
         } = self.attempts;
@@ -151,9 +152,9 @@ impl Attempt<'_> {
         Ok(ended.await?)
     }
 
-    /// Counts the attempt of its login name: how long to wait, if there were too many. It stays counted, because each
-    /// attempt costs a hash.
-    async fn take_of_name(&self) -> Result<Option<Duration>, AccountError> {
+    /// Counts an attempt of the login name. Returns how long to wait, if there were too many. A success is not uncounted,
+    /// because each attempt costs a hash.
+    async fn count_name(&self) -> Result<Option<Duration>, AccountError> {
         let Some(bucket) = self.attempts.name else {
             return Ok(None);
         };
@@ -165,10 +166,10 @@ impl Attempt<'_> {
         self.attempts.take(&name, bucket).await
     }
 
-    async fn put_back_of_address(&self) -> Result<(), AccountError> {
+    async fn uncount_address(&self) -> Result<(), AccountError> {
         match (self.attempts.address, self.tried) {
             (Some(bucket), LoginTry::Unknown) => {
-                let name = bucket_of(&self.address);
+                let name = address_bucket(&self.address);
                 Ok(self.attempts.failures.put_back(&name, bucket).await?)
             }
             _ => Ok(()),

@@ -1,6 +1,5 @@
-//! How many log-ins are in progress at the same time: of one login name, and from one address. Hashing has one
-//! queue, so a client that may put any number of passwords into it would keep all others waiting. Each process
-//! counts for itself, because each has a queue of its own.
+//! Limits concurrent log-ins of one login name and from one address. All passwords wait in one queue to be hashed, so one
+//! client without a limit could block all others. Each process counts for itself, because each has its own queue.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::AccountsConfig;
 use crate::parts::gate::Digest;
 
-/// A login name, as seen from known addresses or from others: a stranger's attempts leave the owner's places free.
+/// A login name, with separate limits for known and other addresses: a stranger's attempts do not block the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Name {
     /// The name.
@@ -17,7 +16,7 @@ pub(super) struct Name {
     pub is_known: bool,
 }
 
-/// What is counted.
+/// The key of a count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Name(Name),
@@ -27,17 +26,17 @@ enum Key {
 /// Counts log-ins in progress.
 #[derive(Debug)]
 pub(super) struct Concurrent {
-    /// Limit of one login name: from known addresses, and as many from all others.
+    /// Limit of one login name: from known addresses, and the same number from all others.
     name_max: u32,
     /// Limit of one address.
     address_max: u32,
-    /// Two entries for each place, none for what has no place.
+    /// Permits in use; keys without permits have no entry.
     taken: Arc<Mutex<HashMap<Key, u32>>>,
 }
 
-/// A log-in in progress; given back when dropped.
+/// A permit for a log-in in progress; released when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct LoginPermit {
     keys: [Key; 2],
     taken: Arc<Mutex<HashMap<Key, u32>>>,
 }
@@ -51,8 +50,8 @@ impl Concurrent {
         }
     }
 
-    /// Takes a place, or says which limit refuses it.
-    pub fn take(&self, name: Name, address: &str) -> Result<Place, &'static str> {
+    /// Acquires a permit, or returns the name of the exhausted limit.
+    pub fn acquire(&self, name: Name, address: &str) -> Result<LoginPermit, &'static str> {
         let keys = [Key::Name(name), Key::Address(address.to_owned())];
         let [of_name, of_address] = &keys;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,14 +66,14 @@ impl Concurrent {
             *taken.entry(key.clone()).or_default() += 1;
         }
         drop(taken);
-        Ok(Place {
+        Ok(LoginPermit {
             keys,
             taken: Arc::clone(&self.taken),
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for LoginPermit {
     fn drop(&mut self) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         for key in &self.keys {
@@ -106,7 +105,7 @@ mod tests {
             login_address_concurrent_max: 3,
             ..AccountsConfig::default()
         });
-        let take = |login, is_known, address| concurrent.take(name(login, is_known), address);
+        let take = |login, is_known, address| concurrent.acquire(name(login, is_known), address);
         let first = take("ada", false, "a").unwrap();
         let _second = take("ada", false, "a").unwrap();
         assert_eq!(

@@ -6,18 +6,18 @@ use crate::access::limits::Rate;
 use crate::parts::gate::{Lifetime, LoginBounds};
 use crate::runtime::settings::{DAY, MINUTE, SECOND, settings};
 
-/// The least cost of a hash, from OWASP's *Password Storage Cheat Sheet*: memory, and the least product of memory and
-/// iterations of the pairs it treats as equal (7 MiB and 5, …, 46 MiB and 1).
+/// Least cost of a hash, after OWASP's *Password Storage Cheat Sheet*: the least memory, and the least product of memory
+/// and iterations among the pairs that it treats as equal (7 MiB and 5, …, 46 MiB and 1).
 const MEMORY_KIB_MIN: u32 = 7_168;
 const MEMORY_PASSES_KIB_MIN: u64 = 35_840;
 const MEMORY_ONE_PASS_KIB_MIN: u32 = 47_104;
 
 /// Shortest time for which failed log-ins count.
 const FORGET: Duration = Duration::from_secs(3_600);
-/// How long an address is known after a correct password came from it, and the failures that end this.
+/// How long an address is known after a correct password, and the number of failures that end this.
 const GOOD: Duration = Duration::from_secs(30 * 86_400);
 const GOOD_FAILURES_MAX: u32 = 20;
-/// Addresses remembered for a login name: of failures, and of known ones.
+/// Addresses stored for a login name: with failures, and as many known ones.
 const ADDRESSES_MAX: u32 = 16;
 
 settings! {
@@ -25,14 +25,14 @@ settings! {
     AccountsConfig in "accounts" {
         /// How long a session without requests lives
         session_idle: Duration = MINUTE * 30, in SECOND..=DAY * 30;
-        /// How long a session lives in all; `session_idle` to 90 d
+        /// Longest life of a session; `session_idle` to 90 d
         session_max: Duration = MINUTE * 60 * 12, in ..=DAY * 90;
-        /// Sessions, and remembered log-ins, of one account; a new one replaces the one that would expire next
+        /// Sessions of one account, and as many remembered log-ins; a new one replaces the one that would expire next
         sessions_per_account_max: u32 = 16, in 1..=100;
         /// How long a log-in is remembered
         remember_max: Duration = DAY * 30, in MINUTE..=DAY * 400;
-        /// A token of a remembered log-in that is shown twice within this time counts as two windows of one browser and
-        /// not as a theft
+        /// A token of a remembered log-in that is used twice within this time counts as two windows of one browser, not as
+        /// a theft
         remember_grace: Duration = SECOND * 10, in ..=MINUTE;
         /// Whether cookies are sent over TLS only. Behind a gateway on the same machine that ends TLS, set
         /// `http.tls_at_proxy`
@@ -43,28 +43,29 @@ settings! {
         password_memory_kib: u32 = 19_456, in MEMORY_KIB_MIN..=1_048_576;
         /// Iterations of a password hash
         password_iterations: u32 = 2, in 1..=20;
-        /// Batchers of a password hash
+        /// Parallelism of a password hash
         password_lanes: u32 = 1, in 1..=16;
         /// Passwords that are hashed at the same time
         hashing_max: usize = half_of_the_threads(), in 1..=64, shown "half as many as the machine has threads";
-        /// Longest wait for a place among them; then the answer is 503
+        /// Longest wait until a password is hashed; then the response is 503
         hashing_wait_max: Duration = SECOND * 2, in Duration::from_millis(10)..=SECOND * 30;
         /// Failed log-ins from one address, with any login name, and invalid cookies of remembered log-ins
         login_rate_address: Option<Rate> = Some(per_minute(30));
-        /// Log-ins by one login name, successful or not: from its known addresses together, and as many from all others
+        /// Log-ins by one login name, successful or not: from its known addresses together, and the same number from all
+        /// others
         login_rate_name: Option<Rate> = Some(per_minute(60));
-        /// Log-ins by one login name in progress at once in one process: from its known addresses, and as many from all
-        /// others. More get 429
+        /// Log-ins by one login name in progress at once in one process: from its known addresses, and the same number
+        /// from all others. More get 429
         login_name_concurrent_max: u32 = 2, in 1..=1_000;
         /// Log-ins from one address in progress at once in one process. More get 429
         login_address_concurrent_max: u32 = 4, in 1..=10_000;
         /// Failed log-ins by one login name from one address without a delay; the next waits 1 s, and each further one
         /// twice as long
         login_failures_max: u32 = 5, in 1..=1_000_000;
-        /// The same from all addresses together. Addresses that the owner used lately do not wait. At least
+        /// The same for all addresses together. Addresses that the owner used recently do not wait. At least
         /// `login_failures_max`
         login_failures_all_max: u32 = 100, in ..=1_000_000;
-        /// Longest of these delays
+        /// Longest delay
         login_delay_max: Duration = MINUTE * 15, in SECOND..=DAY;
         /// Whether accounts with scopes must have [one-time codes](authentication.md#one-time-codes): without them their
         /// sessions have no scopes
@@ -106,7 +107,7 @@ impl AccountsConfig {
         }
     }
 
-    /// Requires what the bounds of single settings do not say.
+    /// Checks the rules that involve several settings.
     pub fn check(&self, require: &mut impl FnMut(bool, &str)) {
         require(
             self.session_max >= self.session_idle,

@@ -15,14 +15,14 @@ pub struct Credentials<'a> {
     pub login: &'a str,
     /// The password.
     pub password: &'a SecretString,
-    /// A one-time code, or a recovery code, if one is shown.
+    /// A one-time code, or a recovery code, if the request has one.
     pub code: Option<&'a str>,
-    /// Where the request comes from.
+    /// The address of the request.
     pub address: Option<IpAddr>,
 }
 
 impl<'a> Credentials<'a> {
-    /// The credentials that the owner of an account shows.
+    /// The credentials of the owner of an account.
     pub(super) fn of(
         account: &'a Account,
         password: &'a SecretString,
@@ -42,9 +42,9 @@ impl<'a> Credentials<'a> {
 /// Whether a one-time code is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CodeCheck {
-    /// It is, where the account has them enabled.
+    /// Required if the account has one-time codes enabled.
     WhereEnabled,
-    /// It is not: the user is logged in.
+    /// Not required: the user is logged in.
     Omitted,
 }
 
@@ -59,16 +59,16 @@ pub enum CodeUsed {
     Recovery,
 }
 
-/// Whether a log-in is remembered when its session is over.
+/// Whether a log-in is remembered after its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stay {
+pub enum RememberMe {
     /// It is not.
-    Forgotten,
-    /// It is, for as long as is configured.
-    Remembered,
+    No,
+    /// It is, for the configured time.
+    Yes,
 }
 
-/// A log-in that is remembered.
+/// A remembered log-in.
 #[derive(Debug)]
 pub struct Remembered {
     /// The token that resumes it.
@@ -77,10 +77,10 @@ pub struct Remembered {
     pub ends_at: Instant,
 }
 
-/// A user who has just logged in.
+/// A successful log-in.
 #[derive(Debug)]
-pub struct Entered {
-    /// Their account.
+pub struct LoginSuccess {
+    /// The account.
     pub account: Account,
     /// The token of the new session.
     pub token: SessionToken,

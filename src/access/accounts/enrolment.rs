@@ -1,5 +1,5 @@
-//! How the owner of an account enables one-time codes, and disables them. Both end all sessions and remembered
-//! log-ins of the account: what was opened without a code does not outlive the change.
+//! Enabling and disabling one-time codes by the owner of an account. Both end all sessions and remembered log-ins of the
+//! account, so that no session opened without a code outlives the change.
 
 use std::net::IpAddr;
 
@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::credentials::CodeCheck;
 use super::totp::{RecoveryCodes, TotpSecret};
-use super::{Account, AccountError, Accounts, Credentials, Entered};
+use super::{Account, AccountError, Accounts, Credentials, LoginSuccess};
 use crate::domain::{AuditAction, AuditNote, Origin, UserId};
 use crate::parts::gate::LoginEnd;
 use crate::parts::store::{AccountChange, TotpChange};
 
-/// What goes into an authenticator app. It is shown once.
+/// The secret for an authenticator app. It is shown once.
 #[derive(Debug)]
 pub struct Enrolment {
     /// The secret, in Base32.
@@ -22,18 +22,18 @@ pub struct Enrolment {
     pub uri: SecretString,
 }
 
-/// One-time codes that are enabled from now on.
+/// The result of enabling one-time codes.
 #[derive(Debug)]
 pub struct Enabled {
-    /// The session that the owner goes on with.
-    pub entered: Entered,
-    /// Codes for when the app is lost. They are shown once.
+    /// The new session of the owner.
+    pub entered: LoginSuccess,
+    /// Recovery codes. They are shown once.
     pub recovery_codes: Vec<SecretString>,
 }
 
 impl Accounts {
-    /// Begins to enable one-time codes: a secret that waits for its first code, in place of one that waited. A
-    /// wrong password counts like one of a log-in.
+    /// Begins to enable one-time codes: makes a secret that waits for its first code, and replaces a waiting one. A wrong
+    /// password counts as a failed log-in.
     pub async fn enrol(
         &self,
         user: UserId,
@@ -53,7 +53,7 @@ impl Accounts {
         }
     }
 
-    /// Enables one-time codes, if this is one of the secret that waits. A wrong one counts like a password.
+    /// Enables one-time codes, if the code belongs to the waiting secret. A wrong code counts like a wrong password.
     pub async fn confirm_enrolment(
         &self,
         user: UserId,
@@ -88,13 +88,13 @@ impl Accounts {
         })
     }
 
-    /// Disables one-time codes: takes the password and a code, or a recovery code.
+    /// Disables one-time codes. Needs the password, and a code or a recovery code.
     pub async fn disable_totp(
         &self,
         user: UserId,
         (password, code): (&SecretString, &str),
         by: Origin,
-    ) -> Result<Entered, AccountError> {
+    ) -> Result<LoginSuccess, AccountError> {
         let (account, address) = (self.find(user).await?, by.address);
         if !account.has_totp() {
             return Err(AccountError::TotpNotEnabled);

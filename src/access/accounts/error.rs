@@ -12,10 +12,10 @@ pub enum AccountError {
     /// There is no such account, the password is wrong, or the account is disabled; the client does not learn which.
     #[error("log in: refused")]
     Refused(Option<UserId>),
-    /// The password is right, and a one-time code is missing.
+    /// The password is correct, and a one-time code is missing.
     #[error("log in: a one-time code is required")]
     CodeRequired,
-    /// The password is right, and the one-time code is not, or was used.
+    /// The password is correct, and the one-time code is wrong or already used.
     #[error("log in: the one-time code is refused")]
     CodeRefused(UserId),
     /// One-time codes are enabled.
@@ -30,10 +30,10 @@ pub enum AccountError {
     /// Too many log-ins failed or are in progress: the client may retry after this time. The word names the limit.
     #[error("log in: {1} is used up")]
     Throttled(Duration, &'static str),
-    /// The remembered log-in is over, or was never.
+    /// The remembered log-in is over, or never existed.
     #[error("resume a remembered log-in: there is none")]
     NotRemembered,
-    /// Another window went on with it a moment ago.
+    /// Another window of the browser has just used its token.
     #[error("resume a remembered log-in: its token was used a moment ago")]
     JustUsed,
     /// Its token was copied: all sessions of the account were ended.
@@ -44,29 +44,29 @@ pub enum AccountError {
     Unknown,
     /// Another account has the login name.
     #[error("the login name is taken")]
-    Taken,
-    /// The account has, or would have, scopes that the admin has not.
+    LoginTaken,
+    /// The account has, or would have, scopes that the admin lacks.
     #[error("the account has scopes that the admin lacks")]
-    Beyond,
-    /// It is the admin's own, whose password takes the current one to change.
+    ScopesExceeded,
+    /// It is the admin's own account: changing its password needs the current password.
     #[error("change the account's password: it is the admin's own")]
     OwnPassword,
-    /// Too much is in progress: the client may retry.
+    /// Too many requests are in progress: the client may retry.
     #[error("too many passwords are being hashed")]
     Busy,
-    /// The database.
+    /// The store failed.
     #[error("use the store")]
     Store(#[from] StoreError),
-    /// Where sessions are.
+    /// The store of sessions failed.
     #[error("use the sessions")]
     Gate(#[from] GateError),
-    /// The hash function failed, or what was stored is no hash.
+    /// The hash function failed, or the stored value is not a hash.
     #[error("hash a password")]
     Hash(#[source] argon2::password_hash::Error),
-    /// What was stored is no secret of one-time codes.
+    /// The stored value is not a secret of one-time codes.
     #[error("read the secret of one-time codes")]
     Secret,
-    /// A thread that hashed has died.
+    /// A hashing thread died.
     #[error("hash a password: the thread ended")]
     Thread(#[source] tokio::task::JoinError),
 }

@@ -8,8 +8,8 @@ use super::credentials::CodeCheck;
 use super::password::Verdict;
 use super::totp::{RecoveryCodes, TotpSecret};
 use super::{
-    Account, AccountError, Accounts, CodeUsed, Credentials, Entered, RememberToken, Remembered,
-    Session, SessionToken, Stay, TotpState, scopes_of,
+    Account, AccountError, Accounts, CodeUsed, Credentials, LoginSuccess, RememberMe,
+    RememberToken, Remembered, Session, SessionToken, TotpState, scopes_of,
 };
 use crate::access::identity::Scopes;
 use crate::domain::LoginName;
@@ -22,16 +22,16 @@ impl Accounts {
     pub async fn log_in(
         &self,
         shown: &Credentials<'_>,
-        stay: Stay,
-    ) -> Result<Entered, AccountError> {
+        stay: RememberMe,
+    ) -> Result<LoginSuccess, AccountError> {
         let outcome = match self.checked(shown, CodeCheck::WhereEnabled).await {
             Ok((account, code)) => {
                 let token = match stay {
-                    Stay::Forgotten => None,
-                    Stay::Remembered => Some(RememberToken::generate(account.id)),
+                    RememberMe::No => None,
+                    RememberMe::Yes => Some(RememberToken::generate(account.id)),
                 };
                 let entered = self.open(account, shown.address, None, token).await;
-                entered.map(|entered| Entered { code, ..entered })
+                entered.map(|entered| LoginSuccess { code, ..entered })
             }
             Err(error) => Err(error),
         };
@@ -39,8 +39,8 @@ impl Accounts {
         outcome
     }
 
-    /// The account of these credentials, if password and code are correct. A wrong one is counted and delays the next
-    /// log-in; a missing code is not counted, and does not make the address known.
+    /// The account of these credentials, if password and code are correct. A wrong password or code is counted and delays
+    /// the next log-in; a missing code is not counted, and does not make the address known.
     pub(super) async fn checked(
         &self,
         shown: &Credentials<'_>,
@@ -110,11 +110,11 @@ impl Accounts {
         &self,
         shown: &RememberToken,
         address: Option<IpAddr>,
-    ) -> Result<Entered, AccountError> {
+    ) -> Result<LoginSuccess, AccountError> {
         let outcome = self.resumed(shown, address).await;
         if let Err(AccountError::Stolen) = &outcome {
             tracing::warn!(
-                "a remembered log-in was shown a second time: its series and all sessions of its account ended"
+                "the token of a remembered log-in was used twice: its series and all sessions of its account ended"
             );
         }
         self.metrics.resumed(&outcome);
@@ -127,7 +127,7 @@ impl Accounts {
         &self,
         shown: &RememberToken,
         address: Option<IpAddr>,
-    ) -> Result<Entered, AccountError> {
+    ) -> Result<LoginSuccess, AccountError> {
         let (user, series) = (shown.account(), shown.series());
         let found = self.sessions.find_series(user, series, shown.digest());
         let found = found.await?;
@@ -202,7 +202,7 @@ impl Accounts {
         }
     }
 
-    /// Hashes the password with the present configuration. If that fails, the next log-in repeats it.
+    /// Hashes the password with the current configuration. If that fails, the next log-in repeats it.
     async fn rehash(&self, account: &Account, password: &SecretString) {
         let rehashed = async {
             let hash = self.hasher.hash(password).await?;
@@ -223,7 +223,7 @@ impl Accounts {
         address: Option<IpAddr>,
         shown: Option<&RememberToken>,
         next: Option<RememberToken>,
-    ) -> Result<Entered, AccountError> {
+    ) -> Result<LoginSuccess, AccountError> {
         let token = SessionToken::generate(account.id);
         let config = &self.config;
         let totp = self.totp_state(&account);
@@ -253,7 +253,7 @@ impl Accounts {
             Opened::Session {
                 ends_at,
                 series_ends_at,
-            } => Ok(Entered {
+            } => Ok(LoginSuccess {
                 account,
                 token,
                 ends_at,

@@ -1,15 +1,17 @@
-//! What the owner of an account can do: change the password, list sessions, and end them.
+//! Actions of the owner of an account: changing the password, and listing and ending sessions.
 
 use secrecy::SecretString;
 use serde_json::json;
 
 use super::credentials::CodeCheck;
-use super::{Account, AccountError, Accounts, Credentials, Entered, RememberToken, SessionToken};
+use super::{
+    Account, AccountError, Accounts, Credentials, LoginSuccess, RememberToken, SessionToken,
+};
 use crate::domain::{AuditAction, AuditNote, Origin, UserId};
 use crate::parts::gate::{Digest, GateError, Listed, Login};
 use crate::parts::store::AccountChange;
 
-/// A password to be changed by its owner.
+/// A change of the password by its owner.
 #[derive(Debug)]
 pub struct PasswordChange {
     /// The current password.
@@ -20,13 +22,13 @@ pub struct PasswordChange {
 
 impl Accounts {
     /// Changes the password of the account, ends all its sessions and remembered log-ins, and opens a new
-    /// session for the owner. A wrong password counts like one of a log-in. One-time codes stay as they are.
+    /// session for the owner. A wrong password counts as a failed log-in. One-time codes are unchanged.
     pub async fn change_password(
         &self,
         user: UserId,
         change: &PasswordChange,
         by: Origin,
-    ) -> Result<Entered, AccountError> {
+    ) -> Result<LoginSuccess, AccountError> {
         let (account, address) = (self.find(user).await?, by.address);
         let shown = Credentials::of(&account, &change.current, None, address);
         let (account, _) = self.checked(&shown, CodeCheck::Omitted).await?;
@@ -48,13 +50,13 @@ impl Accounts {
         self.sessions.list_sessions(user, idle).await
     }
 
-    /// Ends one of them: whether there was one.
+    /// Ends one of them, and returns whether it existed.
     pub async fn end_login(&self, user: UserId, id: Digest) -> Result<bool, GateError> {
         let ended = self.sessions.end_session(user, Some(id), Some(id)).await?;
         Ok(ended > 0)
     }
 
-    /// Ends all of them but those that are shown: how many there were.
+    /// Ends all of them except the given ones, and returns how many ended.
     pub async fn end_other_logins(
         &self,
         session: &SessionToken,

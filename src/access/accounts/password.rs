@@ -13,14 +13,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{AccountError, AccountsConfig};
 
-/// Characters of a password. What is longer costs more to hash than it gives.
+/// Number of characters of a password. A longer one costs hashing time and adds no safety.
 pub const PASSWORD_CHARACTERS: RangeInclusive<usize> = 12..=128;
 
 /// The error text for a common password.
 pub const COMMON: &str =
     "is one of the most common passwords, or has fewer than 5 different characters";
 
-/// Different characters of a password at least.
+/// Fewest different characters of a password.
 const DIFFERENT_MIN: usize = 5;
 
 /// The most common passwords of 12 characters and more that were ever published, in lower case: the 7,579 of
@@ -29,7 +29,7 @@ const DIFFERENT_MIN: usize = 5;
 static COMMON_PASSWORDS: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 
-/// Whether it is a common password.
+/// Whether a password is too common.
 #[must_use]
 pub fn is_common(password: &str) -> bool {
     let mut letters: Vec<char> = password.chars().collect();
@@ -38,7 +38,7 @@ pub fn is_common(password: &str) -> bool {
     letters.len() < DIFFERENT_MIN || COMMON_PASSWORDS.contains(password.to_lowercase().as_str())
 }
 
-/// A missing account is compared with the hash of this text, so that it takes as long as any other.
+/// For a missing account the password is compared with the hash of this text, so that the response takes as long.
 const NOBODY: &str = "a password that nobody has";
 
 /// The result of a comparison.
@@ -52,7 +52,7 @@ pub(super) enum Verdict {
     Outdated,
 }
 
-/// Hashes passwords. Clones share their turns.
+/// Hashes passwords. Clones share the limit on concurrent hashes.
 #[derive(Clone, Debug)]
 pub struct Hasher {
     argon2: Argon2<'static>,
@@ -63,7 +63,7 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// Hashes as configured. It hashes one password, of nobody.
+    /// A hasher with this configuration. Hashes `NOBODY` once.
     pub fn new(config: &AccountsConfig) -> Result<Self, AccountError> {
         let params = Params::new(
             config.password_memory_kib,
@@ -85,11 +85,11 @@ impl Hasher {
 
     pub(super) async fn hash(&self, password: &SecretString) -> Result<SecretString, AccountError> {
         let (argon2, password) = (self.argon2.clone(), password.clone());
-        self.in_turn(move || hashed(&argon2, password.expose_secret()))
+        self.with_permit(move || hashed(&argon2, password.expose_secret()))
             .await
     }
 
-    /// Compares a password with a stored hash. Without one it is wrong, after the same work.
+    /// Compares a password with a stored hash. Without a hash it is wrong, after the same work.
     pub(super) async fn verify(
         &self,
         password: &SecretString,
@@ -99,7 +99,7 @@ impl Hasher {
         let stored = stored.unwrap_or(&self.nobody).clone();
         let (hasher, password) = (self.clone(), password.clone());
         let verdict = self
-            .in_turn(move || hasher.compare(password.expose_secret(), stored.expose_secret()))
+            .with_permit(move || hasher.compare(password.expose_secret(), stored.expose_secret()))
             .await?;
         Ok(if is_somebody { verdict } else { Verdict::Wrong })
     }
@@ -121,8 +121,8 @@ impl Hasher {
             && Params::try_from(stored).is_ok_and(|params| costs(&params) == costs(&self.params))
     }
 
-    /// The turn ends with the work, also if the caller is dropped.
-    async fn in_turn<T: Send + 'static>(
+    /// Runs the work with a permit. The permit is released at the end of the work, also if the caller is dropped.
+    async fn with_permit<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, AccountError> + Send + 'static,
     ) -> Result<T, AccountError> {

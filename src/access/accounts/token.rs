@@ -1,5 +1,5 @@
-//! Tokens of sessions and of remembered log-ins. A token begins with the number of its account; the rest is 256 random
-//! bits; only the digest is stored.
+//! Tokens of sessions and of remembered log-ins. A token begins with the id of its account, followed by 256 random bits.
+//! Only its digest is stored.
 
 use std::fmt;
 
@@ -45,8 +45,8 @@ impl SessionToken {
         Digest::of(&self.secret)
     }
 
-    /// The token against forged requests, which requests with an effect show in addition. It is derived from the secret
-    /// and stored nowhere.
+    /// The CSRF token, which requests that change something need in addition. It is derived from the secret, and is not
+    /// stored.
     #[must_use]
     pub fn csrf(&self) -> String {
         Digest::of(&format!("firstcome.csrf.{}", self.secret)).to_string()
@@ -136,13 +136,13 @@ impl fmt::Debug for RememberToken {
     }
 }
 
-/// 256 bits of the generator that the operating system seeds.
+/// 256 random bits, from a generator that the operating system seeds.
 fn secret() -> String {
     let (high, low): (u128, u128) = (rand::random(), rand::random());
     format!("{high:032x}{low:032x}")
 }
 
-/// A secret in its written form, which is that of a digest.
+/// The secret, if it is well-formed: it is written like a digest.
 fn checked(secret: &str) -> Option<String> {
     Digest::parse(secret).map(|_| secret.to_owned())
 }
@@ -193,8 +193,8 @@ mod tests {
     fn no_token_is_written_to_a_log() {
         let session = SessionToken::generate(UserId(7));
         let remember = RememberToken::generate(UserId(7));
-        let said = format!("{session:?} {remember:?}");
-        assert_eq!(said, "SessionToken RememberToken");
+        let text = format!("{session:?} {remember:?}");
+        assert_eq!(text, "SessionToken RememberToken");
         assert!(!session.reveal().contains(&session.csrf()));
         assert_ne!(session.csrf(), session.digest().to_string());
     }

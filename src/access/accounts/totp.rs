@@ -1,5 +1,5 @@
-//! One-time codes by time (TOTP, RFC 6238) as authenticator apps make them, and the recovery codes that take their
-//! place when the app is lost. Pure: it knows neither the store nor a clock, and never shows a secret to a log.
+//! Time-based one-time codes (TOTP, RFC 6238) of authenticator apps, and recovery codes for the loss of the app. Pure: it knows neither the store
+//! nor a clock, and never writes a secret to a log.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use super::AccountError;
 use crate::domain::Instant;
 use crate::parts::gate::Digest;
 
-/// What apps show the account under.
+/// The issuer that apps show beside the account.
 const ISSUER: &str = "firstcome";
-/// What apps assume when nothing else is said; many of them ignore what is said.
+/// The default of authenticator apps; many of them ignore other values.
 const ALGORITHM: Algorithm = Algorithm::SHA1;
 const DIGITS: u8 = 6;
 const STEP_SECONDS: u64 = 30;
@@ -21,7 +21,7 @@ const SKEW_STEPS: u16 = 1;
 /// As long as the hash, as RFC 4226 recommends.
 const SECRET_BYTES: usize = 20;
 
-/// What codes are made of: the app and the service share it.
+/// The secret that the app and the service share.
 #[derive(Clone)]
 pub(super) struct TotpSecret {
     base32: SecretString,
@@ -34,7 +34,7 @@ impl fmt::Debug for TotpSecret {
 }
 
 impl TotpSecret {
-    /// A new one, of the generator that the operating system seeds.
+    /// A new secret, from a generator that the operating system seeds.
     pub fn generate() -> Self {
         let bytes: [u8; SECRET_BYTES] = rand::random();
         let secret = Secret::from(bytes);
@@ -43,7 +43,7 @@ impl TotpSecret {
         }
     }
 
-    /// One that was stored, in Base32.
+    /// A stored secret, in Base32.
     pub const fn stored(base32: SecretString) -> Self {
         Self { base32 }
     }
@@ -60,7 +60,7 @@ impl TotpSecret {
         Ok(uri.into())
     }
 
-    /// The step that a code belongs to, where it is one of those around this time.
+    /// The step of a code; none: the code is not valid around this time.
     pub fn step_of(&self, code: &str, now: Instant) -> Result<Option<i64>, AccountError> {
         let totp = self.totp(None).ok_or(AccountError::Secret)?;
         let now = u64::try_from(now.timestamp()).unwrap_or_default();
@@ -68,7 +68,7 @@ impl TotpSecret {
         Ok(step.and_then(|step| i64::try_from(step).ok()))
     }
 
-    /// None: what was stored is no secret.
+    /// None: the stored value is not a secret.
     fn totp(&self, login: Option<&str>) -> Option<Totp> {
         let secret = Secret::try_from_base32(self.base32.expose_secret()).ok()?;
         let builder = Builder::new()
@@ -93,12 +93,12 @@ const RECOVERY_BYTES: usize = 10;
 /// Letters of each, in groups of four.
 const RECOVERY_LETTERS: usize = 16;
 
-/// Codes for when the app is lost: each is accepted once.
+/// Codes for the loss of the app: each is accepted once.
 #[derive(Debug)]
 pub(super) struct RecoveryCodes(Vec<SecretString>);
 
 impl RecoveryCodes {
-    /// New ones, written `XXXX-XXXX-XXXX-XXXX`.
+    /// New codes, written `XXXX-XXXX-XXXX-XXXX`.
     pub fn generate() -> Self {
         let code = |_| {
             let bytes: [u8; RECOVERY_BYTES] = rand::random();
@@ -112,12 +112,12 @@ impl RecoveryCodes {
         Self((0..RECOVERY_CODES).map(code).collect())
     }
 
-    /// As they are shown, once.
+    /// The codes in clear text, to be shown once.
     pub fn reveal(self) -> Vec<SecretString> {
         self.0
     }
 
-    /// As they are stored.
+    /// Their digests, which are stored.
     pub fn digests(&self) -> Vec<String> {
         let digests = self
             .0
@@ -126,8 +126,7 @@ impl RecoveryCodes {
         digests.collect()
     }
 
-    /// What is stored of a code, in whatever case and with whatever separators it was typed; none: it is not in
-    /// the form of one.
+    /// The digest of a typed code, with any case and separators; none: it does not have the form of a code.
     pub fn digest(typed: &str) -> Option<String> {
         let letters: String = typed
             .chars()

@@ -6,15 +6,15 @@ const CAMPAIGN: CampaignId = CampaignId(7);
 const USER: UserId = UserId(42);
 const NOW: i64 = 1_900_000_000;
 
-fn signed(secret: &str, said: &str) -> String {
+fn signed(secret: &str, claims: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    let signature = hmac::sign(&key, said.as_bytes());
+    let signature = hmac::sign(&key, claims.as_bytes());
     let hex: Vec<String> = signature
         .as_ref()
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    format!("{said}.{}", hex.concat())
+    format!("{claims}.{}", hex.concat())
 }
 
 fn challenge(secrets: &[&str]) -> Challenge {
@@ -30,7 +30,7 @@ fn admitted(challenge: &Challenge, token: &str) -> Result<(), ChallengeError> {
 #[test]
 fn a_challenge_token_is_bound_to_its_user_campaign_and_time() {
     let challenge = challenge(&[SECRET]);
-    for (said, admits) in [
+    for (claims, admits) in [
         ("fc1.7.42.1900000001.n", Ok(())),
         ("fc1.7.42.1900000600.A-z_0", Ok(())),
         ("fc1.7.42.1900000000.n", Err(ChallengeError::Expired)),
@@ -53,9 +53,9 @@ fn a_challenge_token_is_bound_to_its_user_campaign_and_time() {
         ),
     ] {
         assert_eq!(
-            admitted(&challenge, &signed(SECRET, said)),
+            admitted(&challenge, &signed(SECRET, claims)),
             admits,
-            "{said}"
+            "{claims}"
         );
     }
 }

@@ -1,5 +1,4 @@
-//! What a token claims, beside issuer and audience. It reads; whether the signature holds was found out
-//! before.
+//! The claims of a token whose signature is already verified.
 
 use std::time::Duration;
 
@@ -8,24 +7,23 @@ use serde::Deserialize;
 use super::{Scopes, TokenError, Verified};
 use crate::domain::UserId;
 
-/// Longest subject: what `OpenID` Connect Core allows.
+/// Longest subject that `OpenID` Connect Core allows, in bytes.
 const SUBJECT_BYTES_MAX: usize = 255;
 
-/// The claims that are looked at. A claim that is there twice is a mistake, and so is no token.
+/// The claims that are read. A repeated claim makes the token malformed.
 #[derive(Deserialize)]
 pub struct Claims {
     iss: Option<Issuer>,
     sub: Option<Subject>,
-    /// Seconds since the Unix epoch, from which on it is not to be believed. A token without it would
-    /// be believed for ever.
+    /// End of its validity, in seconds since the Unix epoch. Required: a token without it would be valid for ever.
     exp: f64,
-    /// Seconds since the Unix epoch, before which it is not to be believed.
+    /// Start of its validity, in seconds since the Unix epoch.
     nbf: Option<f64>,
-    /// RFC 8693, 4.2.
+    /// Scopes (RFC 8693, 4.2).
     scope: Option<Words>,
-    /// The same, as some identity providers name it.
+    /// Scopes, in the claim of some identity providers.
     scp: Option<Words>,
-    /// The same, as others do.
+    /// Scopes, in the claim of others.
     permissions: Option<Words>,
 }
 
@@ -37,7 +35,7 @@ enum Issuer {
     Other(serde::de::IgnoredAny),
 }
 
-/// A subject is text; a user id is sometimes written as the number it is.
+/// A subject is text; some issuers write a user id as a number.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Subject {
@@ -45,7 +43,7 @@ enum Subject {
     Number(u64),
 }
 
-/// Words with spaces between them, or a list.
+/// Scopes: words separated by spaces, or a list.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Words {
@@ -63,7 +61,7 @@ impl Words {
 }
 
 impl Claims {
-    /// Whether this issuer, and nobody else, is named.
+    /// Checks that this is the issuer.
     pub fn issued_by(&self, issuer: &str) -> Result<(), TokenError> {
         match &self.iss {
             Some(Issuer::Text(named)) if named == issuer => Ok(()),
@@ -71,7 +69,7 @@ impl Claims {
         }
     }
 
-    /// Whether the token is to be believed at `now`, since the Unix epoch.
+    /// Checks that the token is valid at `now`, since the Unix epoch.
     pub fn in_time(&self, now: Duration, skew: Duration) -> Result<(), TokenError> {
         if now >= moment(self.exp)?.saturating_add(skew) {
             return Err(TokenError::Expired);
@@ -82,7 +80,7 @@ impl Claims {
         }
     }
 
-    /// Who the token is about, and what they may do.
+    /// The subject and the scopes.
     pub fn verified(self) -> Result<Verified, TokenError> {
         let claims = [&self.scope, &self.scp, &self.permissions];
         let scopes = claims
@@ -109,13 +107,13 @@ impl Claims {
     }
 }
 
-/// A time of a token; none before the Unix epoch, and none that is no number.
+/// A time in a token. Negative and non-finite numbers are malformed.
 fn moment(seconds: f64) -> Result<Duration, TokenError> {
     Duration::try_from_secs_f64(seconds).map_err(|_| TokenError::Malformed)
 }
 
-/// The user a subject names. One user has one way to be written, so that no two subjects are the same
-/// user: no sign, no zeros in front.
+/// The user of a subject. Only the canonical form is accepted (no sign, no leading zeros), so that no two subjects name
+/// the same user.
 fn user(subject: &str) -> Option<UserId> {
     let user = UserId::parse(subject.parse().ok()?)?;
     (user.to_string() == subject).then_some(user)

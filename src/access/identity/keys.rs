@@ -1,5 +1,5 @@
-//! The keys that tokens are verified by: a secret, or the public keys of a JSON Web Key Set (RFC 7517).
-//! Each key has one algorithm. It never fetches anything.
+//! The keys that verify tokens: a shared secret, or the public keys of a JSON Web Key Set (RFC 7517). Each key has one
+//! algorithm. This module fetches nothing.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use crate::domain::words::words;
 
-/// Shortest secret: as long as what the hash gives (RFC 7518, 3.2).
+/// Shortest secret: as long as the hash (RFC 7518, 3.2).
 const SECRET_BYTES_MIN: usize = 32;
-/// Most keys that a set is read for; an issuer has a few.
+/// Most keys in a set; an issuer has a few.
 const KEYS_MAX: usize = 64;
 
 words! {
@@ -30,7 +30,7 @@ words! {
 }
 
 impl Algorithm {
-    /// Those with a public key.
+    /// The algorithms with a public key.
     pub const PUBLIC: [Self; 3] = [Self::Rs256, Self::Es256, Self::EdDsa];
 }
 
@@ -45,27 +45,27 @@ impl From<Algorithm> for Known {
     }
 }
 
-/// Why there are no keys.
+/// Why a secret or a key set is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// A secret that can be guessed.
-    #[error("must have at least {SECRET_BYTES_MIN} bytes, drawn at random")]
+    /// The secret is too short.
+    #[error("must have at least {SECRET_BYTES_MIN} random bytes")]
     ShortSecret,
-    /// Not a key set.
+    /// It is not a key set.
     #[error("is not a JSON Web Key Set")]
     Malformed(#[source] serde_json::Error),
-    /// A set that no issuer has.
+    /// The set has too many keys.
     #[error("has more than {KEYS_MAX} keys")]
     TooMany,
-    /// Nothing in it can verify a token.
-    #[error("has no key for {0}; other keys in it are not looked at")]
+    /// The set has no usable key.
+    #[error("has no key for {0}; keys of other algorithms are ignored")]
     NoneFits(String),
 }
 
 struct Key {
     name: Option<String>,
     algorithm: Algorithm,
-    verifies: DecodingKey,
+    verifier: DecodingKey,
 }
 
 /// Keys by name and algorithm.
@@ -80,15 +80,15 @@ impl fmt::Debug for KeySet {
     }
 }
 
-/// A key set as it is written; the keys are read one by one, because one that is not understood is no
-/// reason to do without the others (RFC 7517, 5).
+/// A key set before its keys are read. They are read one by one: an unknown key does not invalidate the others (RFC 7517,
+/// 5).
 #[derive(Deserialize)]
 struct Document {
     keys: Vec<Value>,
 }
 
 impl KeySet {
-    /// The one key that a secret is.
+    /// The key set of a shared secret.
     pub fn of_secret(secret: &[u8]) -> Result<Self, KeyError> {
         if secret.len() < SECRET_BYTES_MIN {
             return Err(KeyError::ShortSecret);
@@ -97,13 +97,13 @@ impl KeySet {
             keys: vec![Key {
                 name: None,
                 algorithm: Algorithm::Hs256,
-                verifies: DecodingKey::from_secret(secret),
+                verifier: DecodingKey::from_secret(secret),
             }],
         })
     }
 
-    /// The public keys in a key set that verify one of these algorithms. Secrets in it are never taken:
-    /// whoever can read the set could sign with them.
+    /// The public keys of a key set for these algorithms. Secrets in it are ignored: anybody who can read the set could
+    /// sign with them.
     pub fn of_document(document: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeyError> {
         let document: Document = serde_json::from_slice(document).map_err(KeyError::Malformed)?;
         if document.keys.len() > KEYS_MAX {
@@ -121,28 +121,28 @@ impl KeySet {
         Ok(Self { keys })
     }
 
-    /// The key of a token: the one of its name, else the only one that fits and has none; a token that
-    /// names no key gets the only one that fits.
+    /// The key of a token, by name and algorithm. If there is none with the name, it is the only nameless key of the
+    /// algorithm; for a token without a key name, the only key of the algorithm.
     #[must_use]
     pub fn find(&self, name: Option<&str>, algorithm: Algorithm) -> Option<&DecodingKey> {
-        let fits = |key: &&Key| key.algorithm == algorithm;
+        let has_algorithm = |key: &&Key| key.algorithm == algorithm;
         match name {
-            None => only(self.keys.iter().filter(fits)),
+            None => only(self.keys.iter().filter(has_algorithm)),
             Some(name) => {
                 let named = |key: &&Key| key.name.as_deref() == Some(name);
-                only(self.keys.iter().filter(fits).filter(named)).or_else(|| {
+                only(self.keys.iter().filter(has_algorithm).filter(named)).or_else(|| {
                     let nameless = |key: &&Key| key.name.is_none();
-                    only(self.keys.iter().filter(fits).filter(nameless))
+                    only(self.keys.iter().filter(has_algorithm).filter(nameless))
                 })
             }
         }
     }
 }
 
-/// The key, if it is the only one: which of two signed a token is not tried out.
+/// The key, if it is the only one: two keys are not tried one after the other.
 fn only<'a>(mut keys: impl Iterator<Item = &'a Key>) -> Option<&'a DecodingKey> {
     match (keys.next(), keys.next()) {
-        (Some(key), None) => Some(&key.verifies),
+        (Some(key), None) => Some(&key.verifier),
         _ => None,
     }
 }
@@ -165,15 +165,15 @@ fn key(value: Value, algorithms: &[Algorithm]) -> Option<Key> {
         .key_operations
         .as_ref()
         .is_none_or(|operations| operations.contains(&KeyOperations::Verify));
-    let meant = common
+    let is_for_algorithm = common
         .key_algorithm
-        .is_none_or(|meant| meant.to_string() == algorithm.as_str());
-    if !(signs && verifies && meant && algorithms.contains(&algorithm)) {
+        .is_none_or(|named| named.to_string() == algorithm.as_str());
+    if !(signs && verifies && is_for_algorithm && algorithms.contains(&algorithm)) {
         return None;
     }
     Some(Key {
         name: common.key_id.clone(),
         algorithm,
-        verifies: DecodingKey::from_jwk(&jwk).ok()?,
+        verifier: DecodingKey::from_jwk(&jwk).ok()?,
     })
 }

@@ -11,7 +11,7 @@ use crate::runtime::metrics::{Labels, registers};
 pub struct Metrics {
     /// Tokens refused by this process.
     pub refused: Family<Labels<1>, Counter>,
-    /// Fetches of keys, those at the start not counted.
+    /// Fetches of keys, except at the start.
     pub fetches: Family<Labels<1>, Counter>,
 }
 

@@ -1,6 +1,6 @@
-//! Keys that are fetched again: every so often, and when a token names one that is not known. However
-//! many tokens do, it is one fetch at a time and at most one in [`Pace::refresh_min`]. Keys that were
-//! fetched once stay until others are: an issuer that is away must not lock everybody out.
+//! Keys that are fetched at regular intervals, and when a token names an unknown key. There is one fetch at a time, and
+//! at most one in [`Pace::refresh_min`], for any number of tokens. If a fetch fails the previous keys stay in use: an
+//! outage of the issuer must not lock everybody out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,33 +22,33 @@ const FIRST_ATTEMPTS_MAX: u32 = 4;
 /// How often keys are fetched.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Again after so long.
+    /// Regular interval.
     pub refresh: Duration,
-    /// But for tokens with unknown keys at most once in so long.
+    /// Shortest interval between fetches for unknown keys.
     pub refresh_min: Duration,
     /// How long a request waits for keys.
     pub wait_max: Duration,
 }
 
-/// What was fetched last.
+/// The result of the last fetch.
 #[derive(Clone)]
 struct Fetched {
     keys: Arc<KeySet>,
-    /// Until then an unknown key is a reason to refuse and not to fetch.
+    /// Until then a token with an unknown key is refused without a fetch.
     quiet_until: Instant,
 }
 
-/// Keys that are kept fresh.
-pub struct Refreshed {
+/// Keys that are fetched repeatedly.
+pub struct RefreshedKeys {
     fetched: watch::Receiver<Fetched>,
-    asked: Arc<Notify>,
+    requested: Arc<Notify>,
     waiting: Semaphore,
     wait_max: Duration,
     metrics: Metrics,
 }
 
-impl Refreshed {
-    /// Fetches the keys for the first time, and goes on from there.
+impl RefreshedKeys {
+    /// Fetches the keys for the first time, and starts the task that fetches them again.
     pub async fn start(source: Source, pace: Pace, spawner: &Spawner) -> Result<Self, SourceError> {
         let policy = retry::Policy {
             initial: Duration::from_millis(100),
@@ -62,55 +62,55 @@ impl Refreshed {
             keys: Arc::new(keys),
             quiet_until: Instant::now() + pace.refresh_min,
         });
-        let (sender, asked) = (Arc::new(sender), Arc::new(Notify::new()));
+        let (sender, requested) = (Arc::new(sender), Arc::new(Notify::new()));
         let metrics = Metrics::default();
-        let keeper = Keeper {
+        let refresher = Refresher {
             source,
             metrics: metrics.clone(),
             pace,
             fetched: sender,
-            asked: Arc::clone(&asked),
+            requested: Arc::clone(&requested),
         };
         spawner.start(
             "identity.refresh",
             Stage::Background,
             Policy::restart(),
             move |stop| {
-                let keeper = keeper.clone();
+                let refresher = refresher.clone();
                 async move {
-                    keeper.run(stop).await;
+                    refresher.run(stop).await;
                     Ok(())
                 }
             },
         );
         Ok(Self {
             fetched,
-            asked,
+            requested,
             waiting: Semaphore::new(WAITING_MAX),
             wait_max: pace.wait_max,
             metrics,
         })
     }
 
-    /// How fetches fare.
+    /// Metrics of the fetches.
     pub(super) const fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// The keys as they were fetched last.
-    pub fn now(&self) -> Arc<KeySet> {
+    /// The keys of the last successful fetch.
+    pub fn current(&self) -> Arc<KeySet> {
         Arc::clone(&self.fetched.borrow().keys)
     }
 
-    /// The keys after they were fetched again; none: they were fetched just now, or too many wait.
-    pub async fn anew(&self) -> Option<Arc<KeySet>> {
+    /// Fetches the keys again, and returns them; none: they were fetched just now, or too many requests wait.
+    pub async fn refetch(&self) -> Option<Arc<KeySet>> {
         let mut fetched = self.fetched.clone();
         if Instant::now() < fetched.borrow_and_update().quiet_until {
             return None;
         }
-        let _seat = self.waiting.try_acquire().ok()?;
-        // One that is asked for twice is fetched once: a notification is kept, but never two.
-        self.asked.notify_one();
+        let _permit = self.waiting.try_acquire().ok()?;
+        // Several requests cause one fetch: at most one notification is stored.
+        self.requested.notify_one();
         tokio::time::timeout(self.wait_max, fetched.changed())
             .await
             .ok()?
@@ -120,25 +120,25 @@ impl Refreshed {
     }
 }
 
-/// Fetches.
+/// Fetches the keys, at intervals and on request.
 #[derive(Clone)]
-struct Keeper {
+struct Refresher {
     source: Arc<Source>,
     metrics: Metrics,
     pace: Pace,
     fetched: Arc<watch::Sender<Fetched>>,
-    asked: Arc<Notify>,
+    requested: Arc<Notify>,
 }
 
-impl Keeper {
+impl Refresher {
     async fn run(&self, stop: CancellationToken) {
         let mut due = Instant::now() + self.pace.refresh;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep_until(due) => {}
-                () = self.asked.notified() => {
-                    // Whoever asked while keys were being fetched got those.
+                () = self.requested.notified() => {
+                    // A request that arrived during a fetch has got its result.
                     if Instant::now() < self.fetched.borrow().quiet_until {
                         continue;
                     }
@@ -151,7 +151,7 @@ impl Keeper {
                     self.metrics.fetched("failed");
                     tracing::warn!(
                         error = cause(error),
-                        "cannot fetch the keys of tokens; those known stay in use"
+                        "cannot fetch the keys of tokens; the previous ones stay in use"
                     );
                 }
             }

@@ -21,7 +21,7 @@ words! {
         AccountManage = "account:manage",
         /// Redeem the coupons of customers.
         CouponRedeem = "coupon:redeem",
-        /// Read personal data of others in what another scope shows.
+        /// Read personal data of others, with the scope of the operation.
         PiiRead = "pii:read",
         /// Read the audit log.
         AuditRead = "audit:read",
@@ -46,7 +46,7 @@ pub trait Needs: Send + Sync + 'static {
     const SCOPES: Scopes;
 }
 
-/// Both.
+/// The scopes of both.
 impl<A: Needs, B: Needs> Needs for (A, B) {
     const SCOPES: Scopes = A::SCOPES.and(B::SCOPES);
 }
@@ -123,7 +123,7 @@ impl Scopes {
         Self(self.0 | others.0)
     }
 
-    /// Their words.
+    /// The words of the scopes.
     #[must_use]
     pub fn words(self) -> Vec<&'static str> {
         let mine = Scope::ALL.into_iter().filter(|scope| self.has(*scope));

@@ -1,7 +1,7 @@
-//! Signatures by *ring*: the only place that computes one. It verifies; it never signs.
+//! Verifies signatures with *ring*; it never signs.
 //!
-//! The library that reads tokens has two backends of its own, of which one is a second C library beside
-//! *ring*, which is here under TLS anyway, and the other some twenty crates.
+//! TLS needs *ring* anyway. The backends of the library that reads tokens would add a second C library, or some twenty
+//! crates.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -19,16 +19,16 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes it the one that the library uses. Asked again it does nothing.
+/// Makes this the backend of the library. Further calls have no effect.
 pub fn install() {
     if PROVIDER.install_default().is_err() {
-        tracing::trace!("signatures are verified already");
+        tracing::trace!("the backend for signatures is already installed");
     }
 }
 
 #[allow(
     clippy::trivially_copy_pass_by_ref,
-    reason = "the library asks for a function of this shape"
+    reason = "the library requires this signature"
 )]
 fn no_signer(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     Err(ErrorKind::InvalidAlgorithm.into())
@@ -36,16 +36,16 @@ fn no_signer(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error
 
 #[allow(
     clippy::trivially_copy_pass_by_ref,
-    reason = "the library asks for a function of this shape"
+    reason = "the library requires this signature"
 )]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
-    // A key that is used with the algorithm of another kind of key is the oldest forgery there is.
+    // Using a key with the algorithm of another kind of key is a classic forgery.
     if !key.family().algorithms().contains(algorithm) {
         return Err(ErrorKind::InvalidAlgorithm.into());
     }
     match algorithm {
         Algorithm::HS256 | Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA => {
-            Ok(Box::new(By {
+            Ok(Box::new(KeyVerifier {
                 algorithm: *algorithm,
                 key: key.clone(),
             }))
@@ -54,19 +54,19 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
     }
 }
 
-/// Verifies by one key and its algorithm.
-struct By {
+/// Verifies with one key and its algorithm.
+struct KeyVerifier {
     algorithm: Algorithm,
     key: DecodingKey,
 }
 
-impl JwtVerifier for By {
+impl JwtVerifier for KeyVerifier {
     fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 }
 
-impl Verifier<Vec<u8>> for By {
+impl Verifier<Vec<u8>> for KeyVerifier {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), Unverified> {
         let verified = match (self.algorithm, self.key.kind()) {
             (Algorithm::HS256, DecodingKeyKind::SecretOrDer(secret)) => hmac::verify(

@@ -1,5 +1,5 @@
-//! Where a key set comes from when it is not in the configuration: a file, or an address that speaks
-//! HTTPS. One request, bounded in size and time; no redirect is followed, nothing is kept.
+//! Reads a key set that is not in the configuration: from a file, or from an HTTPS address. The size and the time are
+//! bounded, and redirects are not followed.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use url::{Host, Url};
 use super::{Algorithm, KeyError, KeySet};
 use crate::runtime::web::{self, WebClient};
 
-/// What goes wrong when keys are fetched.
+/// Why keys cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// It is not a place that keys are fetched from.
+    /// The URL is not acceptable.
     #[error("must be https://HOST/…, file:///PATH, or http:// on a loopback address")]
-    Place,
-    /// Certificates that cannot be read.
+    Location,
+    /// The certificates cannot be read.
     #[error("must be certificates in PEM")]
     Certificates,
     /// TLS cannot be set up.
@@ -35,40 +35,40 @@ pub enum SourceError {
     /// The address cannot be reached.
     #[error("reach the address of the keys")]
     Connect(#[source] hyper_util::client::legacy::Error),
-    /// What came was not HTTP.
-    #[error("ask for the keys")]
+    /// The response is not HTTP.
+    #[error("request the keys")]
     Http(#[source] hyper_util::client::legacy::Error),
-    /// The answer did not come whole, or is too large.
+    /// The response is incomplete.
     #[error("read the keys")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Another answer than the keys.
-    #[error("ask for the keys: answered {0}")]
+    /// The status of the response is not 200.
+    #[error("request the keys: the response is {0}")]
     Status(u16),
-    /// Nothing came in time.
-    #[error("ask for the keys: no answer in time")]
+    /// There is no response in time.
+    #[error("request the keys: no response in time")]
     Timeout,
-    /// More than is read.
+    /// The key set is too large.
     #[error("read the keys: they are larger than auth.jwks_bytes_max")]
     TooLarge,
-    /// What came is no key set.
-    #[error("read the keys: what was answered {0}")]
+    /// The response is not a usable key set.
+    #[error("read the keys: the response {0}")]
     Keys(#[source] KeyError),
 }
 
-/// Where keys are.
+/// The location of a key set.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum KeyLocation {
     /// In a file.
     File(PathBuf),
     /// At an address.
     Web(Url),
 }
 
-impl Place {
-    /// Reads `https://…`, `file:///…`, or `http://…` on a loopback address: keys that come over a
-    /// network unprotected are anybody's.
+impl KeyLocation {
+    /// Parses `https://…`, `file:///…`, or `http://…` on a loopback address. Over plain HTTP, anybody on the network could
+    /// replace the keys.
     pub fn parse(text: &str) -> Result<Self, SourceError> {
-        let url = Url::parse(text).map_err(|_| SourceError::Place)?;
+        let url = Url::parse(text).map_err(|_| SourceError::Location)?;
         let loopback = match url.host() {
             Some(Host::Domain(name)) => name == "localhost",
             Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -82,13 +82,13 @@ impl Place {
             "file" => url
                 .to_file_path()
                 .map(Self::File)
-                .map_err(|()| SourceError::Place),
-            _ => Err(SourceError::Place),
+                .map_err(|()| SourceError::Location),
+            _ => Err(SourceError::Location),
         }
     }
 }
 
-/// The certificates that an address has to be vouched for by: these, or those of the public web.
+/// The trusted certificate authorities: these, or those of the public web.
 pub fn trust(pem: Option<&str>) -> Result<RootCertStore, SourceError> {
     let Some(pem) = pem else {
         return Ok(web::public_roots());
@@ -108,7 +108,7 @@ pub fn trust(pem: Option<&str>) -> Result<RootCertStore, SourceError> {
 
 /// Fetches a key set.
 pub struct Source {
-    place: Place,
+    location: KeyLocation,
     client: WebClient<Empty<Bytes>>,
     algorithms: Vec<Algorithm>,
     bytes_max: usize,
@@ -116,15 +116,15 @@ pub struct Source {
 }
 
 impl Source {
-    /// Fetches from `place`, within so much time and so many bytes.
+    /// Fetches from `location`, within the timeout and the size.
     pub fn new(
-        place: Place,
+        location: KeyLocation,
         roots: RootCertStore,
         algorithms: Vec<Algorithm>,
         (timeout, bytes_max): (Duration, usize),
     ) -> Result<Self, SourceError> {
         Ok(Self {
-            place,
+            location,
             client: web::client(roots).map_err(SourceError::Tls)?,
             algorithms,
             bytes_max,
@@ -132,12 +132,12 @@ impl Source {
         })
     }
 
-    /// The keys as they are now.
+    /// Fetches the current keys.
     pub async fn fetch(&self) -> Result<KeySet, SourceError> {
         let reading = async {
-            match &self.place {
-                Place::File(path) => self.file(path).await,
-                Place::Web(url) => self.web(url).await,
+            match &self.location {
+                KeyLocation::File(path) => self.file(path).await,
+                KeyLocation::Web(url) => self.web(url).await,
             }
         };
         let document = tokio::time::timeout(self.timeout, reading)
@@ -151,7 +151,7 @@ impl Source {
             .await
             .map_err(SourceError::File)?;
         let mut document = Vec::new();
-        // One more than is allowed tells that there is more.
+        // One byte more than allowed shows that the file is too large.
         let bytes = self.bytes_max as u64 + 1;
         file.take(bytes)
             .read_to_end(&mut document)
@@ -168,7 +168,7 @@ impl Source {
             .header(ACCEPT, "application/jwk-set+json, application/json")
             .header(USER_AGENT, concat!("firstcome/", env!("CARGO_PKG_VERSION")))
             .body(Empty::<Bytes>::new())
-            .map_err(|_| SourceError::Place)?;
+            .map_err(|_| SourceError::Location)?;
         let answer = self.client.request(request).await;
         let answer = answer.map_err(|error| {
             if error.is_connect() {

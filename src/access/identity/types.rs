@@ -9,7 +9,7 @@ use crate::runtime::settings::{Names, plain};
 
 /// The type of a token without `typ`.
 const UNTYPED: &str = "jwt";
-/// May be left out in front of a media type (RFC 7515, 4.1.9).
+/// Optional prefix of a media type (RFC 7515, 4.1.9).
 const APPLICATION: &str = "application/";
 
 /// The types of tokens that are accepted.
@@ -42,14 +42,14 @@ impl fmt::Display for TokenTypes {
 }
 
 impl TokenTypes {
-    /// These; none, where a name is no media type, or there are none.
+    /// Parses the names; none: a name is not a media type, or there are no names.
     pub fn parse(names: impl Iterator<Item = String>) -> Option<Self> {
         let names = names.map(|name| is_name(&name).then(|| canonical(&name)));
         let names: Vec<String> = names.collect::<Option<_>>()?;
         (!names.is_empty()).then_some(Self(names))
     }
 
-    /// Whether a token with this `typ` is accepted. One without is a `JWT`.
+    /// Whether a token with this `typ` is accepted. A token without `typ` counts as `JWT`.
     #[must_use]
     pub fn accept(&self, typ: Option<&str>) -> bool {
         let typ = typ.map_or_else(|| UNTYPED.to_owned(), canonical);
@@ -62,7 +62,7 @@ fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// Media types are the same in upper and lower case.
+/// The canonical form of a media type: the case is irrelevant.
 fn canonical(typ: &str) -> String {
     let typ = typ.to_ascii_lowercase();
     match typ.strip_prefix(APPLICATION) {
@@ -88,7 +88,7 @@ mod tests {
         }
         assert!(
             parsed(&["JWT"]).unwrap().accept(None),
-            "JWT is the same as none"
+            "no type counts as JWT"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Networks, and where a request comes from behind proxies in them.
+//! Networks, and the client's address behind trusted proxies.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -24,13 +24,13 @@ const PRIVATE: [&str; 8] = [
 #[serde(try_from = "String")]
 pub struct Networks(Arc<[IpNet]>);
 
-/// Where a request comes from if a proxy does not name that readably. No packet comes from this address
-/// (RFC 4291, 2.5.2), so nobody else has it; all whose address is unknown share its bounds.
+/// The address of a client that a proxy does not name readably. No packet has this source address (RFC 4291, 2.5.2). All
+/// clients with an unknown address share its limits.
 pub const UNKNOWN_ADDRESS: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
-/// What is not a list of networks.
+/// A text is not a list of networks.
 #[derive(Debug, thiserror::Error)]
-#[error("must be networks with commas between them, such as 10.0.0.0/8,192.0.2.1/32")]
+#[error("must be networks separated by commas, such as 10.0.0.0/8,192.0.2.1/32")]
 pub struct NetworksError;
 
 impl FromStr for Networks {
@@ -59,18 +59,16 @@ impl TryFrom<String> for Networks {
 }
 
 impl Networks {
-    /// Networks that nobody on the public internet has an address in: this machine, and those that are
-    /// private or a carrier's own.
+    /// Networks without public addresses: loopback, private and link-local ones.
     #[must_use]
     pub fn private() -> Self {
         let networks = PRIVATE.iter().filter_map(|network| network.parse().ok());
         Self(networks.collect())
     }
 
-    /// Where a request comes from, these being the proxies that are believed: the peer, or, if that is one
-    /// of them, whom it names last in
-    /// `X-Forwarded-For` that is none. What others wrote there before is not believed, and does not matter.
-    /// Where a proxy names somebody in a way that cannot be read, the request comes from `UNKNOWN_ADDRESS`.
+    /// The address of the client, if these networks are the trusted proxies. It is the peer or, if that is a trusted
+    /// proxy, the last address in `X-Forwarded-For` that is not one. Earlier addresses are ignored: a client could have
+    /// written them. If the address cannot be read, it is `UNKNOWN_ADDRESS`.
     #[must_use]
     pub fn origin<'a, I>(&self, peer: IpAddr, forwarded: I) -> IpAddr
     where
@@ -89,7 +87,7 @@ impl Networks {
         origin
     }
 
-    /// Whether an address is in one of them. The unknown one is in none: it has the bounds that any other has.
+    /// Whether an address is in one of them. The unknown address is in none, so the limits apply to it.
     #[must_use]
     pub fn include(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -97,7 +95,7 @@ impl Networks {
     }
 }
 
-/// An address as proxies write it: alone, with a port, and of IPv6 in brackets.
+/// Parses an address as proxies write it: alone, with a port, or IPv6 in brackets.
 fn hop_address(hop: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(hop).ok()?.trim();
     let in_brackets = || {

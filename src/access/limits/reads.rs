@@ -1,4 +1,4 @@
-//! How often one address may read: token buckets in this process, forgotten when they are full again.
+//! The rate of reads of each address: token buckets in this process. A full bucket is deleted.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use moka::sync::Cache;
 use super::{Rate, host};
 use crate::parts::gate::{Bucket, Taken};
 
-/// Addresses that are known at the same time; beyond that those which read least are forgotten.
+/// Most addresses with a bucket; beyond it the least active ones lose theirs.
 const ADDRESSES_MAX: u64 = 100_000;
 
 /// The buckets.
@@ -36,7 +36,7 @@ impl Reads {
         }
     }
 
-    /// Takes a token from the bucket of an address, if it has one.
+    /// Takes a token from the bucket of an address, if it has a token.
     pub(super) fn take(&self, address: IpAddr) -> Taken {
         self.take_at(address, micros(self.began.elapsed()))
     }
@@ -59,9 +59,9 @@ impl Reads {
                     full_in: Duration::from_micros(missing_us),
                 }
             }
-            Err(stands_us) => Taken::Nothing {
-                next_in: Duration::from_micros(after(stands_us) - now_us - full_us),
-                full_in: Duration::from_micros(stands_us.saturating_sub(now_us)),
+            Err(full_at_us) => Taken::Nothing {
+                next_in: Duration::from_micros(after(full_at_us) - now_us - full_us),
+                full_in: Duration::from_micros(full_at_us.saturating_sub(now_us)),
             },
         }
     }

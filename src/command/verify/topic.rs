@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::domain::CampaignId;
 use crate::events::topic_check::{
-    self, Checker, Differences, Expected, Gone, Presence, Report, TopicVerdict,
+    self, Checker, Differences, Expected, Presence, Report, TopicVerdict, Truncation,
 };
 use crate::operate::verify::{Finding, Scope, Verification};
 use crate::parts::broker::kafka::Kafka;
@@ -24,29 +24,33 @@ pub(super) async fn verify(
 ) -> anyhow::Result<(Vec<Finding>, TopicVerdict)> {
     let findings = verification.run_within(scope).await?;
     let expected = expected(&findings);
-    let (mut report, mut gone) = read(kafka, topic, within).await?;
+    let (mut report, mut truncation) = read(kafka, topic, within).await?;
     let mut differences = compare(store, &expected, &report.presence).await?;
-    if gone == Gone::Nothing && differences.is_lacking() {
-        (report, gone) = read(kafka, topic, within).await?;
-        let again = compare(store, &expected, &report.presence).await?;
-        differences = again.since(&differences);
+    if truncation == Truncation::None && differences.has_missing() {
+        (report, truncation) = read(kafka, topic, within).await?;
+        let second = compare(store, &expected, &report.presence).await?;
+        differences = second.missing_since(&differences);
     }
-    let verdict = topic_check::judge(report, &expected, &differences, gone);
+    let verdict = topic_check::judge(report, &expected, &differences, truncation);
     Ok((findings, verdict))
 }
 
-async fn read(kafka: &Kafka, topic: &str, within: Duration) -> anyhow::Result<(Report, Gone)> {
+async fn read(
+    kafka: &Kafka,
+    topic: &str,
+    within: Duration,
+) -> anyhow::Result<(Report, Truncation)> {
     let read = kafka.read_topic(topic, within, Checker::default(), topic_check::feed);
     let (checker, extents) = read
         .await
         .context("the topic was not read to its end (more time: --topic-seconds-max)")?;
-    let is_whole = extents.iter().all(|extent| extent.from == 0);
-    let gone = if is_whole {
-        Gone::Nothing
+    let is_complete = extents.iter().all(|extent| extent.from == 0);
+    let truncation = if is_complete {
+        Truncation::None
     } else {
-        Gone::Beginning
+        Truncation::Beginning
     };
-    Ok((checker.finish(), gone))
+    Ok((checker.finish(), truncation))
 }
 
 /// Compares sums, and the events of segments with different sums. The database is read after the topic, so it has every

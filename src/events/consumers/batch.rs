@@ -1,4 +1,4 @@
-//! One batch of a partition: decoded, applied, marked; what is poison in it put aside.
+//! Processes one batch of a partition: decodes it, applies it, marks rewards, and copies poison to the dead letter topic.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,34 +14,33 @@ use crate::parts::store::{Applied, Due, StoreError};
 use crate::runtime::failpoint;
 use crate::runtime::trace::{self, SpanKind, Traced};
 
-/// Coupons of one transaction, about.
+/// Approximate maximum of coupons in one transaction.
 const COUPONS_AT_ONCE_MAX: u32 = 2_000;
-/// So often one is refused by a key before it is its own fault: whoever is at the same rows is done by
-/// then.
+/// Constraint violations of a batch until it is poison: a concurrent transaction on the same rows has ended by then.
 const REFUSALS_MAX: u32 = 20;
 
-/// What a batch is, once it was looked at.
+/// The records of a batch, by what has to be done with them.
 #[derive(Default)]
 struct Sorted<'a> {
     dues: Vec<(&'a Delivered, Due)>,
     poison: Vec<(&'a Delivered, Poison)>,
-    /// Changes that no consumer acts on.
+    /// Number of changes that no consumer acts on.
     ignored: usize,
 }
 
 impl Worker {
-    /// Does all there is to do about `records`, as a part of the traces they belong to.
-    pub(super) async fn work_on(
+    /// Processes a batch, with a span in the trace of each record.
+    pub(super) async fn process(
         &self,
         owned: &OwnedPartition,
         records: &[Delivered],
         began: Instant,
     ) -> Result<(), Revoked> {
         let mut spans = self.spans(records);
-        let done = self.do_all(owned, records, began).await;
+        let done = self.process_records(owned, records, began).await;
         if done.is_err() {
             for span in &mut spans {
-                span.failed("the partition is another's now");
+                span.failed("the partition was revoked");
             }
         }
         done
@@ -61,17 +60,17 @@ impl Worker {
         records.iter().filter_map(follow).collect()
     }
 
-    async fn do_all(
+    async fn process_records(
         &self,
         owned: &OwnedPartition,
         records: &[Delivered],
         began: Instant,
     ) -> Result<(), Revoked> {
-        // Closed only with the process.
+        // The semaphore is never closed.
         let _permit = self.permits.acquire().await;
         let mut sorted = self.sort(owned, records).await?;
         let dues = std::mem::take(&mut sorted.dues);
-        for part in parts(&dues) {
+        for part in transactions(&dues) {
             self.apply(owned, part, &mut sorted.poison).await?;
         }
         for (record, poison) in &sorted.poison {
@@ -82,7 +81,7 @@ impl Worker {
                 poison = poison.text,
                 "a record cannot be applied"
             );
-            let copied = self.insist(
+            let copied = self.retry(
                 owned,
                 "copy a dead letter",
                 |_, _| false,
@@ -125,8 +124,8 @@ impl Worker {
         Ok(sorted)
     }
 
-    /// Applies a part of a batch in one transaction, and marks what was rewarded. Where the database does
-    /// not take it, each of it alone, so that only what is at fault is poison.
+    /// Applies a part of a batch in one transaction, and marks the rewarded participations. If the database refuses it,
+    /// each record is applied alone, so that only the records at fault are poison.
     async fn apply<'a>(
         &self,
         owned: &OwnedPartition,
@@ -134,11 +133,14 @@ impl Worker {
         poison: &mut Vec<(&'a Delivered, Poison)>,
     ) -> Result<(), Revoked> {
         let dues: Vec<Due> = part.iter().map(|(_, due)| due.clone()).collect();
-        match self.apply_at_once(owned, &dues).await? {
+        match self.apply_together(owned, &dues).await? {
             Ok(applied) => self.mark(owned, &applied).await?,
             Err(_) if dues.len() > 1 => {
                 for (record, due) in part {
-                    match self.apply_at_once(owned, std::slice::from_ref(due)).await? {
+                    match self
+                        .apply_together(owned, std::slice::from_ref(due))
+                        .await?
+                    {
                         Ok(applied) => self.mark(owned, &applied).await?,
                         Err(failure) => poison.push((record, refused(&failure))),
                     }
@@ -152,7 +154,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn apply_at_once(
+    async fn apply_together(
         &self,
         owned: &OwnedPartition,
         dues: &[Due],
@@ -161,16 +163,16 @@ impl Worker {
             let is_refused = matches!(failure, StoreError::Constraint(_));
             failure.is_about_values() || (is_refused && failures >= REFUSALS_MAX)
         };
-        self.insist(owned, "apply a batch", is_final, || {
+        self.retry(owned, "apply a batch", is_final, || {
             self.parts.rewards.apply(self.consumer, dues)
         })
         .await
     }
 
     async fn mark(&self, owned: &OwnedPartition, applied: &Applied) -> Result<(), Revoked> {
-        let marked = self.insist(
+        let marked = self.retry(
             owned,
-            "mark what was rewarded",
+            "mark rewarded participations",
             |_, _| false,
             || self.parts.store.mark_rewarded(&applied.rewarded),
         );
@@ -193,8 +195,8 @@ fn within_bounds(change: &Change, reward: Option<Reward>) -> Result<Option<Rewar
     Ok(reward)
 }
 
-/// Cuts a batch so that no transaction issues very many coupons.
-fn parts<'a, 'b>(
+/// Splits a batch into transactions with a bounded number of coupons.
+fn transactions<'a, 'b>(
     dues: &'b [(&'a Delivered, Due)],
 ) -> impl Iterator<Item = &'b [(&'a Delivered, Due)]> {
     let mut rest = dues;
@@ -245,9 +247,9 @@ mod tests {
         let cut = |quantities: &[u32]| {
             let dues: Vec<_> = quantities
                 .iter()
-                .map(|many| (&record, coupons(*many)))
+                .map(|quantity| (&record, coupons(*quantity)))
                 .collect();
-            parts(&dues).map(<[_]>::len).collect::<Vec<_>>()
+            transactions(&dues).map(<[_]>::len).collect::<Vec<_>>()
         };
         assert_eq!(cut(&[]), [] as [usize; 0]);
         assert_eq!(cut(&[1; 500]), [500]);

@@ -42,17 +42,18 @@ plain!(List: Enabled => |enabled| {
 settings! {
     /// `[consumers]`: granting the rewards of participations.
     ConsumerConfig in "consumers" {
-        /// Consumers that run inside `serve`: `points,coupons`, one of them, or none. `firstcome consume` runs those
-        /// named, or both: [consumers.md](consumers.md)
+        /// Consumers that run inside `serve`: `points,coupons`, one of them, or none. `firstcome consume` runs the
+        /// named ones, or both: [consumers.md](consumers.md)
         enabled: Option<Enabled> = None, shown "all with all parts embedded, otherwise none";
         /// Records in one transaction
         batch_records_max: usize = 500, in 1..=1_000;
         /// Partitions that one consumer works on at the same time
         parallel_max: usize = 4, in 1..=64;
-        /// How long the partitions of a process that died wait for another process; must be within the limits of the
+        /// How long the partitions of a crashed process wait for another process; must be within the limits of the
         /// broker
         session_timeout: Duration = SECOND * 10, in SECOND * 6..=SECOND * 300;
-        /// Wait after the first failed attempt; it doubles from there, with full jitter. At most `retry_max`
+        /// Wait after the first failed attempt; it doubles with each further failure, with full jitter. At most
+        /// `retry_max`
         retry_initial: Duration = MILLISECOND * 100;
         /// Longest wait between attempts, whose number has no limit
         retry_max: Duration = SECOND * 5, in ..=SECOND * 60;
@@ -64,7 +65,7 @@ settings! {
 }
 
 impl ConsumerConfig {
-    /// How long a batch waits between attempts, whose number has no limit.
+    /// The delays between attempts, whose number has no limit.
     pub(super) fn retry(&self) -> retry::Policy {
         retry::Policy {
             initial: self.retry_initial,
@@ -73,7 +74,7 @@ impl ConsumerConfig {
         }
     }
 
-    /// Requires what the bounds of single settings do not say.
+    /// Checks the rules that involve several settings.
     pub fn check(&self, require: &mut impl FnMut(bool, &str)) {
         require(
             !self.retry_initial.is_zero() && self.retry_initial <= self.retry_max,

@@ -1,9 +1,9 @@
-//! A record as anybody with the right to write to the topic may write it.
+//! Fuzz target: any record that somebody with write access to the topic can write.
 
 use super::record::change;
 use crate::parts::broker::Delivered;
 
-/// A record is a change that can be one, or poison.
+/// A record is a possible change, or poison.
 pub fn record(bytes: &[u8]) {
     let mut parts = bytes.splitn(2, |byte| *byte == 0);
     let head = parts.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the consumers count.
+//! Metrics of the consumers.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::domain::Consumer;
 use crate::parts::store::Applied;
 use crate::runtime::metrics::{Labels, registers};
 
-/// Upper bounds in seconds: a batch takes tens of milliseconds, or as long as a database is away.
+/// Upper bounds in seconds: a batch takes tens of milliseconds, or as long as an outage of a database.
 const BATCH_BUCKETS: [f64; 12] = [
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0,
 ];
@@ -76,7 +76,7 @@ impl Metrics {
         }
     }
 
-    /// So many records of a partition are not done; none: it is not ours.
+    /// Sets the lag of a partition in records; none: this process does not own it.
     pub(super) fn lag(&self, consumer: Consumer, partition: i32, records: Option<u64>) {
         let labels = ByPartition {
             consumer: consumer.as_str(),
@@ -92,7 +92,7 @@ impl Metrics {
     }
 }
 
-/// What one consumer counts.
+/// The counters of one consumer.
 pub(super) struct Counts {
     applied: Counter,
     late: Counter,

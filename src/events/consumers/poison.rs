@@ -1,23 +1,23 @@
-//! Records that cannot be applied, ever: each goes alone to the dead letter topic, with headers that say
-//! which consumer found it, why, and where it lay.
+//! Records that can never be applied (poison): each is copied to the dead letter topic, with headers that name the
+//! consumer, the reason, and the original topic, partition and offset.
 
 use super::worker::Worker;
 use crate::parts::broker::{CopyOf, Delivered, PublishError};
 
-/// What is wrong with a record.
+/// The kind of fault of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// A header is missing or is not what it has to be.
+    /// A header is missing or invalid.
     Headers,
-    /// The value is not JSON, or not of the shape it has to have.
+    /// The value is not JSON, or lacks a field.
     Value,
-    /// A status that this release does not know.
+    /// An unknown status.
     Status,
-    /// Values that cannot be, or that contradict each other.
+    /// Values out of range, or that contradict each other.
     Impossible,
     /// There is no such campaign.
     Campaign,
-    /// The rewards database does not take it.
+    /// The rewards database refuses it.
     Refused,
 }
 
@@ -50,7 +50,7 @@ impl Poison {
 }
 
 impl Worker {
-    /// Copies a record to the dead letter topic; it is there once this is answered.
+    /// Copies a record to the dead letter topic, and waits for the acknowledgement.
     pub(super) async fn copy(
         &self,
         record: &Delivered,
@@ -61,7 +61,7 @@ impl Worker {
         let everything = kafka.forward(record, topic, &headers, CopyOf::Everything);
         match everything.await {
             Ok(_) => Ok(()),
-            // Too large for that topic: its value stays where it lay.
+            // Too large for that topic: copied without its value.
             Err(PublishError::Record(_)) => {
                 let mut headers = headers;
                 headers.push(("firstcome-dead-payload", "omitted".to_owned()));

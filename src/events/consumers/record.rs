@@ -1,5 +1,4 @@
-//! Reads a change of a participation from a record. Pure; whatever a record holds, the answer is a change
-//! or what is wrong with it.
+//! Reads a change of a participation from a record. Pure. Any record gives a change, or the reason why it is poison.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -8,7 +7,7 @@ use super::poison::{Flaw, Poison};
 use crate::domain::{CampaignId, Change, EventId, EventType, ParticipationId, Status, UserId};
 use crate::parts::broker::Delivered;
 
-/// The most that the service itself lets anybody ask for.
+/// Largest quantity that the service accepts.
 const QUANTITY_MAX: u32 = 1_000_000;
 
 #[derive(Deserialize)]
@@ -21,7 +20,7 @@ struct Value {
     status: String,
 }
 
-/// The change that a record tells of.
+/// The change that a record describes.
 pub(super) fn change(record: &Delivered) -> Result<Change, Poison> {
     let header = |name: &str| {
         let missing = || Poison::new(Flaw::Headers, format!("{name} is missing or not text"));
@@ -48,9 +47,9 @@ pub(super) fn change(record: &Delivered) -> Result<Change, Poison> {
         Poison::new(Flaw::Status, text)
     })?;
     let impossible = if event_type != EventType(status).as_str() {
-        Some("ce_type and status are not the same")
+        Some("ce_type and status differ")
     } else if subject != value.participation_id {
-        Some("ce_subject and participationId are not the same")
+        Some("ce_subject and participationId differ")
     } else if !(1..=QUANTITY_MAX).contains(&value.quantity) {
         Some("quantity is not between 1 and 1000000")
     } else if UserId::parse(value.user_id).is_none() {

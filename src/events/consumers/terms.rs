@@ -18,22 +18,22 @@ impl Worker {
         let unreadable = |failure: &Arc<StoreError>, _| {
             matches!(failure.as_ref(), StoreError::Unreadable { .. })
         };
-        let asked = self.insist(owned, "read a campaign", unreadable, || {
+        let reward = self.retry(owned, "read a campaign", unreadable, || {
             self.reward_of(campaign)
         });
         let poison = |text: String| Poison::new(Flaw::Campaign, text);
-        Ok(match asked.await? {
+        Ok(match reward.await? {
             Ok(Some(reward)) => Ok(reward.filter(|reward| self.consumer.grants(reward))),
             Ok(None) => Err(poison(format!("there is no campaign {campaign}"))),
             Err(failure) => Err(poison(format!("campaign {campaign}: {failure}"))),
         })
     }
 
-    /// The reward of a campaign; the outer none: there is no such campaign. The
-    /// catalogue caches a missing campaign for a while, so the store is asked, too.
+    /// The reward of a campaign; the outer none: there is no such campaign. The catalogue may still cache a new campaign
+    /// as missing, so the store is read as well.
     #[allow(
         clippy::option_option,
-        reason = "no campaign and no reward are two things"
+        reason = "no campaign and no reward are different results"
     )]
     async fn reward_of(
         &self,

@@ -1,5 +1,5 @@
-//! Works on one partition for as long as it is ours: batch by batch, in order, each tried until it is done.
-//! Failures pass or are waited for; a batch is given up only with its partition.
+//! Processes one partition while this process owns it: batch by batch, in order. A batch is retried until it succeeds
+//! or the partition is revoked.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use crate::parts::broker::kafka::OwnedPartition;
 use crate::parts::store::StoreError;
 use crate::runtime::telemetry::cause;
 
-/// How long an attempt may go on after the partition was taken away. What comes of it then is not known,
-/// and found out by whoever has the partition next.
+/// How long an attempt may continue after its partition was revoked. Then its result is unknown; the next owner of
+/// the partition repeats the batch.
 const GRACE: Duration = Duration::from_secs(4);
-/// Longest pause where somebody else was at the same rows: they are done in a moment.
+/// Longest pause after a conflict with another transaction, which ends soon.
 const CONTENDED_PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// What all partitions of a consumer have in common.
+/// What the partitions of a consumer share.
 pub(super) struct Worker {
     pub(super) consumer: Consumer,
     pub(super) parts: Parts,
@@ -31,49 +31,49 @@ pub(super) struct Worker {
     pub(super) counts: Counts,
 }
 
-/// The partition was taken away before the work was done.
+/// The partition was revoked before the batch was done.
 pub(super) struct Revoked;
 
-/// A failure of an attempt, and what it says about the next.
-pub(super) trait Passing: std::error::Error + 'static {
-    /// Whether it was lost against somebody else who will be done in a moment.
+/// A failure of an attempt that may be retried.
+pub(super) trait AttemptError: std::error::Error + 'static {
+    /// Whether another transaction was in the way, which ends soon.
     fn is_contention(&self) -> bool;
 }
 
-impl Passing for StoreError {
+impl AttemptError for StoreError {
     fn is_contention(&self) -> bool {
         matches!(self, Self::Contended(_) | Self::Constraint(_))
     }
 }
 
-impl Passing for Arc<StoreError> {
+impl AttemptError for Arc<StoreError> {
     fn is_contention(&self) -> bool {
         self.as_ref().is_contention()
     }
 }
 
-impl Passing for PublishError {
+impl AttemptError for PublishError {
     fn is_contention(&self) -> bool {
         false
     }
 }
 
 impl Worker {
-    /// Works until the partition is taken away.
+    /// Processes batches until the partition is revoked.
     pub(super) async fn run(self: Arc<Self>, mut owned: OwnedPartition) {
         let mut records = Vec::with_capacity(self.config.batch_records_max);
         loop {
-            let came = tokio::select! {
+            let count = tokio::select! {
                 biased;
                 () = owned.revoked.cancelled() => return,
-                came = owned.records.recv_many(&mut records, self.config.batch_records_max) => came,
+                count = owned.records.recv_many(&mut records, self.config.batch_records_max) => count,
             };
             let Some(last) = records.last().map(|record| record.offset) else {
-                debug_assert_eq!(came, 0, "only a closed queue gives nothing");
+                debug_assert_eq!(count, 0, "only a closed queue returns no records");
                 return;
             };
             let began = Instant::now();
-            if let Err(Revoked) = self.work_on(&owned, &records, began).await {
+            if let Err(Revoked) = self.process(&owned, &records, began).await {
                 return;
             }
             owned.done(last);
@@ -81,8 +81,8 @@ impl Worker {
         }
     }
 
-    /// Does something until it succeeds. `Err(Ok(…))` is a failure that `is_final` says no attempt mends.
-    pub(super) async fn insist<T, E: Passing, F>(
+    /// Retries until the attempt succeeds. `Ok(Err(…))` is a failure that is final according to `is_final`.
+    pub(super) async fn retry<T, E: AttemptError, F>(
         &self,
         owned: &OwnedPartition,
         what: &'static str,
@@ -108,7 +108,7 @@ impl Worker {
             }
             self.counts.retries.inc();
             let pause = self.pause(&failure, failures);
-            self.tell(owned, what, &failure, failures);
+            self.log_failure(owned, what, &failure, failures);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = owned.revoked.cancelled() => return Err(Revoked),
@@ -116,7 +116,7 @@ impl Worker {
         }
     }
 
-    fn pause(&self, failure: &impl Passing, failures: u32) -> Duration {
+    fn pause(&self, failure: &impl AttemptError, failures: u32) -> Duration {
         let pause = self.config.retry().pause(failures);
         if failure.is_contention() {
             pause.min(CONTENDED_PAUSE_MAX)
@@ -125,12 +125,12 @@ impl Worker {
         }
     }
 
-    /// A line for the first failure and then for every tenth: an outage is not a flood of lines.
-    fn tell(
+    /// Logs the first failure and then every tenth, so that an outage does not flood the log.
+    fn log_failure(
         &self,
         owned: &OwnedPartition,
         what: &'static str,
-        failure: &impl Passing,
+        failure: &impl AttemptError,
         failures: u32,
     ) {
         if failure.is_contention() && failures < 10 {
@@ -142,7 +142,7 @@ impl Worker {
                 partition = owned.partition,
                 attempt = failures,
                 error = cause(failure),
-                "{what}: tried again"
+                "{what}: failed, will be retried"
             );
         }
     }

@@ -38,7 +38,7 @@ impl RelaySettings {
         self.lease.unwrap_or(suitable.max(LEASE))
     }
 
-    /// Requires what the bounds of single settings do not say.
+    /// Checks the rules that involve several settings.
     pub fn check(&self, message_timeout: Duration, require: &mut impl FnMut(bool, &str)) {
         require(
             !self.retry_initial.is_zero() && self.retry_initial <= self.retry_max,

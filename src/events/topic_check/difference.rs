@@ -1,4 +1,4 @@
-//! What a topic lacks of what was published, and has of what never was.
+//! Compares the events in a topic with the published events in the database: lost events and phantoms.
 
 use std::collections::BTreeMap;
 
@@ -6,42 +6,42 @@ use super::Presence;
 use crate::domain::{CampaignId, EventId};
 use crate::parts::store::{EventRow, EventSums, Purged, Segment};
 
-/// Missing events that are remembered for a second look, in all.
+/// Largest number of missing events that are stored for the second check.
 const MISSING_MAX: usize = 100_000;
 
-/// What differs of one campaign.
+/// The differences of one campaign.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Events that are published and not in the topic.
+    /// Published events that are not in the topic.
     missing_count: u64,
-    /// The same of those that are deleted in the database.
+    /// Purged events that are not in the topic.
     lost_purged: u64,
     /// Events in the topic that the database does not have.
     pub phantoms: u64,
-    /// Those of the first that are remembered, in order of id.
+    /// The missing events, in order of id, up to a bound for all campaigns.
     pub missing: Vec<EventRow>,
     /// A few phantoms.
     pub examples: Vec<EventId>,
 }
 
 impl Difference {
-    /// Events that are published and not in the topic.
+    /// Published events that are not in the topic, purged ones included.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.missing_count + self.lost_purged
     }
 }
 
-/// What differs, by campaign.
+/// The differences, by campaign.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Differences {
-    /// Those in which something does.
+    /// The campaigns with differences.
     pub campaigns: BTreeMap<CampaignId, Difference>,
-    remembered: usize,
+    stored: usize,
 }
 
-/// Whether the two sides of a segment agree by their sums. What is deleted is known by the changes it was
-/// about, and not by its ids: where only a part of a segment is, its events are to be compared one by one.
+/// Whether the sums of a segment are equal in the topic and in the database. Of purged events the database knows the
+/// changes, not the ids: a segment that is partly purged has to be compared event by event.
 #[must_use]
 pub fn agree(topic: EventSums, published: EventSums, purged: Purged) -> bool {
     let is_same_changes = topic.events == published.events + purged.events
@@ -55,8 +55,8 @@ pub fn agree(topic: EventSums, published: EventSums, purged: Purged) -> bool {
 }
 
 impl Differences {
-    /// Compares a segment event by event. `events` were read after the topic, so whatever is in it has its
-    /// row, unless it is deleted or never was.
+    /// Compares a segment event by event. `events` were read after the topic, so every event of the topic has a row,
+    /// unless it was purged or never existed.
     pub fn compare(
         &mut self,
         segment: Segment,
@@ -70,8 +70,8 @@ impl Differences {
         let mut unknown = 0_u64;
         let mut rows = events.iter().peekable();
         for id in presence.within(segment) {
-            while let Some(lacking) = rows.next_if(|row| row.id < id) {
-                self.miss(&mut found, lacking);
+            while let Some(missing) = rows.next_if(|row| row.id < id) {
+                self.add_missing(&mut found, missing);
             }
             if let Some(row) = rows.next_if(|row| row.id == id) {
                 known.add(row.rank, row.sequence, row.id);
@@ -82,31 +82,31 @@ impl Differences {
                 }
             }
         }
-        for lacking in rows {
-            self.miss(&mut found, lacking);
+        for missing in rows {
+            self.add_missing(&mut found, missing);
         }
         let sums = presence.sums().get(&segment).copied().unwrap_or_default();
         let changes = sums.changes.wrapping_sub(known.changes);
         found.phantoms = unknown.saturating_sub(purged.events);
         found.lost_purged = purged.events.saturating_sub(unknown);
         if unknown == purged.events && changes != purged.digest {
-            // As many as were deleted, and not the same: one of each at least.
+            // As many as were purged, but not the same ones: at least one of each.
             (found.phantoms, found.lost_purged) = (1, 1);
         }
         if purged.events > 0 {
-            // Which of them are the deleted ones is not known.
+            // It is unknown which of them were purged.
             found.examples.clear();
         }
         self.add(segment.campaign, found);
     }
 
-    fn miss(&mut self, found: &mut Difference, event: &EventRow) {
+    fn add_missing(&mut self, found: &mut Difference, event: &EventRow) {
         if event.waits {
             return;
         }
         found.missing_count += 1;
-        if self.remembered < MISSING_MAX {
-            self.remembered += 1;
+        if self.stored < MISSING_MAX {
+            self.stored += 1;
             found.missing.push(*event);
         }
     }
@@ -125,18 +125,18 @@ impl Differences {
         of.examples.truncate(super::EXAMPLES_MAX);
     }
 
-    /// Whether an event is missing that may have come to the topic after it was read.
+    /// Whether events are missing. They may have been published after the topic was read.
     #[must_use]
-    pub fn is_lacking(&self) -> bool {
+    pub fn has_missing(&self) -> bool {
         self.campaigns.values().any(|one| !one.missing.is_empty())
     }
 
-    /// Leaves out what was not missing before, at an earlier look: it was published since.
+    /// Keeps the events that were also missing in an earlier check: the others were published since.
     #[must_use]
-    pub fn since(mut self, earlier: &Self) -> Self {
+    pub fn missing_since(mut self, earlier: &Self) -> Self {
         for (campaign, one) in &mut self.campaigns {
             let before = earlier.campaigns.get(campaign);
-            // Where they were too many to be remembered, they did not come since.
+            // The earlier check did not store all of them, so all count as missing.
             if before.is_some_and(|it| it.missing_count > count(&it.missing)) {
                 continue;
             }

@@ -1,38 +1,38 @@
-//! Which events a topic has: by id, and by the segment of their campaign, so that what they sum up to there
-//! can be compared with what the database says was published.
+//! The events in a topic, by id and by segment, so that their sums can be compared with those of the events that
+//! the database has as published.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Sighting;
+use super::ChangeRecord;
 use crate::domain::EventId;
 use crate::parts::store::{EventSums, Segment};
 
-/// Takes events as they come.
+/// Collects events in the order of the topic.
 #[derive(Debug, Default)]
-pub(super) struct Arrivals {
-    /// By event: the number of its segment among those seen.
+pub(super) struct PresenceBuilder {
+    /// The number of the segment of each event. Segments are numbered in the order in which they are seen.
     events: HashMap<EventId, u32>,
     numbers: HashMap<Segment, u32>,
-    /// In the order of the numbers.
+    /// By number of the segment.
     sums: Vec<(Segment, EventSums)>,
 }
 
-impl Arrivals {
-    /// Takes one; whether it is the first with this id.
-    pub(super) fn see(&mut self, sighting: &Sighting<'_>) -> bool {
-        let segment = Segment::of(sighting.campaign, sighting.rank);
+impl PresenceBuilder {
+    /// Adds an event, and returns whether it is the first with this id.
+    pub(super) fn add(&mut self, record: &ChangeRecord<'_>) -> bool {
+        let segment = Segment::of(record.campaign, record.rank);
         let next = u32::try_from(self.sums.len()).unwrap_or(u32::MAX);
         let number = *self.numbers.entry(segment).or_insert(next);
         if number == next {
             self.sums.push((segment, EventSums::default()));
         }
-        if self.events.contains_key(&sighting.event) {
+        if self.events.contains_key(&record.event) {
             return false;
         }
-        self.events.insert(sighting.event, number);
+        self.events.insert(record.event, number);
         let nth = usize::try_from(number).unwrap_or(usize::MAX);
         if let Some((_, sums)) = self.sums.get_mut(nth) {
-            sums.add(sighting.rank, sighting.sequence, sighting.event);
+            sums.add(record.rank, record.sequence, record.event);
         }
         true
     }
@@ -53,17 +53,17 @@ impl Arrivals {
     }
 }
 
-/// The events of a topic.
+/// The events in a topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presence {
-    /// In order, each with the number of its segment.
+    /// Ordered by the number of their segment, then by id.
     events: Vec<(u32, EventId)>,
     numbers: BTreeMap<Segment, u32>,
     sums: BTreeMap<Segment, EventSums>,
 }
 
 impl Presence {
-    /// What the events of each segment sum up to.
+    /// The sums over the events of each segment.
     #[must_use]
     pub const fn sums(&self) -> &BTreeMap<Segment, EventSums> {
         &self.sums

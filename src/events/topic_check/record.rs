@@ -1,4 +1,4 @@
-//! What the checker wants to know of a record, and how it is read from one.
+//! Reads the facts that the checker needs from a record.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -9,12 +9,12 @@ use crate::parts::broker::Consumed;
 
 /// A record of a change of a participation.
 #[derive(Clone, Copy, Debug)]
-pub struct Sighting<'a> {
-    /// Partition it lies in.
+pub struct ChangeRecord<'a> {
+    /// Its partition.
     pub partition: i32,
-    /// Offset there.
+    /// Its offset.
     pub offset: i64,
-    /// Key.
+    /// Its key.
     pub key: &'a str,
     /// `ce_id`
     pub event: EventId,
@@ -26,12 +26,12 @@ pub struct Sighting<'a> {
     pub position: u64,
     /// `ce_rank`
     pub rank: u64,
-    /// `campaignId` of the value.
+    /// `campaignId` in its value.
     pub campaign: CampaignId,
 }
 
-impl<'a> Sighting<'a> {
-    /// Reads a record; what is wrong with it, where it is none of ours.
+impl<'a> ChangeRecord<'a> {
+    /// Reads a record. The error says why the relay cannot have written it.
     pub fn of(record: &'a Consumed<'_>) -> Result<Self, &'static str> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -47,7 +47,7 @@ impl<'a> Sighting<'a> {
         Ok(Self {
             partition: record.partition,
             offset: record.offset,
-            key: key.ok_or("no key that is text")?,
+            key: key.ok_or("no text key")?,
             event: uuid("ce_id").map(EventId).map_err(|_| "no ce_id")?,
             participation: uuid("ce_subject")
                 .map(ParticipationId)
@@ -66,17 +66,17 @@ impl<'a> Sighting<'a> {
         })
     }
 
-    /// Whether the key says no more than the participation: told by the record, because the setting
-    /// may have been another one when it was written.
+    /// Whether the key is the id of the participation. Decided by the record, because the setting may have changed
+    /// since it was written.
     pub(super) fn is_keyed_by_participation(&self) -> bool {
         Uuid::try_parse(self.key).is_ok_and(|key| key == self.participation.0)
     }
 }
 
-/// Shows a record to the checker, as it comes from a topic.
+/// Adds a record of a topic to the checker.
 pub fn feed(checker: &mut Checker, record: &Consumed<'_>) {
-    match Sighting::of(record) {
-        Ok(sighting) => checker.see(&sighting),
-        Err(what) => checker.see_unreadable(record.partition, record.offset, what),
+    match ChangeRecord::of(record) {
+        Ok(change) => checker.add(&change),
+        Err(problem) => checker.add_unreadable(record.partition, record.offset, problem),
     }
 }

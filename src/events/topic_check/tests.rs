@@ -50,7 +50,7 @@ impl Seen {
 fn report(records: &[Seen]) -> Report {
     let mut checker = Checker::default();
     for (offset, seen) in (0..).zip(records) {
-        checker.see(&Sighting {
+        checker.add(&ChangeRecord {
             partition: seen.partition,
             offset,
             key: &seen.key,
@@ -90,7 +90,7 @@ fn changes_in_order_have_no_findings() {
 
 #[test]
 fn a_redelivery_is_counted_and_is_no_violation() {
-    // The first change comes again after the second: that is what at-least-once means.
+    // The first change is delivered again after the second: at-least-once delivery allows that.
     let again = [
         change(1, 10, 1),
         change(2, 10, 2),
@@ -149,7 +149,7 @@ fn a_change_without_the_one_before_it_is_a_gap() {
 
 #[test]
 fn under_a_shared_key_each_campaign_has_its_own_order() {
-    // A user in two campaigns: their ids come from different lines and need not be in order.
+    // A user in two campaigns: positions in different streams need not be in order.
     let user = |event, campaign| change(event, event, 1).keyed("7").of_campaign(campaign);
     let good = [user(5, 1), user(2, 2), user(6, 1), user(3, 2)];
     let found = report(&good).campaigns;
@@ -213,19 +213,19 @@ fn a_record_is_parsed_from_its_headers_and_value() {
             ("ce_rank", b"7"),
         ],
     };
-    let sighting = Sighting::of(&record).unwrap();
-    assert_eq!(sighting.event, EventId(id(1)));
-    assert_eq!(sighting.participation, ParticipationId(id(2)));
-    assert_eq!((sighting.sequence, sighting.campaign), (6, CampaignId(5)));
-    assert_eq!((sighting.rank, sighting.position), (7, 8));
-    assert!(sighting.is_keyed_by_participation());
+    let change = ChangeRecord::of(&record).unwrap();
+    assert_eq!(change.event, EventId(id(1)));
+    assert_eq!(change.participation, ParticipationId(id(2)));
+    assert_eq!((change.sequence, change.campaign), (6, CampaignId(5)));
+    assert_eq!((change.rank, change.position), (7, 8));
+    assert!(change.is_keyed_by_participation());
 
     let mut checker = Checker::default();
     feed(&mut checker, &record);
     for (missing, _) in &record.headers {
-        let mut lacking = record.clone();
-        lacking.headers.retain(|(header, _)| header != missing);
-        feed(&mut checker, &lacking);
+        let mut incomplete = record.clone();
+        incomplete.headers.retain(|(header, _)| header != missing);
+        feed(&mut checker, &incomplete);
     }
     let mut unreadable = record.clone();
     unreadable.payload = Some(b"null");
@@ -243,7 +243,7 @@ fn expecting(published: u64, parked: u64) -> BTreeMap<CampaignId, Expected> {
 }
 
 /// The verdict on a topic that still has its first records.
-fn judged(
+fn judge_complete(
     report: Report,
     (published, parked): (u64, u64),
     differences: &Differences,
@@ -252,12 +252,12 @@ fn judged(
         report,
         &expecting(published, parked),
         differences,
-        Gone::Nothing,
+        Truncation::None,
     )
 }
 
-/// An event that the database calls published.
-fn told(event: u128, rank: u64) -> EventRow {
+/// A published event of the database.
+fn published(event: u128, rank: u64) -> EventRow {
     EventRow {
         id: EventId(id(event)),
         rank,
@@ -266,15 +266,15 @@ fn told(event: u128, rank: u64) -> EventRow {
     }
 }
 
-fn sums(told: &[EventRow]) -> EventSums {
+fn sums(events: &[EventRow]) -> EventSums {
     let mut sums = EventSums::default();
-    for event in told {
+    for event in events {
         sums.add(event.rank, event.sequence, event.id);
     }
     sums
 }
 
-/// What differs in the first segment of campaign 1, of which these were deleted.
+/// The differences in the first segment of campaign 1, of which the `purged` events were deleted.
 fn differences(records: &[Seen], events: &[EventRow], purged: &[EventRow]) -> Differences {
     let presence = report(records).presence;
     let segment = Segment::of(CampaignId(1), 1);
@@ -301,16 +301,16 @@ fn found(differences: &Differences) -> (u64, u64) {
 fn a_phantom_does_not_hide_a_lost_event_in_its_segment() {
     // The second change came with the id of another event.
     let records = [change(1, 10, 1), change(9, 20, 1)];
-    let events = [told(1, 10), told(2, 20)];
+    let events = [published(1, 10), published(2, 20)];
     let differences = differences(&records, &events, &[]);
     assert_eq!(found(&differences), (1, 1));
-    let verdict = judged(report(&records), (2, 0), &differences);
+    let verdict = judge_complete(report(&records), (2, 0), &differences);
     assert!(!verdict.is_clean());
     assert_eq!(
         (verdict.campaigns[0].lost, verdict.campaigns[0].phantoms),
         (Some(1), 1)
     );
-    let said = table("t", &verdict);
+    let text = table("t", &verdict);
     let (lost, phantom) = (id(2), id(9));
     for line in [
         format!("event {lost} (change 1 of rank 20) is published and not in the topic"),
@@ -318,7 +318,7 @@ fn a_phantom_does_not_hide_a_lost_event_in_its_segment() {
         "I4 1 events lost: 2 published, 2 in the topic".to_owned(),
         "I4 1 phantoms".to_owned(),
     ] {
-        assert!(said.contains(&line), "{line} in {said}");
+        assert!(text.contains(&line), "{line} in {text}");
     }
 }
 
@@ -326,35 +326,38 @@ fn a_phantom_does_not_hide_a_lost_event_in_its_segment() {
 fn a_pending_event_may_or_may_not_be_in_the_topic() {
     let waits = |event, rank| EventRow {
         waits: true,
-        ..told(event, rank)
+        ..published(event, rank)
     };
     let records = [change(1, 10, 1), change(2, 20, 1)];
-    let events = [told(1, 10), waits(2, 20), waits(3, 30)];
+    let events = [published(1, 10), waits(2, 20), waits(3, 30)];
     assert_eq!(differences(&records, &events, &[]), Differences::default());
 }
 
 #[test]
 fn events_that_arrive_during_the_check_are_not_lost() {
-    let events = [told(1, 10), told(2, 20), told(3, 30)];
+    let events = [published(1, 10), published(2, 20), published(3, 30)];
     let first = differences(&[change(1, 10, 1)], &events, &[]);
-    assert!(first.is_lacking());
-    let later = [&events[..], &[told(4, 40)]].concat();
+    assert!(first.has_missing());
+    let later = [&events[..], &[published(4, 40)]].concat();
     let again = differences(&[change(1, 10, 1), change(3, 30, 1)], &later, &[]);
     assert_eq!((found(&first), found(&again)), ((2, 0), (2, 0)));
-    let lost = again.since(&first);
-    assert_eq!(lost.campaigns[&CampaignId(1)].missing, [told(2, 20)]);
+    let lost = again.missing_since(&first);
+    assert_eq!(lost.campaigns[&CampaignId(1)].missing, [published(2, 20)]);
     assert_eq!(found(&lost), (1, 0));
 }
 
 #[test]
 fn purged_events_are_distinguished_from_phantoms_by_their_changes() {
     let records = [change(1, 10, 1), change(2, 20, 1), change(3, 30, 1)];
-    let of = |purged: &[EventRow]| found(&differences(&records, &[told(3, 30)], purged));
-    assert_eq!(of(&[told(1, 10), told(2, 20)]), (0, 0));
-    assert_eq!(of(&[told(1, 10), told(8, 80)]), (1, 1));
-    assert_eq!(of(&[told(1, 10)]), (0, 1));
-    assert_eq!(of(&[told(1, 10), told(2, 20), told(8, 80)]), (1, 0));
-    let all = [told(1, 10), told(2, 20), told(3, 30)];
+    let of = |purged: &[EventRow]| found(&differences(&records, &[published(3, 30)], purged));
+    assert_eq!(of(&[published(1, 10), published(2, 20)]), (0, 0));
+    assert_eq!(of(&[published(1, 10), published(8, 80)]), (1, 1));
+    assert_eq!(of(&[published(1, 10)]), (0, 1));
+    assert_eq!(
+        of(&[published(1, 10), published(2, 20), published(8, 80)]),
+        (1, 0)
+    );
+    let all = [published(1, 10), published(2, 20), published(3, 30)];
     assert_eq!(differences(&records, &[], &all), Differences::default());
 }
 
@@ -362,11 +365,11 @@ fn purged_events_are_distinguished_from_phantoms_by_their_changes() {
 fn differences_are_named_up_to_a_bound_and_counted_beyond_it() {
     let records: Vec<_> = (0..100).map(|n| change(1_000 + n, n + 1, 1)).collect();
     let events: Vec<_> = (0..100)
-        .map(|n| told(n + 1, u64::try_from(n).unwrap() + 1))
+        .map(|n| published(n + 1, u64::try_from(n).unwrap() + 1))
         .collect();
     let differences = differences(&records, &events, &[]);
     assert_eq!(found(&differences), (100, 100));
-    let verdict = judged(report(&records), (100, 0), &differences);
+    let verdict = judge_complete(report(&records), (100, 0), &differences);
     assert_eq!(verdict.examples.len(), 2 * EXAMPLES_MAX);
 }
 
@@ -375,24 +378,29 @@ fn without_the_beginning_of_the_topic_no_loss_and_no_gap_is_reported() {
     let records = [change(2, 10, 2)];
     let second = EventRow {
         sequence: 2,
-        ..told(2, 10)
+        ..published(2, 10)
     };
-    let differences = differences(&records, &[told(1, 10), second], &[]);
+    let differences = differences(&records, &[published(1, 10), second], &[]);
     let expected = expecting(9, 0);
-    let verdict = judge(report(&records), &expected, &differences, Gone::Beginning);
+    let verdict = judge(
+        report(&records),
+        &expected,
+        &differences,
+        Truncation::Beginning,
+    );
     assert!(verdict.is_clean() && verdict.examples.is_empty());
     assert_eq!(
         (verdict.campaigns[0].lost, verdict.campaigns[0].gaps),
         (None, None)
     );
-    assert!(table("t", &verdict).contains("cannot be told"));
+    assert!(table("t", &verdict).contains("losses and gaps are unknown"));
 }
 
 #[test]
 fn gaps_up_to_the_number_of_parked_events_are_no_violation() {
     let judged = |parked| {
         let gap = report(&[change(2, 10, 2)]);
-        judged(gap, (1, parked), &Differences::default())
+        judge_complete(gap, (1, parked), &Differences::default())
     };
     assert!(judged(1).is_clean());
     assert!(!judged(0).is_clean());
@@ -401,9 +409,9 @@ fn gaps_up_to_the_number_of_parked_events_are_no_violation() {
 #[test]
 fn a_foreign_record_is_reported_as_unreadable() {
     let mut checker = Checker::default();
-    checker.see_unreadable(0, 7, "no ce_id");
+    checker.add_unreadable(0, 7, "no ce_id");
     let none = Differences::default();
-    let verdict = judge(checker.finish(), &BTreeMap::new(), &none, Gone::Nothing);
+    let verdict = judge(checker.finish(), &BTreeMap::new(), &none, Truncation::None);
     assert!(!verdict.is_clean());
     assert!(table("t", &verdict).contains("partition 0 offset 7: no ce_id"));
 }

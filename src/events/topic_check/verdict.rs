@@ -1,4 +1,4 @@
-//! What the records of a topic say about the promises, beside what the database says was published.
+//! Judges the records of a topic by the published events in the database.
 
 use std::collections::BTreeMap;
 
@@ -8,74 +8,74 @@ use super::{Difference, Differences, EXAMPLES_MAX, Report, Tally};
 use crate::domain::CampaignId;
 use crate::runtime::table::{self, Column, or_none};
 
-/// What the database said of a campaign.
+/// The counts of a campaign in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// Events the broker has acknowledged.
     pub published: u64,
-    /// Events outside the hot path; dead and discarded ones leave gaps.
+    /// Parked events; dead and discarded ones leave gaps.
     pub parked: u64,
 }
 
-/// Whether the topic still has its first records.
+/// Whether retention has removed records of the topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gone {
-    /// It has all it ever had.
-    Nothing,
-    /// Retention has removed records.
+pub enum Truncation {
+    /// The topic is complete.
+    None,
+    /// Its first records are gone.
     Beginning,
 }
 
-/// One campaign's records, and what is wrong with them.
+/// The verdict on one campaign.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CampaignVerdict {
-    /// The campaign.
+    /// Id of the campaign.
     pub campaign_id: i64,
-    /// Events the database calls published; none: it was not asked (archived, or no campaign of ours).
+    /// Published events in the database; none: not read (archived, or an unknown campaign).
     pub published: Option<u64>,
-    /// How its records came.
+    /// The counts of its records.
     #[serde(flatten)]
     pub tally: Tally,
-    /// Changes that came though the one before never did; none: cannot be told.
+    /// Changes without the preceding one; none: unknown.
     pub gaps: Option<u64>,
-    /// Published, and not in the topic; none: cannot be told.
+    /// Published events that are not in the topic; none: unknown.
     pub lost: Option<u64>,
-    /// In the topic, and not in the database.
+    /// Events in the topic that the database does not have.
     pub phantoms: u64,
-    /// What is broken.
+    /// The violations.
     pub breaches: Vec<String>,
 }
 
-/// A whole topic.
+/// The verdict on a topic.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopicVerdict {
     /// By campaign.
     pub campaigns: Vec<CampaignVerdict>,
-    /// Whether retention has removed records, so that what is lost cannot be told.
+    /// Whether retention has removed records, so that losses are unknown.
     pub beginning_is_gone: bool,
-    /// Records that are not as the relay writes them.
+    /// Records that the relay did not write.
     pub unreadable: u64,
-    /// A few of the records that are wrong.
+    /// A few of the wrong records.
     pub examples: Vec<String>,
 }
 
 impl TopicVerdict {
-    /// Whether nothing is broken.
+    /// Whether there is no violation.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.unreadable == 0 && self.campaigns.iter().all(|one| one.breaches.is_empty())
     }
 }
 
-/// Judges what came of a topic, and how it differs from what the database says was published.
+/// Judges the findings about a topic, and its differences from the database.
 #[must_use]
 pub fn judge(
     report: Report,
     expected: &BTreeMap<CampaignId, Expected>,
     differences: &Differences,
-    gone: Gone,
+    truncation: Truncation,
 ) -> TopicVerdict {
     let mut tallies = report.campaigns;
     for campaign in expected.keys() {
@@ -84,27 +84,33 @@ pub fn judge(
     let none = Difference::default();
     let judged = tallies.into_iter().map(|(campaign, tally)| {
         let difference = differences.campaigns.get(&campaign).unwrap_or(&none);
-        judge_one(campaign, tally, expected.get(&campaign), difference, gone)
+        judge_one(
+            campaign,
+            tally,
+            expected.get(&campaign),
+            difference,
+            truncation,
+        )
     });
     let campaigns = judged.collect();
     let mut examples = report.examples;
-    if gone == Gone::Nothing {
+    if truncation == Truncation::None {
         examples.extend(report.examples_of_gaps);
-        examples.extend(lost_by_name(differences));
+        examples.extend(describe_lost(differences));
     }
-    examples.extend(phantoms_by_name(differences));
+    examples.extend(describe_phantoms(differences));
     TopicVerdict {
         campaigns,
-        beginning_is_gone: gone == Gone::Beginning,
+        beginning_is_gone: truncation == Truncation::Beginning,
         unreadable: report.unreadable,
         examples,
     }
 }
 
-fn lost_by_name(differences: &Differences) -> impl Iterator<Item = String> + '_ {
+fn describe_lost(differences: &Differences) -> impl Iterator<Item = String> + '_ {
     let missing = differences.campaigns.iter().flat_map(|(campaign, one)| {
-        let told = one.missing.iter();
-        told.map(move |event| {
+        let events = one.missing.iter();
+        events.map(move |event| {
             let (id, sequence, rank) = (event.id, event.sequence, event.rank);
             format!(
                 "campaign {campaign}: event {id} (change {sequence} of rank {rank}) is published and not in the topic"
@@ -114,7 +120,7 @@ fn lost_by_name(differences: &Differences) -> impl Iterator<Item = String> + '_ 
     missing.take(EXAMPLES_MAX)
 }
 
-fn phantoms_by_name(differences: &Differences) -> impl Iterator<Item = String> + '_ {
+fn describe_phantoms(differences: &Differences) -> impl Iterator<Item = String> + '_ {
     let phantoms = differences.campaigns.iter().flat_map(|(campaign, one)| {
         let ids = one.examples.iter();
         ids.map(move |id| {
@@ -129,7 +135,7 @@ fn judge_one(
     tally: Tally,
     expected: Option<&Expected>,
     difference: &Difference,
-    gone: Gone,
+    truncation: Truncation,
 ) -> CampaignVerdict {
     let mut breaches = Vec::new();
     if tally.out_of_order > 0 {
@@ -142,7 +148,7 @@ fn judge_one(
         ));
     }
     let mut lost = None;
-    if let (Some(expected), Gone::Nothing) = (expected, gone) {
+    if let (Some(expected), Truncation::None) = (expected, truncation) {
         let missing = difference.lost();
         lost = Some(missing);
         if missing > 0 {
@@ -151,7 +157,7 @@ fn judge_one(
                 expected.published, tally.distinct
             ));
         }
-        // An event that was given up is missing by right: it is a dead letter.
+        // A dead letter is not in the topic, so it may leave a gap.
         if tally.gaps > expected.parked {
             breaches.push(format!(
                 "I8 {} gaps, and {} events parked",
@@ -162,7 +168,7 @@ fn judge_one(
     CampaignVerdict {
         campaign_id: campaign.0,
         published: expected.map(|expected| expected.published),
-        gaps: (gone == Gone::Nothing).then_some(tally.gaps),
+        gaps: (truncation == Truncation::None).then_some(tally.gaps),
         tally,
         lost,
         phantoms,
@@ -178,7 +184,7 @@ pub fn table(topic: &str, verdict: &TopicVerdict) -> String {
         ("published", |of| or_none(of.published)),
         ("records", |of| of.tally.records.to_string()),
         ("distinct", |of| of.tally.distinct.to_string()),
-        ("again", |of| of.tally.redelivered.to_string()),
+        ("redelivered", |of| of.tally.redelivered.to_string()),
         ("out of order", |of| of.tally.out_of_order.to_string()),
         ("gaps", |of| or_none(of.gaps)),
         ("moved", |of| of.tally.moved.to_string()),
@@ -195,8 +201,8 @@ pub fn table(topic: &str, verdict: &TopicVerdict) -> String {
             .map(|example| format!("  {example}")),
     );
     if verdict.beginning_is_gone {
-        let gone = "the beginning of the topic is gone (retention): what was lost, and gaps, cannot be told";
-        lines.push(gone.to_owned());
+        let note = "retention has removed the beginning of the topic: losses and gaps are unknown";
+        lines.push(note.to_owned());
     }
     let records: u64 = verdict.campaigns.iter().map(|one| one.tally.records).sum();
     let breaches: usize = verdict.campaigns.iter().map(|one| one.breaches.len()).sum();

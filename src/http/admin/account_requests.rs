@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use crate::access::accounts::{COMMON, Change, PASSWORD_CHARACTERS, Wanted, is_common};
+use crate::access::accounts::{COMMON, Change, NewAccount, PASSWORD_CHARACTERS, is_common};
 use crate::access::identity::{Scope, Scopes};
 use crate::domain::LoginName;
 use crate::http::fields::{Defined, Fields, Label, request_object};
@@ -34,8 +34,8 @@ request_object! {
 
 impl AccountDraft {
     /// The account to create.
-    pub fn wanted(self) -> Result<Wanted, Problem> {
-        Ok(Wanted {
+    pub fn account(self) -> Result<NewAccount, Problem> {
+        Ok(NewAccount {
             login: self.login.ok_or_else(Problem::internal)?,
             password: self.password,
             scopes: self.scopes,

@@ -68,8 +68,8 @@ impl AdminAccountsApi {
         body: JsonRequest<AccountDraft>,
     ) -> Result<Created<AccountView>, Failure<Managing>> {
         let manager = manager(&admin);
-        let made = app.accounts.create(&body.0.wanted()?, &manager).await?;
-        Ok(Created(AccountView::of(&made, admin.scopes())))
+        let created = app.accounts.create(&body.0.account()?, &manager).await?;
+        Ok(Created(AccountView::of(&created, admin.scopes())))
     }
 
     /// List accounts, newest first.

@@ -99,7 +99,7 @@ impl AdminAuditApi {
     }
 }
 
-/// An unknown action is a fault: an empty page would look like a result.
+/// An unknown action is rejected: an empty page would look like a result.
 fn known(action: &str) -> Result<AuditAction, Problem> {
     let found = AuditAction::parse(action);
     found.ok_or_else(|| {

@@ -88,7 +88,7 @@ list! {
     RunList as "AggregationRunList": RunView, "Newest first."
 }
 
-/// The run that aggregates a day, or that did so before.
+/// The run that aggregates a day, or already aggregated it.
 pub struct Requested(Beginning);
 
 impl IntoResponse for Requested {
@@ -131,13 +131,13 @@ impl AdminBatchApi {
             Some(true) => Redo::Yes,
             Some(false) | None => Redo::No,
         };
-        let asked = app.aggregator.begin(date.0, redo).await?;
-        let (Beginning::Begun(run) | Beginning::Done(run)) = &asked;
+        let result = app.aggregator.begin(date.0, redo).await?;
+        let (Beginning::Begun(run) | Beginning::Done(run)) = &result;
         let note = AuditNote::beside(admin.origin(), AuditAction::DayAggregate)
             .of(&run.id)
             .to(json!({ "date": run.day.date, "force": redo == Redo::Yes }));
         app.store.note(&note).await?;
-        Ok(Requested(asked))
+        Ok(Requested(result))
     }
 
     /// Get a run.

@@ -193,17 +193,17 @@ impl AdminCampaignsApi {
         id: Path<i64>,
     ) -> Result<Json<RebuiltView>, Failure<Managing>> {
         let unknown = || Problem::not_found("There is no such campaign.");
-        let stands = app.store.campaign(CampaignId(id.0)).await?;
-        let stands = stands.ok_or_else(unknown)?;
-        if stands.state == State::Archived {
+        let campaign = app.store.campaign(CampaignId(id.0)).await?;
+        let campaign = campaign.ok_or_else(unknown)?;
+        if campaign.state == State::Archived {
             return Err(LifecycleError::Archived.into());
         }
-        let epoch = app.reconciler.rebuild(stands.id).await?;
+        let epoch = app.reconciler.rebuild(campaign.id).await?;
         let epoch = epoch.ok_or_else(unknown)?;
         tracing::info!(campaign.id = id.0, epoch, "gate rebuilt");
         let by = admin.origin();
-        let note = AuditNote::about(by, AuditAction::GateRebuild, stands.id)
-            .from(json!({ "gateEpoch": stands.gate_epoch }))
+        let note = AuditNote::about(by, AuditAction::GateRebuild, campaign.id)
+            .from(json!({ "gateEpoch": campaign.gate_epoch }))
             .to(json!({ "gateEpoch": epoch }));
         app.store.note(&note).await?;
         Ok(Json(RebuiltView {

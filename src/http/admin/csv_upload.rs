@@ -14,8 +14,8 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::http::problem::{no_csv, unreadable_body};
 
-/// Most bytes, and longest time, that the rest of a rejected file is read, so that a client that is still sending
-/// receives the response.
+/// How many bytes, and for how long, the rest of a rejected file is read. A client that is still sending receives the
+/// response only if its file is read.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 const DISCARDING_MAX: Duration = Duration::from_secs(10);
 
@@ -40,7 +40,7 @@ impl Stream for CsvUpload {
 }
 
 impl CsvUpload {
-    /// Reads the rest of it; true if that ends in bounds.
+    /// Reads the rest of the file. Returns whether it ended within the bounds.
     pub async fn discard(&mut self) -> bool {
         let read = async {
             let mut bytes = 0;

@@ -96,7 +96,7 @@ vocabulary!(
 view! {
     /// A change that was processed before one that precedes it.
     pub struct ViolationView as "OrderViolation" from violation: Violation {
-        /// What is out of order.
+        /// The kind of violation.
         kind: Word<ViolationKind> = violation.kind.into(),
         /// The change that was processed too early.
         change: ChangeView = violation.change.into(),

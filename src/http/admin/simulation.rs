@@ -170,14 +170,14 @@ impl AdminSimulationApi {
 }
 
 fn planned(kind: Kind, load: Load) -> Plan {
-    let made_up = || simulate::made_up(load.requests);
+    let random = || simulate::random_users(load.requests);
     Plan {
         kind,
         campaign: load.campaign,
         requests: load.requests,
         concurrency: load.concurrency,
         quantity: load.quantity,
-        first_user: load.first_user.unwrap_or_else(made_up),
+        first_user: load.first_user.unwrap_or_else(random),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::http::settings::Auth;
 /// The caller of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// The request has no credentials, and the user that it names is believed.
+    /// The request has no credentials, and the user that it names is trusted.
     Anonymous,
     /// A user, and their scopes as an admin.
     User(UserId, Scopes),

@@ -86,7 +86,7 @@ async fn an_integer_identifies_a_user_and_the_token_an_admin() {
 async fn with_jwt_a_request_without_a_token_gets_401() {
     let policy = with_jwt(Some("s3cret"));
     let nothing = caller(&HeaderMap::new(), &policy).await.unwrap_err();
-    assert_eq!(nothing.code, "UNAUTHENTICATED", "whatever the body says");
+    assert_eq!(nothing.code, "UNAUTHENTICATED", "for any body");
     for (value, code) in [
         ("42", "UNAUTHENTICATED"),
         ("Basic NDI6", "UNAUTHENTICATED"),

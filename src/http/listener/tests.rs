@@ -24,7 +24,7 @@ use crate::http::routes::Routes;
 use crate::runtime::telemetry::Telemetry;
 
 #[derive(Serialize, Object)]
-struct Wish {
+struct Reply {
     text: String,
 }
 
@@ -40,23 +40,23 @@ impl RequestObject for Nothing {
     }
 }
 
-type Answer = Result<Json<Wish>, Failure<Plain>>;
+type Answer = Result<Json<Reply>, Failure<Plain>>;
 
 struct Probe;
 
 #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
 #[OpenApi]
 impl Probe {
-    #[oai(path = "/api/say", method = "post")]
-    async fn say(&self, _body: JsonRequest<Nothing>) -> Answer {
-        Ok(Json(Wish {
-            text: "said".to_owned(),
+    #[oai(path = "/api/post", method = "post")]
+    async fn post(&self, _body: JsonRequest<Nothing>) -> Answer {
+        Ok(Json(Reply {
+            text: "done".to_owned(),
         }))
     }
 
     #[oai(path = "/livez", method = "get")]
     async fn live(&self) -> Answer {
-        Ok(Json(Wish {
+        Ok(Json(Reply {
             text: "up".to_owned(),
         }))
     }
@@ -93,14 +93,14 @@ impl Served {
 
 struct Client(TcpStream);
 
-/// One answer: its status, its head, and its body.
-struct Said {
+/// One response: its status, its head, and its body.
+struct Answered {
     status: u16,
     head: String,
     body: Vec<u8>,
 }
 
-impl Said {
+impl Answered {
     fn rejection(&self) -> (u16, String) {
         let code = self.problem()["code"].as_str().unwrap().to_owned();
         (self.status, code)
@@ -122,7 +122,7 @@ impl Client {
         self
     }
 
-    async fn get(&mut self, path: &str) -> Said {
+    async fn get(&mut self, path: &str) -> Answered {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
             .await
             .answer()
@@ -130,14 +130,14 @@ impl Client {
             .unwrap()
     }
 
-    async fn say(&mut self, headers: &str) -> Said {
+    async fn post(&mut self, headers: &str) -> Answered {
         let body = r#"{"text":"a"}"#;
         self.send(&post(headers, body.len(), body)).await;
         self.answer().await.unwrap()
     }
 
-    /// The next answer; none when the connection was closed instead.
-    async fn answer(&mut self) -> Option<Said> {
+    /// The next response; none: the connection was closed.
+    async fn answer(&mut self) -> Option<Answered> {
         let mut bytes = Vec::new();
         loop {
             if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -149,7 +149,7 @@ impl Client {
                     .find_map(|line| line.strip_prefix("content-length: "))
                     .map_or(0, |length| length.parse().unwrap());
                 if bytes.len() >= end + 4 + length {
-                    return Some(Said {
+                    return Some(Answered {
                         status: head.split(' ').nth(1).unwrap().parse().unwrap(),
                         head,
                         body: bytes[end + 4..].to_vec(),
@@ -169,7 +169,7 @@ impl Client {
 
 fn post(headers: &str, length: usize, body: &str) -> String {
     format!(
-        "POST /api/say HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        "POST /api/post HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
          content-length: {length}\r\n{headers}\r\n{body}"
     )
 }
@@ -188,14 +188,14 @@ async fn connections_above_the_limit_get_503_and_may_only_probe() {
         ..HttpConfig::default()
     }));
     let mut first = served.client().await;
-    assert_eq!(first.say("").await.status, 200);
+    assert_eq!(first.post("").await.status, 200);
     let mut second = served.client().await;
-    let refused = second.say("").await;
+    let refused = second.post("").await;
     assert_eq!(refused.rejection(), (503, "BUSY".to_owned()));
     assert!(refused.head.contains("retry-after: "));
     assert!(second.is_closed().await);
     let mut page = served.client().await;
-    assert_eq!(page.get("/metrics").await.status, 503, "it is no probe");
+    assert_eq!(page.get("/metrics").await.status, 503, "it is not a probe");
     let mut probe = served.client().await;
     assert_eq!(probe.get("/livez").await.status, 200);
     assert!(
@@ -203,13 +203,13 @@ async fn connections_above_the_limit_get_503_and_may_only_probe() {
         "an excess connection is closed after one response"
     );
     assert_eq!(
-        first.say("").await.status,
+        first.post("").await.status,
         200,
         "the first connection is still served"
     );
     drop(first);
     // The service notices the disconnection some time later.
-    while served.client().await.say("").await.status == 503 {}
+    while served.client().await.post("").await.status == 503 {}
 }
 
 #[tokio::test]
@@ -220,9 +220,9 @@ async fn large_heads_get_431() {
         ..HttpConfig::default()
     }));
     let field = |bytes: usize| format!("x: {}\r\n", "y".repeat(bytes));
-    assert_eq!(served.client().await.say(&field(3_500)).await.status, 200);
+    assert_eq!(served.client().await.post(&field(3_500)).await.status, 200);
     for over in [field(4_096), "x: y\r\n".repeat(6)] {
-        let refused = served.client().await.say(&over).await;
+        let refused = served.client().await.post(&over).await;
         assert_eq!(refused.rejection(), (431, "HEADERS_TOO_LARGE".to_owned()));
     }
     let address = format!(
@@ -271,7 +271,7 @@ async fn a_disconnected_client_leaves_nothing_behind() {
     }));
     for sent in [
         "",
-        "POST /api/say HT",
+        "POST /api/post HT",
         &post("", 100, ""),
         &post("", 100, "{\"te"),
     ] {
@@ -280,7 +280,7 @@ async fn a_disconnected_client_leaves_nothing_behind() {
         drop(client);
     }
     // The service notices the disconnections some time later; then the one connection and the one permit are free.
-    while served.client().await.say("").await.status == 503 {}
+    while served.client().await.post("").await.status == 503 {}
     let figures = served.telemetry.encode().unwrap();
     assert!(figures.contains("http_requests_in_flight 0"), "{figures}");
 }

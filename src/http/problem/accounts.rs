@@ -37,10 +37,10 @@ impl From<AccountError> for Problem {
                 "Another request has just resumed this log-in: its cookies replace these.",
             ),
             AccountError::Unknown => Self::not_found("There is no such account."),
-            AccountError::Taken => {
+            AccountError::LoginTaken => {
                 kind::LOGIN_TAKEN.because("Another account has this login name.")
             }
-            AccountError::Beyond => kind::FORBIDDEN
+            AccountError::ScopesExceeded => kind::FORBIDDEN
                 .because("The account has, or would have, scopes that you do not have yourself."),
             AccountError::OwnPassword => {
                 Self::invalid_field("password", "is your own: use POST /api/session/password")
@@ -51,7 +51,7 @@ impl From<AccountError> for Problem {
             error @ (AccountError::Hash(_) | AccountError::Thread(_) | AccountError::Secret) => {
                 tracing::error!(
                     error = cause(&error),
-                    "verify a password or a one-time code"
+                    "cannot verify a password or a one-time code"
                 );
                 Self::internal()
             }

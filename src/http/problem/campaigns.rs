@@ -1,4 +1,4 @@
-//! The problems of managing campaigns: their lives, allow lists, exports and gates.
+//! The problems of managing campaigns: lifecycle, allow lists, exports and gates.
 
 use std::borrow::Cow;
 
@@ -81,7 +81,7 @@ impl From<AllowListError> for Problem {
             AllowListError::Cut(error) => {
                 tracing::debug!(
                     error = cause(&error),
-                    "the import of an allow list broke off"
+                    "the import of an allow list was interrupted"
                 );
                 malformed("The body ended before it was complete.")
             }

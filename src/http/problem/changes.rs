@@ -68,7 +68,7 @@ fn obstructed(participation: &Participation, obstacle: Obstacle) -> Problem {
         Obstacle::AlreadyUsed => {
             kind::ALREADY_USED.because("A coupon that the participation earned is already used.")
         }
-        // Never sent: a suspension precedes, and one that was too short is retried.
+        // Never sent: a suspension comes first, and the change is retried if it was too short.
         Obstacle::NotSuspended | Obstacle::NotSuspendedAnyMore => {
             return part_unavailable("rewards");
         }

@@ -59,7 +59,7 @@ pub const OWN_SESSION: Group = &[
     (404, NO_SESSIONS),
 ];
 
-/// Problems of an operation that sessions have to be enabled for.
+/// Problems of an operation that needs sessions.
 pub const SESSIONS: Group = &[(404, NO_SESSIONS)];
 
 const NO_SESSIONS: &str = "The service has no sessions: auth.mode is another (NOT_FOUND).";
@@ -172,7 +172,7 @@ struct ProblemSchema {
     status: u16,
     /// What happened this time.
     detail: String,
-    /// The request id, to be quoted in questions about the problem.
+    /// The request id, for questions about the problem.
     instance: String,
     /// The kind of problem, for programs.
     code: String,

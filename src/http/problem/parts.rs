@@ -22,14 +22,17 @@ impl From<Arc<StoreError>> for Problem {
 
 impl From<&StoreError> for Problem {
     fn from(error: &StoreError) -> Self {
-        tracing::warn!(error = cause(error), "read or write the store");
+        tracing::warn!(error = cause(error), "cannot read or write the store");
         part_unavailable("store")
     }
 }
 
 impl From<Arc<TopicsError>> for Problem {
     fn from(error: Arc<TopicsError>) -> Self {
-        tracing::warn!(error = cause(&*error), "read the topics from the brokers");
+        tracing::warn!(
+            error = cause(&*error),
+            "cannot read the topics from the brokers"
+        );
         part_unavailable("broker")
     }
 }
@@ -38,7 +41,7 @@ impl From<GateError> for Problem {
     fn from(error: GateError) -> Self {
         // The gate logs once that it does not answer.
         if !matches!(error, GateError::Away) {
-            tracing::warn!(error = cause(&error), "call the gate");
+            tracing::warn!(error = cause(&error), "cannot call the gate");
         }
         part_unavailable("gate")
     }

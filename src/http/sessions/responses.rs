@@ -6,7 +6,7 @@ use poem_openapi::registry::MetaHeader;
 use poem_openapi::types::Type;
 use serde::Serialize;
 
-use crate::access::accounts::{Account, Entered, SessionToken, TotpState};
+use crate::access::accounts::{Account, LoginSuccess, SessionToken, TotpState};
 use crate::access::identity::Scopes;
 use crate::domain::Instant;
 use crate::http::cookies::Cookies;
@@ -78,8 +78,8 @@ pub struct LoggedIn<T = SessionView> {
 
 impl LoggedIn {
     /// The cookies of a new log-in.
-    pub fn new(entered: &Entered, cookies: Cookies, now: Instant) -> Self {
-        let Entered {
+    pub fn new(login: &LoginSuccess, cookies: Cookies, now: Instant) -> Self {
+        let LoginSuccess {
             account,
             token,
             ends_at,
@@ -87,7 +87,7 @@ impl LoggedIn {
             scopes,
             totp,
             code: _,
-        } = entered;
+        } = login;
         let session = cookies.set(cookies.session(), &token.reveal(), None);
         let remembered = remembered.as_ref().and_then(|remembered| {
             let age = (remembered.ends_at - now).to_std().unwrap_or_default();

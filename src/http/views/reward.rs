@@ -124,7 +124,7 @@ view! {
         /// Amount left to pay.
         amount_to_pay: u64 = order_amount - discount(coupon, order_amount),
         /// When it was redeemed.
-        // `now` stands in for an unknown time.
+        // `now` replaces an unknown time.
         used_at: Instant = coupon.used_at.unwrap_or(now),
     }
 }

@@ -5,7 +5,7 @@ use super::{Finding, Settings, Verdict, finding, good_if, judged};
 
 /// Upper bound of the size of an event with its headers.
 const EVENT_BYTES_MAX: u64 = 4_096;
-/// Upper bound of the restart of a consumer.
+/// Upper bound of the time that a consumer needs to restart.
 const RETENTION_MS_MIN: i64 = 60 * 60 * 1_000;
 
 /// A topic as the brokers report it.
@@ -144,8 +144,8 @@ mod tests {
             ("retention.ms", "0"),
             ("max.message.bytes", "1000"),
         ] {
-            let said = [(format!("t {name}"), Level::Bad)];
-            assert_eq!(with(3, &[(name, value)]), said, "{value}");
+            let expected = [(format!("t {name}"), Level::Bad)];
+            assert_eq!(with(3, &[(name, value)]), expected, "{value}");
         }
         assert_eq!(
             with(1, &[("min.insync.replicas", "1")]),
@@ -162,8 +162,8 @@ mod tests {
             ("min.insync.replicas", "3"),
             ("max.message.bytes", "100000"),
         ] {
-            let said = [(format!("t {name}"), Level::Warn)];
-            assert_eq!(with(3, &[(name, value)]), said, "{value}");
+            let expected = [(format!("t {name}"), Level::Warn)];
+            assert_eq!(with(3, &[(name, value)]), expected, "{value}");
         }
     }
 

@@ -62,7 +62,7 @@ fn service(settings: &Settings) -> Vec<Finding> {
     ]
 }
 
-/// A session does not have the settings that this service makes at its start.
+/// Advice if a session lacks the settings that this service sets at its start.
 const LOST_SETTINGS: &str =
     "the session settings were lost: let the proxy forward SET SESSION, or pin connections";
 
@@ -71,7 +71,7 @@ fn writable(value: &str) -> Verdict {
     good_if(!is_on(value), Bad(advice))
 }
 
-/// Sessions request an hour at most: an interrupted connection keeps its locks for that long.
+/// Sessions request at most an hour: a lost connection keeps its locks for that long.
 fn brief(value: &str) -> Verdict {
     at_most(value, 3_600)
 }
@@ -159,7 +159,7 @@ mod tests {
         complaints(mysql(&super::super::changed(&CORRECT, changed), 16))
     }
 
-    fn says(name: &str, level: Level) -> Vec<(String, Level)> {
+    fn expected(name: &str, level: Level) -> Vec<(String, Level)> {
         vec![(name.to_owned(), level)]
     }
 
@@ -191,7 +191,11 @@ mod tests {
             ("innodb_read_only", "ON"),
             ("session.transaction_isolation", "REPEATABLE-READ"),
         ] {
-            assert_eq!(with(&[(name, value)]), says(name, Level::Bad), "{value}");
+            assert_eq!(
+                with(&[(name, value)]),
+                expected(name, Level::Bad),
+                "{value}"
+            );
         }
     }
 
@@ -207,13 +211,17 @@ mod tests {
             ("session.lock_wait_timeout", "31536000"),
             ("session.innodb_lock_wait_timeout", "50"),
         ] {
-            assert_eq!(with(&[(name, value)]), says(name, Level::Warn), "{value}");
+            assert_eq!(
+                with(&[(name, value)]),
+                expected(name, Level::Warn),
+                "{value}"
+            );
         }
     }
 
     #[test]
     fn without_a_binary_log_its_flushing_does_not_matter() {
-        let said = with(&[("log_bin", "OFF"), ("sync_binlog", "0")]);
-        assert_eq!(said, says("log_bin", Level::Warn));
+        let found = with(&[("log_bin", "OFF"), ("sync_binlog", "0")]);
+        assert_eq!(found, expected("log_bin", Level::Warn));
     }
 }

@@ -101,20 +101,20 @@ mod tests {
 
     #[test]
     fn settings_that_make_redis_lose_data_are_named() {
-        for (changed, said) in [
+        for (changed, expected) in [
             (("redis_version", "6.2.14"), Level::Bad),
             (("maxmemory-policy", "allkeys-lru"), Level::Bad),
             (("maxmemory-policy", "volatile-ttl"), Level::Bad),
             (("appendfsync", "no"), Level::Warn),
             (("maxmemory", "0"), Level::Warn),
         ] {
-            assert_eq!(with(&[changed]), [(changed.0.to_owned(), said)]);
+            assert_eq!(with(&[changed]), [(changed.0.to_owned(), expected)]);
         }
     }
 
     #[test]
     fn a_nearly_full_server_is_reported() {
-        for (percent, said) in [
+        for (percent, expected) in [
             ("79", None),
             ("80", Some(Level::Warn)),
             ("94", Some(Level::Warn)),
@@ -122,7 +122,7 @@ mod tests {
             ("104", Some(Level::Bad)),
         ] {
             let found = with(&[("used_memory_percent", percent)]);
-            let wanted: Vec<_> = said
+            let wanted: Vec<_> = expected
                 .map(|level| ("used_memory".to_owned(), level))
                 .into_iter()
                 .collect();
@@ -142,11 +142,11 @@ mod tests {
     #[test]
     fn a_server_that_hides_its_settings_is_not_reported_as_bad() {
         let hidden = super::super::settings(&[("redis_version", "8.0.2")]);
-        let said = complaints(redis(&hidden));
+        let expected = complaints(redis(&hidden));
         assert!(
-            said.iter().all(|(_, level)| *level == Level::Warn),
-            "{said:?}"
+            expected.iter().all(|(_, level)| *level == Level::Warn),
+            "{expected:?}"
         );
-        assert_eq!(said.len(), 4);
+        assert_eq!(expected.len(), 4);
     }
 }

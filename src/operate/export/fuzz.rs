@@ -1,10 +1,10 @@
-//! Text that somebody else chose, in a line of CSV.
+//! Fuzz target: text from users in a line of CSV.
 
 use csv_core::{ReadRecordResult, Reader};
 
 use super::record::{harmless, line};
 
-/// What is written is read as it was, and no cell begins like a formula.
+/// Text is read back unchanged, and no cell begins like a formula.
 pub fn line_of(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -22,7 +22,7 @@ pub fn line_of(bytes: &[u8]) {
     let mut ends = [0; 8];
     let (result, read, _, fields) = Reader::new().read_record(&written, &mut room, &mut ends);
     assert!(matches!(result, ReadRecordResult::Record), "one line");
-    // The last byte of the line break belongs to what follows.
+    // The last byte of the line break belongs to the next line.
     assert!(read + 1 >= written.len() && fields == 3, "{safe:?}");
     let cell = ends.first().zip(ends.get(1));
     let cell = cell.and_then(|(from, to)| room.get(*from..*to));

@@ -1,11 +1,11 @@
-//! One participation, one line: RFC 4180, with a first line of names. Pure.
+//! Writes one participation as one line of CSV (RFC 4180); the first line has the names. Pure.
 
 use csv_core::{Terminator, WriteResult, WriterBuilder};
 
 use crate::domain::{Instant, Participation};
 use crate::parts::store::RankedRow;
 
-/// The columns, by the names they have elsewhere.
+/// The columns, named as in the API.
 pub(super) const COLUMNS: [&str; 12] = [
     "participationId",
     "campaignId",
@@ -21,7 +21,7 @@ pub(super) const COLUMNS: [&str; 12] = [
     "rewardedAt",
 ];
 
-/// Begins the file.
+/// The first line.
 pub(super) fn header() -> Vec<u8> {
     let mut bytes = Vec::new();
     line(&mut bytes, &COLUMNS);
@@ -35,7 +35,7 @@ pub(super) fn append(to: &mut Vec<u8>, rows: &[RankedRow]) {
     }
 }
 
-/// The core of the `csv` crate, without what serialises: it needs no more crates than there are.
+/// Writes one line with `csv-core`, which needs no further crates.
 pub(super) fn line(to: &mut Vec<u8>, cells: &[impl AsRef<str>]) {
     let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).build();
     for (nth, cell) in cells.iter().enumerate() {
@@ -52,7 +52,7 @@ pub(super) fn line(to: &mut Vec<u8>, cells: &[impl AsRef<str>]) {
     written(to, |room| writer.terminator(room));
 }
 
-/// Lets the writer write until it is done, a little at a time.
+/// Calls the writer until it is done; it writes a bounded part at a time.
 fn written(to: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> (WriteResult, usize)) {
     let mut room = [0; 128];
     loop {
@@ -104,9 +104,9 @@ fn time(at: Option<Instant>) -> String {
     at.map_or_else(String::new, text)
 }
 
-/// Text that somebody else chose, as no spreadsheet takes it for a formula: an apostrophe goes before
-/// whatever one could begin with. Also behind what separates cells elsewhere: some spreadsheets cut at a
-/// semicolon whatever the file means by it. After OWASP, "CSV Injection".
+/// Text from users, changed so that no spreadsheet interprets it as a formula: an apostrophe precedes every character
+/// that can begin one, also after separators such as a semicolon, at which some spreadsheets split cells. After OWASP,
+/// "CSV Injection".
 pub(super) fn harmless(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     let mut begins = true;

@@ -49,7 +49,7 @@ impl Lifecycle {
 
     /// Writes the settings that the gate has missed. Returns whether it is reconciled.
     async fn catch_up(&self) -> Result<bool, LifecycleError> {
-        // Later changes are written the next time.
+        // Later changes are written by the next call.
         if !self.gate_behind.swap(false, Ordering::AcqRel) {
             return Ok(true);
         }

@@ -1,4 +1,4 @@
-//! One job: its progress and its end. It does not know how requests are made.
+//! One job: its progress and its end. It does not know how requests are sent.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -60,9 +60,9 @@ struct Progress {
     measures: Measures,
 }
 
-/// Runs a job to its end, and notes the end even if the work panics or is dropped.
-pub(super) async fn to_its_end(job: &Job, clock: &Clock, work: impl Future<Output = ()>) {
-    // Also if the work is dropped.
+/// Runs a job, and records its end even if the work panics or is dropped.
+pub(super) async fn run(job: &Job, clock: &Clock, work: impl Future<Output = ()>) {
+    // Records the end also if the work is dropped.
     let ending = Ending { job, clock };
     let worked = AssertUnwindSafe(work).catch_unwind().await;
     let status = match worked {
@@ -115,7 +115,7 @@ impl Job {
         self.cancel.cancelled().await;
     }
 
-    /// Until it has ended.
+    /// Waits until it has ended.
     pub(super) async fn over(&self) {
         self.over.cancelled().await;
     }
@@ -189,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_panics_has_failed() {
         let job = job();
-        to_its_end(&job, &Clock::System, async { panic!("it panics") }).await;
+        run(&job, &Clock::System, async { panic!("it panics") }).await;
         assert_eq!(job.report().status, JobStatus::Failed);
         assert!(job.is_over());
     }
@@ -197,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_dropped_before_its_end_has_failed() {
         let (job, clock) = (job(), Clock::System);
-        let mut work = Box::pin(to_its_end(&job, &clock, std::future::pending()));
+        let mut work = Box::pin(run(&job, &clock, std::future::pending()));
         assert!(futures_util::poll!(&mut work).is_pending());
         assert_eq!(job.report().status, JobStatus::Started);
         drop(work);
@@ -208,7 +208,7 @@ mod tests {
     async fn a_stopped_job_is_cancelled_unless_it_has_all_its_answers() {
         for (answers, status) in [(2, JobStatus::Cancelled), (3, JobStatus::Completed)] {
             let job = job();
-            to_its_end(&job, &Clock::System, async {
+            run(&job, &Clock::System, async {
                 for _ in 0..answers {
                     job.count(&Ok(sold_out()), Duration::from_millis(1));
                 }

@@ -23,8 +23,7 @@ use crate::runtime::telemetry::cause;
 const REPORT: Duration = Duration::from_secs(1);
 /// Failed campaigns reported.
 const FAILURES_MAX: usize = 100;
-/// How long after its end a day is complete: by then open transactions have ended, and counted refusals are
-/// written.
+/// How long after its end a day is complete: by then open transactions have ended, and counted rejections are written.
 const COMPLETE_AFTER: TimeDelta = TimeDelta::minutes(1);
 
 /// A run that holds its lease.
@@ -83,7 +82,7 @@ impl Job {
             tracing::warn!(
                 error = cause(error),
                 run.id = %self.run.id,
-                "aggregation ends early"
+                "the aggregation run ended early"
             );
         }
         self.end(failures, error, began.elapsed()).await;
@@ -103,7 +102,7 @@ impl Job {
     async fn read(&self) -> Result<BTreeMap<CampaignId, DaySums>, StoreError> {
         let settings = &self.inner.settings;
         let reader = Reader {
-            // Nobody waits for it.
+            // No request waits for this read.
             store: self.inner.dependencies.store.patient(),
             slice_rows: settings.slice_rows,
             parallel_max: settings.parallel_max,
@@ -137,7 +136,7 @@ impl Job {
                         error = cause(&error),
                         campaign.id = %campaign,
                         run.id = %self.run.id,
-                        "a campaign is not aggregated"
+                        "a campaign was not aggregated"
                     );
                     if failures.len() < FAILURES_MAX {
                         failures.push(RunFailure::of(*campaign, &error));
@@ -150,24 +149,24 @@ impl Job {
         Ok(())
     }
 
-    /// Returns when the lease is lost, or may be because it could not be renewed for as long as it lasts.
+    /// Returns when the lease is lost, or may be lost because it could not be renewed in time.
     async fn renew_lease(&self) {
         let Dependencies { store, .. } = &self.inner.dependencies;
         let lease = self.inner.settings.lease;
-        let mut kept = Instant::now();
-        while kept.elapsed() < lease {
+        let mut renewed_at = Instant::now();
+        while renewed_at.elapsed() < lease {
             tokio::time::sleep(REPORT.min(lease / 3)).await;
-            let asked = Instant::now();
+            let requested_at = Instant::now();
             match store
                 .renew_run(&self.run, lease, &self.progress(|progress| *progress))
                 .await
             {
-                Ok(true) => kept = asked,
+                Ok(true) => renewed_at = requested_at,
                 Ok(false) => return,
                 Err(error) => tracing::warn!(
                     error = cause(&error),
                     run.id = %self.run.id,
-                    "the lease of the run is not renewed"
+                    "the lease of the run was not renewed"
                 ),
             }
         }
@@ -185,14 +184,14 @@ impl Job {
         let noted = retry(&self.inner.settings.retry, StoreError::verdict, || {
             store.end_run(&self.run, &ended)
         });
-        // Without a note the lease expires, and the next holder reports the run as abandoned.
+        // If the end is not recorded, the lease expires, and the next owner reports the run as abandoned.
         match noted.await {
             Ok(true) => {}
-            Ok(false) => tracing::warn!(run.id = %self.run.id, "a run ends without its lease"),
+            Ok(false) => tracing::warn!(run.id = %self.run.id, "a run ended without its lease"),
             Err(error) => tracing::warn!(
                 error = cause(&error),
                 run.id = %self.run.id,
-                "the end of a run is not noted"
+                "the end of a run was not recorded"
             ),
         }
         let Progress {
@@ -223,10 +222,10 @@ impl Job {
     }
 }
 
-/// How much of a day's ids lies before this one.
+/// The share of a day, in percent, before this id.
 fn percent_of(day: Day, end: Uuid) -> u32 {
     let ids = day.ids();
-    // The time is in the first six bytes; the rest would not matter.
+    // The time is in the first six bytes; the others make no difference.
     let millis = |id: Uuid| u64::try_from(id.as_u128() >> 80).unwrap_or_default();
     let (from, until) = (millis(ids.start), millis(ids.end));
     let all = until.saturating_sub(from).max(1);

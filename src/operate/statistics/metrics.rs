@@ -18,7 +18,7 @@ pub struct Metrics {
     pub runs: Family<Labels<1>, Counter>,
     /// Campaigns that could not be written.
     pub campaigns_failed: Counter,
-    /// How long the last run of this process took.
+    /// Duration of the last run of this process.
     pub last_run_seconds: Gauge<f64, AtomicU64>,
     /// When a run of this process was last completed, as seconds since 1970; 0: never.
     pub last_completed: Gauge,

@@ -1,7 +1,7 @@
-//! Compares the order of arrival with the order of processing. Requests arrive in order of their rank, which the
-//! gate gives; they are processed in the order of the campaign's stream. So positions ascend along the ranks, and one
-//! below an earlier one belongs to a participation that was processed before an earlier arrival. The order of publishing
-//! is not part of this: the relay counts events that it sends out of order.
+//! Compares the order of arrival with the order of processing. The order of arrival is that of the ranks, which the gate
+//! assigns; the order of processing is that of the campaign's stream. So positions should ascend with the ranks; a lower
+//! position than an earlier rank's belongs to a participation that was processed before an earlier arrival. The order of
+//! publishing is not part of this: the relay counts events that it sends out of order.
 
 mod cursor;
 
@@ -17,7 +17,7 @@ const PAGE: u32 = 100_000;
 /// Changes read for one answer.
 const CHANGES_MAX: u64 = 100_000;
 
-/// What is out of order.
+/// The kind of violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ViolationKind {
     /// Two participations: the one that arrived later was processed earlier.
@@ -29,7 +29,7 @@ pub enum ViolationKind {
 /// A change that was processed before one that precedes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// What is out of order.
+    /// The kind of violation.
     pub kind: ViolationKind,
     /// The change.
     pub change: Ordered,
@@ -71,7 +71,7 @@ pub struct Violations {
     pub next: Option<Cursor>,
 }
 
-/// Whether a walk goes on.
+/// Whether a walk continues.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     On,

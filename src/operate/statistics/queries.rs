@@ -159,9 +159,9 @@ impl Aggregator {
     }
 
     /// Days are aggregated for one zone.
-    fn aggregated_zone(&self, asked: Option<Zone>) -> Result<Zone, AggregateError> {
+    fn aggregated_zone(&self, requested: Option<Zone>) -> Result<Zone, AggregateError> {
         let configured = self.zone();
-        match asked {
+        match requested {
             Some(zone) if zone != configured => Err(AggregateError::OtherZone(configured)),
             _ => Ok(configured),
         }

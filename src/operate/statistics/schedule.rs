@@ -1,5 +1,5 @@
-//! The schedule of aggregation: a cron expression in the time zone of the days. Missed days are those without a completed
-//! run in the store, so it does not matter which replica was running at the scheduled time.
+//! The schedule of aggregation: a cron expression in the time zone of the days. A day without a completed run in the store
+//! is missed, so it does not matter which replica was running at the scheduled time.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -61,7 +61,7 @@ impl Schedule {
     }
 
     /// Whether the scheduled time after the end of a day has passed.
-    fn was_time_for(&self, day: Day, now: Instant) -> bool {
+    fn is_due(&self, day: Day, now: Instant) -> bool {
         self.next(day.end()).is_some_and(|at| at <= now)
     }
 }
@@ -85,7 +85,7 @@ impl Aggregator {
             Err(error) => {
                 tracing::warn!(
                     error = cause(&error),
-                    "aggregation failed; it is tried again"
+                    "aggregation failed; it will be retried"
                 );
                 FAILURE_PAUSE
             }
@@ -133,7 +133,7 @@ impl Aggregator {
             .map(|ago| today.minus(ago));
         Ok(days
             .filter(|day| day.date >= oldest && !is_done(day))
-            .filter(|day| settings.schedule.was_time_for(*day, now))
+            .filter(|day| settings.schedule.is_due(*day, now))
             .collect())
     }
 
@@ -178,31 +178,31 @@ mod tests {
     fn yesterday_is_due_at_its_scheduled_time() {
         let nightly = schedule("0 2 * * *", "Asia/Seoul");
         let yesterday = day("2026-11-21", "Asia/Seoul");
-        assert!(!nightly.was_time_for(yesterday, at("2026-11-21T16:59:59Z")));
-        assert!(nightly.was_time_for(yesterday, at("2026-11-21T17:00:00Z")));
-        assert!(!nightly.was_time_for(yesterday.plus(1), at("2026-11-21T17:00:00Z")));
+        assert!(!nightly.is_due(yesterday, at("2026-11-21T16:59:59Z")));
+        assert!(nightly.is_due(yesterday, at("2026-11-21T17:00:00Z")));
+        assert!(!nightly.is_due(yesterday.plus(1), at("2026-11-21T17:00:00Z")));
     }
 
     #[test]
     fn a_skipped_or_repeated_local_time_is_one_instant() {
         let nightly = schedule("30 2 * * *", "Europe/Berlin");
         let spring = day("2026-03-28", "Europe/Berlin");
-        assert!(!nightly.was_time_for(spring, at("2026-03-29T00:59:00Z")));
+        assert!(!nightly.is_due(spring, at("2026-03-29T00:59:00Z")));
         assert!(
-            nightly.was_time_for(spring, at("2026-03-29T01:30:00Z")),
-            "not left out"
+            nightly.is_due(spring, at("2026-03-29T01:30:00Z")),
+            "a skipped time is not left out"
         );
         let autumn = day("2026-10-24", "Europe/Berlin");
-        assert!(nightly.was_time_for(autumn, at("2026-10-25T01:30:00Z")));
+        assert!(nightly.is_due(autumn, at("2026-10-25T01:30:00Z")));
     }
 
     #[test]
     fn a_weekly_schedule_makes_all_days_of_the_week_due() {
         let weekly = schedule("0 2 * * 0", "UTC");
         let (monday, saturday) = (day("2026-11-16", "UTC"), day("2026-11-21", "UTC"));
-        assert!(!weekly.was_time_for(monday, at("2026-11-22T01:59:00Z")));
-        assert!(weekly.was_time_for(monday, at("2026-11-22T02:00:00Z")));
-        assert!(weekly.was_time_for(saturday, at("2026-11-22T02:00:00Z")));
+        assert!(!weekly.is_due(monday, at("2026-11-22T01:59:00Z")));
+        assert!(weekly.is_due(monday, at("2026-11-22T02:00:00Z")));
+        assert!(weekly.is_due(saturday, at("2026-11-22T02:00:00Z")));
     }
 
     #[test]

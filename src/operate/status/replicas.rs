@@ -104,7 +104,7 @@ impl Replicas {
     }
 }
 
-/// Those who need Redis log its outage.
+/// Other modules log an outage of Redis.
 fn log(error: &GateError) {
     tracing::debug!(error = cause(error), "no figures of other replicas");
 }

@@ -10,29 +10,28 @@ use crate::parts::broker::kafka::{Kafka, TopicState};
 use crate::runtime::cache::ReadThrough;
 use crate::runtime::clock::Clock;
 
-/// How old a reading may be that took no time.
+/// Maximum age of a fast read.
 const AGE_MIN: Duration = Duration::from_secs(1);
-/// How old it may be, however long it takes: brokers that are away must not be shown as such for long
-/// once they are back.
+/// Maximum age of a slow read: brokers that are available again should not be shown as unavailable for long.
 const AGE_MAX: Duration = Duration::from_secs(10);
 
-/// The topics at a moment.
+/// The state of the topics.
 #[derive(Clone, Debug)]
 pub struct TopicsState {
     /// When they were read.
     pub at: Instant,
-    /// What the key of a record is, and so who shares a partition.
+    /// The key of a record, which selects its partition.
     pub key: KeyChoice,
     /// The topic of each stream, and after it that of its dead letters.
     pub topics: Vec<TopicState>,
 }
 
-/// The brokers could not be asked.
+/// The brokers did not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("read the state of the topics")]
 pub struct TopicsError(#[source] PublishError);
 
-/// Reads how the topics are.
+/// Reads the state of the topics.
 #[derive(Clone)]
 pub struct TopicBoard {
     kafka: Arc<Kafka>,
@@ -55,7 +54,7 @@ impl TopicBoard {
         }
     }
 
-    /// How the topics are.
+    /// The state of the topics.
     pub async fn state(&self) -> Result<Arc<TopicsState>, Arc<TopicsError>> {
         self.last.get((), || self.read()).await
     }

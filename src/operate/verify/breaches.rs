@@ -17,8 +17,7 @@ impl Breaches {
     }
 }
 
-/// Whether the campaign's own counters equal the sums over its rows. If not, and some sums are kept ones, those
-/// may be wrong.
+/// Whether the campaign's own counters equal the sums over its rows. If not, stored sums among them may be wrong.
 pub(super) fn adds_up(books: &Books, figures: &Figures) -> bool {
     figures.units == books.committed_units
         && figures.participations == books.participation_count
@@ -81,10 +80,10 @@ fn changes(breaches: &mut Breaches, figures: &Figures) {
             text.push(format!("; {what}{without}"));
         }
         if !foreign.is_empty() {
-            text.push(format!("; events of no change{foreign}"));
+            text.push(format!("; events without a change{foreign}"));
         }
         if without.is_empty() && foreign.is_empty() {
-            let what = "; those that are purged are not those that are missing";
+            let what = "; the purged events are not the missing ones";
             text.push(what.to_owned());
         }
         text.concat()
@@ -113,15 +112,12 @@ fn waiting(breaches: &mut Breaches, figures: &Figures) {
     });
     breaches.check(waiting.astray == 0, || {
         let named = list(figures.astray.iter());
-        format!(
-            "I4 {} parked rows have no event there{named}",
-            waiting.astray
-        )
+        format!("I4 {} parked rows have no event{named}", waiting.astray)
     });
     let of_participations = figures.waiting_of_participations();
     let there = figures.events_there();
     breaches.check(of_participations <= there, || {
-        format!("I4 {of_participations} waiting, but only {there} events")
+        format!("I4 {of_participations} waiting, but there are only {there} events")
     });
     breaches.check(figures.overtaking == 0, || {
         let named = figures.overtaken.iter();
@@ -199,7 +195,7 @@ mod tests {
         figures.waiting.pending = 2;
         assert_eq!(
             breaches(&books(), &figures),
-            ["I4 2 waiting, but only 1 events"]
+            ["I4 2 waiting, but there are only 1 events"]
         );
         assert!(!adds_up(&books(), &figures));
     }
@@ -225,8 +221,8 @@ mod tests {
                 "I1 the campaign counts 4 units, its participations hold 11",
                 "I1 the campaign counts 4 participations, there are 5",
                 "I2 1 users hold more than 1 units: user 7: 9",
-                "I3 6 changes, 4 events; those that are purged are not those that are missing",
-                "I4 1 parked rows have no event there",
+                "I3 6 changes, 4 events; the purged events are not the missing ones",
+                "I4 1 parked rows have no event",
                 "I8 1 events were published while an earlier one of their participation waits",
             ]
         );

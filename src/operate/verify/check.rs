@@ -15,16 +15,16 @@ pub(super) struct CampaignCheck {
     pub(super) books: Books,
     pub(super) figures: Figures,
     pub(super) breaches: Vec<String>,
-    /// Kept sums may be wrong, not the campaign.
+    /// The stored sums may be wrong, and not the campaign.
     pub(super) is_doubtful: bool,
-    /// Sums that may be kept.
+    /// Sums that may be stored.
     pub(super) keep: Vec<Kept>,
     pub(super) keep_logs: Vec<KeptLog>,
-    /// Segments whose kept sums are to be deleted.
+    /// Segments whose stored sums are to be deleted.
     pub(super) forget: Vec<Segment>,
 }
 
-/// Checks these campaigns, which are in order of id. A campaign that does not exist is left out.
+/// Checks these campaigns, which are in order of id. Missing campaigns are left out.
 pub(super) async fn check(
     snapshot: &Snapshot,
     ids: &[CampaignId],
@@ -63,7 +63,7 @@ pub(super) async fn check(
         figures.waiting = waiting.get(&books.id).copied().unwrap_or_default();
         checks.push((books, reads, figures));
     }
-    // Where every participation has one event, none can overtake another.
+    // If every participation has one event, none can overtake another.
     let has_later = checks
         .iter()
         .any(|(_, _, figures)| figures.events > figures.participations);
@@ -92,16 +92,16 @@ pub(super) async fn check(
     Ok(found)
 }
 
-/// What is kept of one campaign, from a list in order of campaign.
+/// The stored sums of one campaign, from a list in order of campaign.
 pub(super) fn of_campaign<T>(kept: &[T], id: CampaignId, segment: impl Fn(&T) -> Segment) -> &[T] {
     let from = kept.partition_point(|kept| segment(kept).campaign < id);
     let until = kept.partition_point(|kept| segment(kept).campaign <= id);
     kept.get(from..until).unwrap_or_default()
 }
 
-/// What was read of one campaign.
+/// The sums read of one campaign.
 struct Reads {
-    /// Whether kept sums are used beside.
+    /// Whether stored sums are used as well.
     has_kept: bool,
     ranks: Vec<Reading>,
     log: Vec<(Part, LogSums)>,
@@ -187,7 +187,7 @@ fn worth_keeping(
 ) -> Vec<Kept> {
     let complete = reads.iter().filter(|read| {
         reading::is_complete(snapshot, read.sums.newest)
-            && read.part.may_rest(books)
+            && read.part.is_final(books)
             && !read.is_over_limit
     });
     complete
@@ -201,7 +201,7 @@ fn worth_keeping(
 
 /// The sums of segments of a stream that get no more events.
 fn final_logs(books: &Books, reads: &[(Part, LogSums)]) -> Vec<KeptLog> {
-    let complete = reads.iter().filter(|(part, _)| part.may_rest(books));
+    let complete = reads.iter().filter(|(part, _)| part.is_final(books));
     complete
         .map(|(part, sums)| reading::kept_log(books, part.segment(), *sums))
         .collect()

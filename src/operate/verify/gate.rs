@@ -1,5 +1,5 @@
-//! I7: the gate's units and settings against the store's. They cannot be read at the same moment, so the gate
-//! is read before the store, and again after it where they differ.
+//! I7: compares the gate's units and settings with the store's. They cannot be read at the same moment, so the gate is
+//! read before the store, and again after it if they differ.
 
 use std::time::Duration;
 
@@ -8,22 +8,21 @@ use crate::domain::CampaignId;
 use crate::parts::gate::{GateState, Settings};
 use crate::parts::store::Books;
 
-/// How often a difference is read again before it is a breach: units that return make the gate's count smaller
-/// between two readings.
+/// Reads of a difference until it is a violation: returned units lower the gate's count between two reads.
 const READINGS_MAX: usize = 5;
-/// Pause between readings of settings that differ: the gate gets new ones right after the store.
+/// Pause between reads of different settings: the gate gets new settings right after the store.
 const SETTINGS_PAUSE: Duration = Duration::from_millis(200);
 
 /// The gate compared with the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Comparison {
-    /// The gate counts what is committed, and no more than its leases explain.
+    /// The gate counts the committed units, and at most those of its leases in addition.
     Equal,
     /// The gate counts less; it may have been read too early.
     Behind,
     /// The gate counts too much, or the two are of different epochs.
     Differs,
-    /// Units were returned, and the gate does not know it yet.
+    /// Units were returned that the gate does not know of yet.
     LacksReturns,
 }
 
@@ -43,8 +42,8 @@ fn compare(books: &Books, before: &GateState) -> Comparison {
 }
 
 impl Verification {
-    /// The breach, if there is one. `before` was read before `books`. A gate without state, or of an older
-    /// epoch, is no breach: the writer refuses what it admits, and then it is rebuilt.
+    /// The violation, if there is one. `before` was read before `books`. A gate without state, or with an older epoch, is
+    /// no violation: the writer refuses its admissions, and then it is rebuilt.
     pub(super) async fn gate_breach(
         &self,
         books: &Books,
@@ -73,7 +72,7 @@ impl Verification {
                 return Ok(None);
             }
             if reading == READINGS_MAX && comparison == Comparison::LacksReturns {
-                // The gate gets it soon, or the sweeper finds it.
+                // The return reaches the gate soon, or the sweeper finds it.
                 return Ok(None);
             }
             if reading == READINGS_MAX {
@@ -154,7 +153,7 @@ fn breach(books: &Books, state: &GateState) -> Option<String> {
     }
     if state.epoch > epoch {
         return Some(format!(
-            "I7 the gate is of generation {}, the store of {epoch}",
+            "I7 the gate has epoch {}, the store {epoch}",
             state.epoch
         ));
     }
@@ -249,7 +248,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn generations_are_never_compared_with_each_other() {
+    fn states_of_different_epochs_are_never_compared() {
         assert_eq!(compare(&books(4), &state(2, 4, 0)), Comparison::Differs);
         assert_eq!(breach(&books(4), &state(2, 9, 0)), None);
         assert!(breach(&books(4), &state(4, 4, 0)).is_some());

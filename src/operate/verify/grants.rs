@@ -1,10 +1,9 @@
-//! Whether what participations earn was granted, and what was cancelled taken back (I6): every participation
-//! in the events' database, against the rewards database.
+//! I6: compares every participation in the events' database with the rewards database. Rewards of confirmed
+//! participations must be granted, and those of cancelled ones revoked.
 //!
-//! What was changed a short while ago may be under way. So only that is a breach which a consumer has passed:
-//! in the same partition it has applied events that were made much later. A consumer that rests, or is not
-//! there, or is behind in one partition, breaks nothing. Nor does an event that was never published, and what was
-//! earned before its campaign had this reward.
+//! Recent changes may not be consumed yet. So a difference is a violation only if the consumer is past the event: it has
+//! applied much newer events of the same partition. A consumer that is stopped, or behind in one partition, causes no
+//! violation. Neither do events that were never published, nor participations from before the campaign had this reward.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -12,46 +11,45 @@ use std::time::Duration;
 use crate::domain::{CampaignId, Consumer, Instant, KeyChoice, ParticipationId, Status, key_hash};
 use crate::parts::store::{Rewarding, Rewards, Standing, Store, StoreError};
 
-/// Campaigns, and participations, that are read at once.
+/// Campaigns, and participations, read by one statement.
 const CAMPAIGNS: u64 = 500;
 const PARTICIPATIONS: u64 = 1_000;
 const PARTICIPATIONS_AT_ONCE: usize = 1_000;
-/// The newest events of a consumer that show how far it is in each partition.
+/// Number of a consumer's newest events that are read to find its progress in each partition.
 const NEWEST: u32 = 10_000;
-/// Examples of one kind of breach of a campaign that are named.
+/// Most examples of one kind of violation of a campaign.
 const EXAMPLES_MAX: usize = 5;
 
-/// What compares the two databases.
+/// Compares the two databases.
 pub struct Grants<'a> {
     store: &'a Store,
     rewards: &'a Rewards,
     keys: Keys,
-    passed: Vec<(Consumer, Passed)>,
+    passed: Vec<(Consumer, Progress)>,
 }
 
-/// Which partition the events of a participation are in.
+/// Determines the partition of a participation's events.
 #[derive(Clone, Copy, Debug)]
 pub struct Keys {
-    /// What the key of a record is.
+    /// The key of a record.
     pub choice: KeyChoice,
-    /// How many partitions the topic of participations has.
+    /// Number of partitions of the topic of participations.
     pub partitions: u32,
 }
 
-/// What is older than this has been passed by a consumer: in each partition of which it has applied anything
-/// lately.
+/// The progress of a consumer: for each partition of its newest events, the time before which all events are applied.
 #[derive(Default)]
-struct Passed(HashMap<u32, Instant>);
+struct Progress(HashMap<u32, Instant>);
 
-/// What is wrong in one campaign.
+/// The violations of one campaign.
 #[derive(Default)]
-struct Wrong {
-    missing: Vec<ParticipationId>,
-    standing: Vec<ParticipationId>,
+struct Violations {
+    not_granted: Vec<ParticipationId>,
+    not_revoked: Vec<ParticipationId>,
 }
 
 impl<'a> Grants<'a> {
-    /// Compares, leaving to each consumer so much time for an event.
+    /// Compares, with this much time for a consumer to apply an event.
     pub async fn new(
         store: &'a Store,
         rewards: &'a Rewards,
@@ -63,10 +61,10 @@ impl<'a> Grants<'a> {
             let newest = rewards.newest(consumer, NEWEST).await?;
             let ids: Vec<ParticipationId> = newest.iter().map(|(id, _)| *id).collect();
             let partitions = keys.partitions(store, &ids).await?;
-            let mut by_partition = Passed::default();
+            let mut by_partition = Progress::default();
             for (id, made) in newest {
                 if let Some(partition) = partitions.get(&id) {
-                    // The newest come first.
+                    // The newest events come first.
                     by_partition.0.entry(*partition).or_insert(made - patience);
                 }
             }
@@ -80,7 +78,7 @@ impl<'a> Grants<'a> {
         })
     }
 
-    /// What is wrong; `granted` are campaigns of which something was granted.
+    /// The violations; `granted` are the campaigns with granted rewards.
     pub async fn breaches(
         &self,
         granted: &BTreeSet<CampaignId>,
@@ -95,20 +93,22 @@ impl<'a> Grants<'a> {
             after = last.campaign;
             for campaign in &page {
                 if campaign.reward.is_some() || granted.contains(&campaign.campaign) {
-                    self.campaign(campaign).await?.say(campaign, &mut breaches);
+                    self.campaign(campaign)
+                        .await?
+                        .describe(campaign, &mut breaches);
                 }
             }
         }
     }
 
-    async fn campaign(&self, campaign: &Rewarding) -> Result<Wrong, StoreError> {
-        let mut wrong = Wrong::default();
+    async fn campaign(&self, campaign: &Rewarding) -> Result<Violations, StoreError> {
+        let mut found = Violations::default();
         let mut after = 0;
         loop {
             let id = campaign.campaign;
             let page = self.store.standings(id, after, PARTICIPATIONS).await?;
             let Some(last) = page.last() else {
-                return Ok(wrong);
+                return Ok(found);
             };
             after = last.rank;
             for (consumer, passed) in &self.passed {
@@ -117,7 +117,7 @@ impl<'a> Grants<'a> {
                 };
                 let old = page.iter().filter(|one| one.since < *newest);
                 let old: Vec<&Standing> = old.collect();
-                let compared = self.compare(campaign, (*consumer, passed), &old, &mut wrong);
+                let compared = self.compare(campaign, (*consumer, passed), &old, &mut found);
                 compared.await?;
             }
         }
@@ -126,9 +126,9 @@ impl<'a> Grants<'a> {
     async fn compare(
         &self,
         campaign: &Rewarding,
-        (consumer, passed): (Consumer, &Passed),
+        (consumer, passed): (Consumer, &Progress),
         old: &[&Standing],
-        wrong: &mut Wrong,
+        found: &mut Violations,
     ) -> Result<(), StoreError> {
         let ids: Vec<ParticipationId> = old.iter().map(|one| one.id).collect();
         let effects = self.rewards.effects(consumer, &ids).await?;
@@ -160,9 +160,9 @@ impl<'a> Grants<'a> {
                 continue;
             }
             if is_missing(one) {
-                wrong.missing.push(one.id);
+                found.not_granted.push(one.id);
             } else {
-                wrong.standing.push(one.id);
+                found.not_revoked.push(one.id);
             }
         }
         Ok(())
@@ -170,7 +170,7 @@ impl<'a> Grants<'a> {
 }
 
 impl Keys {
-    /// The partitions of participations, as far as they are there.
+    /// The partitions of participations; missing ones are left out.
     async fn partitions(
         self,
         store: &Store,
@@ -191,16 +191,16 @@ impl Keys {
     }
 }
 
-impl Wrong {
-    fn say(&self, campaign: &Rewarding, breaches: &mut Vec<String>) {
+impl Violations {
+    fn describe(&self, campaign: &Rewarding, breaches: &mut Vec<String>) {
         for (what, which) in [
             (
-                "confirmed participations were granted nothing",
-                &self.missing,
+                "confirmed participations without a reward",
+                &self.not_granted,
             ),
             (
-                "cancelled participations keep what they were granted",
-                &self.standing,
+                "cancelled participations with a reward that is not revoked",
+                &self.not_revoked,
             ),
         ] {
             if which.is_empty() {

@@ -1,4 +1,4 @@
-//! What of a stream is to be read, and what is known already. Pure.
+//! Decides which segments of a stream are read, and for which the stored sums are used. Pure.
 
 use super::plan::{Part, divide, last_number};
 use crate::parts::store::{Books, KeptLog, SEGMENT_RANKS, Segment};
@@ -6,14 +6,14 @@ use crate::parts::store::{Books, KeptLog, SEGMENT_RANKS, Segment};
 /// How the stream of a campaign is verified: by segments of sequences.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct LogPlan {
-    /// From what was read before.
+    /// Stored sums to use.
     pub(super) kept: Vec<KeptLog>,
-    /// By reading.
+    /// Parts to read.
     pub(super) parts: Vec<Part>,
 }
 
 impl LogPlan {
-    /// The plan for a stream with these stored sums, in order of segment; a sum is used where `is_trusted`.
+    /// The plan for a stream with these stored sums, in order of segment. A sum is used if `is_trusted`.
     pub(super) fn of(
         books: &Books,
         kept: &[KeptLog],
@@ -27,7 +27,7 @@ impl LogPlan {
         Self { kept, parts }
     }
 
-    /// Roughly how many events it reads.
+    /// Approximate number of events to read.
     pub(super) fn rows(&self, books: &Books) -> u64 {
         let known: u64 = self.kept.iter().map(|kept| kept.events).sum();
         books
@@ -36,15 +36,15 @@ impl LogPlan {
     }
 }
 
-/// Whether sums still hold: nothing was appended to the segment, nothing of the campaign was deleted, and no campaign
-/// event of it is behind the position.
+/// Whether sums are still valid: nothing was appended to the segment, no event of the campaign was deleted, and no
+/// campaign event of the segment is behind the position.
 fn holds(kept: &KeptLog, books: &Books) -> bool {
     kept.last == last_of(kept.segment, books)
         && kept.purged_events == books.purged_events
         && (kept.campaign_events == 0 || kept.last <= books.published)
 }
 
-/// The last sequence of a segment that there is.
+/// The last existing sequence of a segment.
 pub(super) const fn last_of(segment: Segment, books: &Books) -> u64 {
     let end = (segment.number + 1) * SEGMENT_RANKS;
     if end < books.event_sequence {

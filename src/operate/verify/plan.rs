@@ -1,21 +1,21 @@
-//! What of a campaign is to be read, and what is known already. Pure.
+//! Decides which segments of a campaign are read, and for which the stored sums are used. Pure.
 
 use crate::domain::CampaignId;
 use crate::parts::store::{Books, Ground, Kept, SEGMENT_RANKS, Segment};
 
-/// A stretch that is to be read.
+/// A part of a campaign to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// A whole campaign, no longer than a segment.
+    /// A whole campaign of at most one segment.
     Whole(CampaignId),
-    /// A segment that others follow.
+    /// A segment that is not the last one.
     Within(Segment),
-    /// The last segment, and whatever stands behind it by mistake.
+    /// The last segment, and any rows after it, which would be a mistake.
     From(Segment),
 }
 
 impl Part {
-    /// The first or only segment of it.
+    /// Its first or only segment.
     pub(super) const fn segment(&self) -> Segment {
         match *self {
             Self::Whole(campaign) => Segment {
@@ -26,7 +26,7 @@ impl Part {
         }
     }
 
-    /// It for the store.
+    /// The same, for the store.
     pub(super) const fn ground(&self) -> Ground<'_> {
         match self {
             Self::Whole(campaign) => Ground::Whole(std::slice::from_ref(campaign)),
@@ -35,8 +35,8 @@ impl Part {
         }
     }
 
-    /// Whether its sums may be kept: no more participations come there.
-    pub(super) const fn may_rest(&self, books: &Books) -> bool {
+    /// Whether its sums may be stored: it gets no further participations.
+    pub(super) const fn is_final(&self, books: &Books) -> bool {
         matches!(self, Self::Within(_)) || books.is_over()
     }
 }
@@ -44,14 +44,14 @@ impl Part {
 /// How a campaign is verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// From what was read before.
+    /// Stored sums to use.
     pub(super) kept: Vec<Kept>,
-    /// By reading.
+    /// Parts to read.
     pub(super) parts: Vec<Part>,
 }
 
 impl Plan {
-    /// The plan for a campaign of which this is kept, in order, and trusted where `is_trusted`.
+    /// The plan for a campaign with these stored sums, in order of segment. A sum is used if `is_trusted`.
     pub(super) fn of(books: &Books, kept: &[Kept], is_trusted: impl Fn(&Kept) -> bool) -> Self {
         // Ranks have few gaps, so a campaign has about as many segments as its participations fill.
         let last = last_number(books, books.last_segment(), 2, kept.len());
@@ -64,16 +64,16 @@ impl Plan {
         Self { kept, parts }
     }
 
-    /// Roughly how many participations it reads.
+    /// Approximate number of participations to read.
     pub(super) fn rows(&self, books: &Books) -> u64 {
         let known: u64 = self.kept.iter().map(|kept| kept.participations).sum();
         books.participation_count.saturating_sub(known)
     }
 }
 
-/// The number of the last segment that a plan goes through: that of `end`, unless it is far beyond `times` the segments
-/// that the participations fill. That is a mistake, and is read with the last segment instead of leading through millions
-/// of empty ones.
+/// The number of the last segment of a plan: that of `end`, unless it is far beyond `times` the segments that the
+/// participations fill. A rank or sequence that far away is a mistake; it is read together with the last segment, instead
+/// of reading millions of empty segments.
 pub(super) fn last_number(books: &Books, end: Segment, times: u64, kept: usize) -> u64 {
     let filled = books.participation_count / SEGMENT_RANKS;
     let kept = u64::try_from(kept).unwrap_or_default();
@@ -162,7 +162,7 @@ mod tests {
             is_valid: false,
             ..kept(1)
         };
-        // Nobody was above three then; now nobody may be above two.
+        // The limit was three then; now it is two.
         let other_limit = Kept {
             per_user_limit: 3,
             ..kept(2)

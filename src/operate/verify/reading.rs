@@ -10,16 +10,16 @@ use crate::parts::store::{
     Books, Ground, Kept, KeptLog, LogSums, Purged, Segment, Snapshot, StoreError, Sums,
 };
 
-/// How long after its last participation a segment is complete. A lease, which fixes the rank, lives for a
-/// quarter of that. A participation that comes later still shows in the campaign's counters.
+/// How long after its last participation a segment is complete. A lease, which fixes the rank, lasts a quarter of that. A
+/// later participation still changes the campaign's counters.
 const COMPLETE_AFTER: Duration = Duration::from_secs(60);
 
-/// Whether a segment whose newest participation was made at `newest` gets no more.
+/// Whether a segment with its newest participation at `newest` gets no further ones.
 pub(super) fn is_complete(snapshot: &Snapshot, newest: Option<Instant>) -> bool {
     newest.is_none_or(|newest| snapshot.age_of(newest) > COMPLETE_AFTER)
 }
 
-/// A part and what was read of it.
+/// A part and its sums.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     pub(super) part: Part,
@@ -109,7 +109,7 @@ pub(super) async fn read_logs(
     Ok(reads)
 }
 
-/// The sums to keep of a part of a stream.
+/// The sums of a part of a stream, to be stored.
 pub(super) fn kept_log(books: &Books, segment: Segment, sums: LogSums) -> KeptLog {
     KeptLog {
         segment,
@@ -121,7 +121,7 @@ pub(super) fn kept_log(books: &Books, segment: Segment, sums: LogSums) -> KeptLo
     }
 }
 
-/// The sums to keep of a part that is sound.
+/// The sums of a correct part, to be stored.
 pub(super) fn kept(books: &Books, read: &Reading, generation: u64) -> Kept {
     Kept {
         segment: read.part.segment(),

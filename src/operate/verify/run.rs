@@ -33,7 +33,7 @@ impl Run<'_> {
     pub(super) async fn page(&mut self, books: &[Books]) -> Result<Vec<Finding>, VerifyError> {
         let ids: Vec<CampaignId> = books.iter().map(|books| books.id).collect();
         self.seal(books, &ids).await?;
-        // The segments sealed just now are kept, so these plans have what is left to read.
+        // The sums of the segments sealed just now are stored, so these plans read only the rest.
         let rows: Vec<(CampaignId, u64)> = self
             .plans(books, &ids)
             .await?
@@ -50,7 +50,7 @@ impl Run<'_> {
         Ok(findings.into_iter().flatten().collect())
     }
 
-    /// What is to be read of each campaign, as it stands now.
+    /// The current plans of the campaigns.
     async fn plans<'b>(
         &self,
         books: &'b [Books],
@@ -78,10 +78,10 @@ impl Run<'_> {
         let (mut ranks, mut logs) = (Vec::new(), Vec::new());
         for (books, plan, log) in self.plans(books, ids).await? {
             if plan.rows(books) > SEGMENT_RANKS {
-                ranks.extend(plan.parts.into_iter().filter(|part| part.may_rest(books)));
+                ranks.extend(plan.parts.into_iter().filter(|part| part.is_final(books)));
             }
             if log.rows(books) > SEGMENT_RANKS {
-                logs.extend(log.parts.into_iter().filter(|part| part.may_rest(books)));
+                logs.extend(log.parts.into_iter().filter(|part| part.is_final(books)));
             }
         }
         let ranks: Vec<Option<Segment>> = stream::iter(ranks)
@@ -118,7 +118,7 @@ impl Run<'_> {
         Ok(findings)
     }
 
-    /// Checks campaigns in one snapshot, and keeps the sums of complete segments that are sound.
+    /// Checks campaigns in one snapshot, and stores the sums of segments that are complete and correct.
     async fn check(
         &self,
         ids: &[CampaignId],
@@ -138,7 +138,7 @@ impl Run<'_> {
             .flat_map(|check| check.forget.clone())
             .collect();
         if let Err(failure) = store.forget_segments(&forget).await {
-            tracing::warn!(%failure, "the kept sums of unsound segments are not deleted");
+            tracing::warn!(%failure, "stored sums of incorrect segments were not deleted");
         }
         Ok(checks)
     }

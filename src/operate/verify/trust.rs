@@ -1,11 +1,11 @@
-//! Which of the kept sums a run uses.
+//! Decides which stored sums a run uses.
 
 use std::collections::HashSet;
 
 use super::Depth;
 use crate::parts::store::Segment;
 
-/// Of one kind of sums.
+/// The usable sums of one kind.
 #[derive(Debug)]
 pub(super) struct Known {
     depth: Depth,
@@ -16,7 +16,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// All that is kept is used, but for segments that are due.
+    /// All stored sums are used, except those of segments that are due.
     pub(super) fn all_but(due: HashSet<Segment>) -> Self {
         Self {
             depth: Depth::Incremental,
@@ -25,7 +25,7 @@ impl Known {
         }
     }
 
-    /// Nothing is used that was not read in this run.
+    /// Only sums read in this run are used.
     fn none() -> Self {
         Self {
             depth: Depth::Full,
@@ -34,7 +34,7 @@ impl Known {
         }
     }
 
-    /// These segments were read just now.
+    /// Notes that these segments were read in this run.
     pub(super) fn refresh(&mut self, segments: impl IntoIterator<Item = Segment>) {
         self.fresh.extend(segments);
     }
@@ -46,7 +46,7 @@ impl Known {
     }
 }
 
-/// Of both kinds.
+/// The usable sums of both kinds.
 #[derive(Debug)]
 pub(super) struct Trust {
     /// Sums of participations, by segments of ranks.
@@ -56,7 +56,7 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    /// Nothing is used that was not read in this run.
+    /// Only sums read in this run are used.
     pub(super) fn none() -> Self {
         Self {
             ranks: Known::none(),

@@ -29,8 +29,8 @@ pub struct DatabaseClock {
     last: RwLock<Option<Estimate>>,
 }
 
-/// A time, its moment, and its greatest error. The database read its clock between the query and the answer, so the
-/// middle is off by at most half of that time.
+/// A time of the database, the moment of the machine's timer that it belongs to, and its maximum error. The database read
+/// its clock between query and answer, so the middle is off by at most half of that time.
 #[derive(Clone, Copy, Debug)]
 struct Estimate {
     at: Moment,
@@ -57,9 +57,9 @@ impl Estimate {
         self.error + moment.saturating_duration_since(self.at) / DRIFT
     }
 
-    /// Whether `newer` replaces this one: it is more exact, or it contradicts this one, because the database's clock was set
-    /// or the machine slept.
-    fn gives_way_to(&self, newer: &Self) -> bool {
+    /// Whether `newer` replaces this one: it is more exact, or contradicts this one, because the database's clock was set or
+    /// the machine slept.
+    fn is_replaced_by(&self, newer: &Self) -> bool {
         let error = self.error_at(newer.at);
         let apart = (newer.time - self.time_at(newer.at)).abs();
         let possible = TimeDelta::from_std(error + newer.error).unwrap_or(TimeDelta::MAX);
@@ -77,7 +77,7 @@ impl DatabaseClock {
     pub fn follow(&self, reading: TimeReading) {
         let newer = Estimate::of(reading);
         let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|last| last.gives_way_to(&newer)) {
+        if last.is_none_or(|last| last.is_replaced_by(&newer)) {
             *last = Some(newer);
         }
     }
@@ -115,8 +115,8 @@ mod tests {
         "2026-11-24T12:00:00Z".parse().unwrap()
     }
 
-    /// A reading `after` `start`, in an answer that `took` this long.
-    fn told(start: Moment, after: Duration, took: Duration, time: Instant) -> TimeReading {
+    /// A reading of a query at `start + after` whose answer took `took`.
+    fn reading(start: Moment, after: Duration, took: Duration, time: Instant) -> TimeReading {
         TimeReading {
             asked: start + after,
             time,
@@ -128,7 +128,7 @@ mod tests {
     fn the_clock_continues_from_the_databases_answer() {
         let (clock, start) = (DatabaseClock::default(), Moment::now());
         assert_eq!(clock.time_at(start), None);
-        clock.follow(told(start, SECOND, 2 * SECOND, noon()));
+        clock.follow(reading(start, SECOND, 2 * SECOND, noon()));
         let hour = Duration::from_secs(3_600);
         assert_eq!(
             clock.time_at(start + 2 * SECOND + hour),
@@ -141,7 +141,7 @@ mod tests {
         let (clock, start) = (DatabaseClock::default(), Moment::now());
         let unknown = clock.range_at(start);
         assert!(unknown.contains(&DateTime::UNIX_EPOCH) && unknown.contains(&noon()));
-        clock.follow(told(start, Duration::ZERO, 2 * SECOND, noon()));
+        clock.follow(reading(start, Duration::ZERO, 2 * SECOND, noon()));
         let quick = clock.range_at(start + SECOND);
         let apart = |seconds| noon() + TimeDelta::seconds(seconds);
         assert_eq!(quick, apart(-1)..=apart(1));
@@ -152,8 +152,8 @@ mod tests {
     #[test]
     fn a_slow_clock_reading_does_not_replace_a_more_exact_one() {
         let (clock, start) = (DatabaseClock::default(), Moment::now());
-        clock.follow(told(start, Duration::ZERO, Duration::ZERO, noon()));
-        clock.follow(told(
+        clock.follow(reading(start, Duration::ZERO, Duration::ZERO, noon()));
+        clock.follow(reading(
             start,
             SECOND,
             2 * SECOND,
@@ -161,8 +161,8 @@ mod tests {
         ));
         let at = |clock: &DatabaseClock, after| clock.time_at(start + after).unwrap() - noon();
         assert_eq!(at(&clock, 9 * SECOND), TimeDelta::seconds(9));
-        // As old as it is by now, it may be off by more than that.
-        clock.follow(told(
+        // The old reading may be off by more than that by now.
+        clock.follow(reading(
             start,
             2_000 * SECOND,
             2 * SECOND,
@@ -175,8 +175,8 @@ mod tests {
     fn an_adjusted_clock_is_followed_at_once_in_both_directions() {
         for set in [TimeDelta::hours(-1), TimeDelta::hours(1)] {
             let (clock, start) = (DatabaseClock::default(), Moment::now());
-            clock.follow(told(start, Duration::ZERO, Duration::ZERO, noon()));
-            clock.follow(told(start, SECOND, SECOND, noon() + set));
+            clock.follow(reading(start, Duration::ZERO, Duration::ZERO, noon()));
+            clock.follow(reading(start, SECOND, SECOND, noon() + set));
             let time = clock.time_at(start + SECOND + SECOND / 2).unwrap();
             assert_eq!(time, noon() + set);
         }

@@ -17,7 +17,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// The bounds of a value. Excluded ends are not supported: they are taken as included.
+    /// The bounds of a value. Excluded ends count as included.
     #[must_use]
     pub fn of<T: Setting + PartialOrd>(value: &T, range: impl RangeBounds<T>) -> Self {
         let end = |bound: Bound<&T>| match bound {

@@ -24,7 +24,7 @@ pub enum Kind {
     Number,
     /// `500ms`, `2m`.
     Duration,
-    /// Text, also if it looks like a number.
+    /// Text, even if it looks like a number.
     Text,
     /// Text that is never printed.
     Secret,

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// Names, as one text with commas between them or as a list.
+/// Names: one text separated by commas, or a list.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub enum Names {

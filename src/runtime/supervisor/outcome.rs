@@ -1,4 +1,4 @@
-//! What a run came to, and the signals that end it.
+//! The outcome of a run, and the signals that end it.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use super::{Spawner, Stage};
 /// How a run ended.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// What went wrong, in order; empty after a clean shutdown.
+    /// The failures, in order; empty after a clean shutdown.
     pub failures: Vec<String>,
 }
 
@@ -19,7 +19,7 @@ impl Outcome {
         self.failures.push(reason);
     }
 
-    /// Whether all tasks ended as they should, in time.
+    /// Whether all tasks ended without a failure, in time.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.failures.is_empty()

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{BoxError, Policy, Stage, task};
 
-/// A stage's means of stopping and of waiting.
+/// Stops the tasks of a stage and waits for them.
 #[derive(Debug, Default)]
 pub(super) struct Drain {
     pub(super) stop: CancellationToken,
@@ -21,29 +21,29 @@ pub(super) struct Drain {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) drains: [Drain; Stage::ALL.len()],
-    /// Cancelled when waiting is over: what still runs is aborted.
+    /// Cancelled when the deadline has passed: remaining tasks are aborted.
     pub(super) abort: CancellationToken,
     /// Why the process must stop; only the first reason is stored.
     pub(super) failures: mpsc::Sender<String>,
 }
 
-/// Starts tasks; cloned into every module that needs to.
+/// Starts tasks. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Spawner {
     pub(super) shared: Arc<Shared>,
-    /// Where its tasks run; none: where they are started.
+    /// The runtime of its tasks; none: the runtime of the caller.
     pub(super) runtime: Option<Handle>,
 }
 
 impl Spawner {
     /// Starts the task `name` from `factory`, which is called again for each restart with the
-    /// stage's token. A task that returns `Ok` is done and stays so.
+    /// stage's token. A task that returns `Ok` is not restarted.
     pub fn start<F, Fut>(&self, name: &'static str, stage: Stage, policy: Policy, factory: F)
     where
         F: FnMut(CancellationToken) -> Fut + Send + 'static,
         Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        let task = task::Named {
+        let task = task::NamedTask {
             name,
             policy,
             stop: self.token(stage),
@@ -53,8 +53,8 @@ impl Spawner {
         self.spawn(stage, task.supervise(factory));
     }
 
-    /// Starts the background task `name`: takes `step` after `first`, and again after each pause that
-    /// the step answers, until its stage stops. No step is cut short; its token says that it should end.
+    /// Starts the background task `name`: runs `step` after `first`, and again after each pause that the step returns,
+    /// until its stage stops. A step is never cut short; its token is cancelled when it should end.
     pub fn repeat<F, Fut>(&self, name: &'static str, first: Duration, step: F)
     where
         F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
@@ -87,20 +87,20 @@ impl Spawner {
         }
     }
 
-    /// Starts work that runs once, is awaited by its stage's drain and whose panic is only logged.
+    /// Starts work that runs once. The drain of its stage awaits it; its panic is only logged.
     pub fn detach<Fut>(&self, name: &'static str, stage: Stage, work: Fut)
     where
         Fut: Future<Output = ()> + Send + 'static,
     {
         let abort = self.shared.abort.clone();
-        // On the heap: what is wrapped around it would each be as large again, and is moved into the task.
+        // Boxed: each wrapper would otherwise copy the whole future.
         let work = Box::pin(work);
         let contained = async move {
             let work = task::contained(&abort, async move {
                 work.await;
                 Ok(())
             });
-            if let task::Ended::Failed(reason) = work.await {
+            if let task::RunEnd::Failed(reason) = work.await {
                 tracing::error!(
                     task.name = name,
                     task.failure = reason,
@@ -119,7 +119,7 @@ impl Spawner {
         };
     }
 
-    /// The token that tells tasks of `stage` to stop.
+    /// The token that stops the tasks of `stage`.
     #[must_use]
     pub fn token(&self, stage: Stage) -> CancellationToken {
         self.drain(stage).stop.clone()

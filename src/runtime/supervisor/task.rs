@@ -1,4 +1,4 @@
-//! One named task: run, watched, started again.
+//! Runs one named task, and restarts it after a failure.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -11,39 +11,39 @@ use tokio_util::sync::CancellationToken;
 use super::{BoxError, Policy};
 
 /// How one run of a task ended.
-pub(super) enum Ended {
+pub(super) enum RunEnd {
     Done,
     Aborted,
     Failed(String),
 }
 
-/// Runs `work` as a task of its own, so that its panic ends there, and aborts it with `abort`.
+/// Runs `work` in its own task, so that a panic does not spread, and aborts it with `abort`.
 #[allow(
     clippy::disallowed_methods,
     reason = "this is the one place that starts tasks"
 )]
-pub(super) async fn contained<Fut>(abort: &CancellationToken, work: Fut) -> Ended
+pub(super) async fn contained<Fut>(abort: &CancellationToken, work: Fut) -> RunEnd
 where
     Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
 {
     let mut running = tokio::spawn(work);
     tokio::select! {
         ended = &mut running => match ended {
-            Ok(Ok(())) => Ended::Done,
-            Ok(Err(failure)) => Ended::Failed(chain(failure.as_ref())),
-            Err(failure) => Ended::Failed(panic_text(failure)),
+            Ok(Ok(())) => RunEnd::Done,
+            Ok(Err(failure)) => RunEnd::Failed(chain(failure.as_ref())),
+            Err(failure) => RunEnd::Failed(panic_text(failure)),
         },
         () = abort.cancelled() => {
             running.abort();
             // Awaited so that the drain does not end before the task has.
             drop(running.await);
-            Ended::Aborted
+            RunEnd::Aborted
         }
     }
 }
 
-/// A task with what decides about it.
-pub(super) struct Named {
+/// A task, its stage and its policy.
+pub(super) struct NamedTask {
     pub(super) name: &'static str,
     pub(super) policy: Policy,
     pub(super) stop: CancellationToken,
@@ -51,7 +51,7 @@ pub(super) struct Named {
     pub(super) failures: mpsc::Sender<String>,
 }
 
-impl Named {
+impl NamedTask {
     /// Runs the task until it is done, stopped, or failed for good.
     pub(super) async fn supervise<F, Fut>(self, mut factory: F)
     where
@@ -61,7 +61,7 @@ impl Named {
         let mut restarts: VecDeque<Instant> = VecDeque::new();
         loop {
             let run = contained(&self.abort, factory(self.stop.clone()));
-            let Ended::Failed(reason) = run.await else {
+            let RunEnd::Failed(reason) = run.await else {
                 return;
             };
             tracing::error!(task.name = self.name, task.failure = reason, "task failed");
@@ -105,7 +105,7 @@ impl Named {
     }
 }
 
-/// The failure and what it came from, in one line.
+/// The failure and its sources, in one line.
 fn chain(failure: &(dyn std::error::Error + 'static)) -> String {
     let mut text = failure.to_string();
     let mut source = failure.source();

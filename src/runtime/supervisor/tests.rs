@@ -139,7 +139,7 @@ async fn a_second_signal_aborts_at_once() {
     let outcome = supervisor.run(signals(2)).await;
     assert_eq!(
         outcome.failures,
-        ["a second signal came while Http was draining"]
+        ["a second signal arrived while Http was draining"]
     );
     assert!(began.elapsed() < DEADLINE);
 }

@@ -1,5 +1,5 @@
-//! Lines of the log that say for which request they were written. A span for each request would say the same,
-//! and costs a microsecond of every request that writes no line (docs/decisions/0009).
+//! Adds the request to log lines. A span for each request would do the same, but costs a microsecond even for requests
+//! that log nothing (docs/decisions/0009).
 
 use std::fmt;
 use std::future::Future;
@@ -14,26 +14,26 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 task_local! {
-    static ANSWERING: Answering;
+    static REQUEST: RequestLabels;
 }
 
-/// The request that a task is answering.
+/// The request that a task handles, as log lines name it.
 #[derive(Clone, Debug)]
-pub struct Answering {
+pub struct RequestLabels {
     /// Its id.
     pub request_id: HeaderValue,
     /// Its trace, if it has one.
     pub trace_id: Option<String>,
 }
 
-impl Answering {
-    /// Lets the lines written by `work` say so.
+impl RequestLabels {
+    /// Adds this request to the log lines of `work`.
     pub fn scope<F: Future>(self, work: F) -> TaskLocalFuture<Self, F> {
-        ANSWERING.scope(self, work)
+        REQUEST.scope(self, work)
     }
 }
 
-/// What a line in JSON says of a request, under the name that a span would have.
+/// The request in a JSON line, under the name that a span would have.
 #[derive(Serialize)]
 struct Span<'a> {
     name: &'static str,
@@ -43,7 +43,7 @@ struct Span<'a> {
     trace_id: Option<&'a str>,
 }
 
-/// Writes lines by another format, and adds the request.
+/// Formats lines with another formatter, and adds the request.
 pub(super) struct Lines<F> {
     inner: F,
     close: fn(&str, &Span<'_>) -> String,
@@ -91,7 +91,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let Ok(answering) = ANSWERING.try_with(Clone::clone) else {
+        let Ok(labels) = REQUEST.try_with(Clone::clone) else {
             return self.inner.format_event(context, writer, event);
         };
         let mut line = String::new();
@@ -99,8 +99,8 @@ where
             .format_event(context, Writer::new(&mut line), event)?;
         let span = Span {
             name: "http.answer",
-            request_id: answering.request_id.to_str().unwrap_or_default(),
-            trace_id: answering.trace_id.as_deref(),
+            request_id: labels.request_id.to_str().unwrap_or_default(),
+            trace_id: labels.trace_id.as_deref(),
         };
         writeln!(writer, "{}", (self.close)(line.trim_end(), &span))
     }
@@ -144,8 +144,8 @@ mod tests {
         }
     }
 
-    fn answering(trace: Option<&str>) -> Answering {
-        Answering {
+    fn labels(trace: Option<&str>) -> RequestLabels {
+        RequestLabels {
             request_id: HeaderValue::from_static("r-1"),
             trace_id: trace.map(str::to_owned),
         }
@@ -158,8 +158,8 @@ mod tests {
         let layer = layer.json().flatten_event(true);
         let registry = tracing_subscriber::registry().with(layer.map_event_format(Lines::json));
         let subscribed = tracing::subscriber::set_default(registry);
-        let said = async { tracing::info!(part = "store", "away") };
-        answering(Some("t-1")).scope(said).await;
+        let work = async { tracing::info!(part = "store", "away") };
+        labels(Some("t-1")).scope(work).await;
         tracing::info!("of no request");
         drop(subscribed);
         let text = page.text();
@@ -185,9 +185,7 @@ mod tests {
             .with_ansi(false);
         let registry = tracing_subscriber::registry().with(layer.map_event_format(Lines::text));
         let subscribed = tracing::subscriber::set_default(registry);
-        answering(None)
-            .scope(async { tracing::info!("away") })
-            .await;
+        labels(None).scope(async { tracing::info!("away") }).await;
         drop(subscribed);
         let text = page.text();
         assert!(text.ends_with("away request.id=r-1\n"), "{text:?}");

@@ -1,5 +1,5 @@
-//! Sends spans to the collector: the client that the exporter of `OpenTelemetry` asks to be given. Its
-//! thread blocks on the answer; the sending itself is done by the runtime.
+//! Sends spans to the collector: the HTTP client of the `OpenTelemetry` exporter. The thread of the exporter blocks until
+//! the response arrives; the request runs on the service's runtime.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use tokio::runtime::Handle;
 use crate::runtime::metrics::{Labels, registers};
 use crate::runtime::web::{self, WebClient};
 
-/// Largest answer of a collector that is read.
+/// Largest response of a collector that is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// How exports ended.
+/// Exports by result.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts(Family<Labels<1>, Counter>);
 
@@ -83,7 +83,7 @@ impl HttpClient for Sender {
         let answer = self.runtime.spawn(self.clone().send(request)).await?;
         self.counts.count(&answer);
         if let Err(error) = &answer {
-            tracing::debug!(%error, "spans were not taken");
+            tracing::debug!(%error, "the collector did not accept spans");
         }
         answer
     }

@@ -1,8 +1,8 @@
-//! A place in a trace, as anybody may write it.
+//! Fuzz target: a `traceparent` of any client.
 
 use super::parent::{read, written};
 
-/// What is read is written so that it is read again as the same.
+/// A parsed value is written in a form that parses to the same value.
 pub fn parent(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;

@@ -1,11 +1,11 @@
-//! A place in a trace as text: `traceparent` of W3C Trace Context.
+//! Parses and writes `traceparent` (W3C Trace Context).
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-/// The only version there is; others are read as if they were it, as the standard asks.
+/// The only version. As the standard requires, other versions are parsed as if they were this one.
 const VERSION: &str = "00";
 
-/// Reads one; nothing, if it is none.
+/// Parses a value; none: it is not well-formed.
 pub(super) fn read(text: &str) -> Option<SpanContext> {
     let mut parts = text.splitn(4, '-');
     let mut next = |length: usize| {
@@ -29,7 +29,7 @@ pub(super) fn read(text: &str) -> Option<SpanContext> {
     context.is_valid().then_some(context)
 }
 
-/// Writes one.
+/// Writes a value.
 pub(super) fn written(context: &SpanContext) -> String {
     format!(
         "{VERSION}-{}-{}-{:02x}",

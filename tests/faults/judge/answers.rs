@@ -1,4 +1,4 @@
-//! What clients were told of participations, against what there is.
+//! Compares the responses to participations with the stored participations.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -26,11 +26,12 @@ fn yeses(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
         let Outcome::Yes(yes) = &answer.outcome else {
             continue;
         };
-        let asked = &answer.asked;
+        let request = &answer.request;
         found.hold(
             "I5",
-            (yes.campaign, yes.user, yes.quantity) == (asked.campaign, asked.user, asked.quantity),
-            || format!("{asked:?} was answered {yes:?}"),
+            (yes.campaign, yes.user, yes.quantity)
+                == (request.campaign, request.user, request.quantity),
+            || format!("{request:?} got the response {yes:?}"),
         );
         let Some(row) = rows.get(&yes.participation) else {
             found.hold("I5", false, || {
@@ -43,7 +44,9 @@ fn yeses(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
         };
         let is_same = (row.campaign, row.user, row.quantity, row.rank)
             == (yes.campaign, yes.user, yes.quantity, yes.rank);
-        found.hold("I5", is_same, || format!("told {yes:?}, kept {row:?}"));
+        found.hold("I5", is_same, || {
+            format!("response {yes:?}, stored {row:?}")
+        });
     }
 }
 
@@ -54,7 +57,7 @@ fn refusals(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
         .map(|row| (row.id, row.campaign, row.user))
         .collect();
     for answer in answers {
-        let asked = &answer.asked;
+        let request = &answer.request;
         match &answer.outcome {
             Outcome::Odd { status, body } => found.hold("answer", false, || {
                 format!(
@@ -63,19 +66,19 @@ fn refusals(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
                 )
             }),
             Outcome::No { code, first } if code == "ALREADY_PARTICIPATED" => {
-                let is_theirs = |id: &Uuid| theirs.contains(&(*id, asked.campaign, asked.user));
+                let is_theirs = |id: &Uuid| theirs.contains(&(*id, request.campaign, request.user));
                 found.hold("I5", first.as_ref().is_some_and(is_theirs), || {
                     format!(
-                        "user {} was told of {first:?}, which is not theirs",
-                        asked.user
+                        "user {} got the id {first:?}, which is not theirs",
+                        request.user
                     )
                 });
             }
             Outcome::No { code, .. } if answer.phase == Phase::Healing && code != "SOLD_OUT" => {
                 found.hold("answer", false, || {
                     format!(
-                        "a user nobody knew, {}, was refused with {code}",
-                        asked.user
+                        "a user without participations, {}, was refused with {code}",
+                        request.user
                     )
                 });
             }
@@ -91,10 +94,10 @@ fn refused_keys(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
         .map(|used| ((used.user, used.key.as_str()), used.participation))
         .collect();
     for answer in answers {
-        let (Outcome::No { code, .. }, Some(key)) = (&answer.outcome, &answer.asked.key) else {
+        let (Outcome::No { code, .. }, Some(key)) = (&answer.outcome, &answer.request.key) else {
             continue;
         };
-        let led_to = used.get(&(answer.asked.user, key.as_str()));
+        let led_to = used.get(&(answer.request.user, key.as_str()));
         found.hold("I10", led_to.is_none(), || {
             format!(
                 "key {key} was refused with {code} at {:.2?} by replica {}, and led to {led_to:?}",
@@ -114,18 +117,18 @@ fn keys(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
     let mut sent: BTreeMap<(i64, i64), BTreeSet<&str>> = BTreeMap::new();
     let mut unanswered: BTreeMap<&str, bool> = BTreeMap::new();
     for answer in answers {
-        let Some(key) = &answer.asked.key else {
+        let Some(key) = &answer.request.key else {
             continue;
         };
-        let asked = &answer.asked;
-        let of_user = sent.entry((asked.campaign, asked.user)).or_default();
+        let request = &answer.request;
+        let of_user = sent.entry((request.campaign, request.user)).or_default();
         of_user.insert(key);
         *unanswered.entry(key).or_insert(true) &= !answer.outcome.is_definite();
         if let Outcome::Yes(yes) = &answer.outcome {
-            let kept = used.get(&(asked.user, key.as_str()));
-            found.hold("key", kept == Some(&yes.participation), || {
+            let stored = used.get(&(request.user, key.as_str()));
+            found.hold("key", stored == Some(&yes.participation), || {
                 format!(
-                    "key {key} was answered {}, and led to {kept:?}",
+                    "key {key} got {}, and its participation is {stored:?}",
                     yes.participation
                 )
             });
@@ -133,7 +136,7 @@ fn keys(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
     }
     for (key, is_unanswered) in unanswered {
         found.hold("answer", !is_unanswered, || {
-            format!("who sent key {key}, until they would know, was told nothing")
+            format!("key {key} never got a definite response")
         });
     }
     let mut rows: BTreeMap<(i64, i64), usize> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What clients were told of payments and of giving back, against what became of it.
+//! Compares the responses to payments and cancellations with the stored changes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,20 +7,22 @@ use uuid::Uuid;
 
 use super::Found;
 use crate::evidence::{Campaign, Evidence, Participation};
-use crate::ledger::{Change, ChangeAnswer, Told};
+use crate::ledger::{Change, ChangeAnswer, ChangeOutcome};
 
 /// The database's clock is not the one that clients measure by.
 const CLOCKS_APART: Duration = Duration::from_millis(250);
 
 pub(super) fn judge(evidence: &Evidence, changes: &[ChangeAnswer], found: &mut Found) {
-    let mut asked: HashMap<Uuid, Vec<&ChangeAnswer>> = HashMap::new();
+    let mut by_participation: HashMap<Uuid, Vec<&ChangeAnswer>> = HashMap::new();
     for answer in changes {
-        let of_one = asked.entry(answer.asked.participation).or_default();
+        let of_one = by_participation
+            .entry(answer.request.participation)
+            .or_default();
         of_one.push(answer);
     }
     for row in &evidence.participations {
-        let answers = asked.remove(&row.id).unwrap_or_default();
-        unasked(evidence, row, &answers, found);
+        let answers = by_participation.remove(&row.id).unwrap_or_default();
+        unrequested(evidence, row, &answers, found);
         unanswered(&answers, found);
         let campaigns = &evidence.campaigns;
         let Some(campaign) = campaigns.iter().find(|one| one.id == row.campaign) else {
@@ -28,23 +30,23 @@ pub(super) fn judge(evidence: &Evidence, changes: &[ChangeAnswer], found: &mut F
         };
         for answer in answers {
             odd(answer, found);
-            told(campaign, row, answer, found);
+            definite_response(campaign, row, answer, found);
             in_time(campaign, answer, found);
         }
     }
-    for answer in asked.into_values().flatten() {
+    for answer in by_participation.into_values().flatten() {
         odd(answer, found);
-        found.hold("I5", answer.told != Told::Yes, || {
+        found.hold("I5", answer.outcome != ChangeOutcome::Yes, || {
             format!("{}, and there is no such row", answer.line())
         });
     }
 }
 
-/// Whoever asks until they know is told in the end.
+/// A client that retries until it knows gets a definite response in the end.
 fn unanswered(answers: &[&ChangeAnswer], found: &mut Found) {
     for answer in answers {
         let is_known = |other: &&ChangeAnswer| {
-            other.asked.change == answer.asked.change && other.told.is_definite()
+            other.request.change == answer.request.change && other.outcome.is_definite()
         };
         found.hold(
             "answer",
@@ -55,26 +57,32 @@ fn unanswered(answers: &[&ChangeAnswer], found: &mut Found) {
 }
 
 fn odd(answer: &ChangeAnswer, found: &mut Found) {
-    let is_odd = matches!(answer.told, Told::Odd { .. });
+    let is_odd = matches!(answer.outcome, ChangeOutcome::Odd { .. });
     found.hold("answer", !is_odd, || answer.line());
 }
 
-/// Nothing is paid for or given back unless somebody asked for it.
-fn unasked(evidence: &Evidence, row: &Participation, asked: &[&ChangeAnswer], found: &mut Found) {
-    let is_asked =
-        |wanted: &dyn Fn(&Change) -> bool| asked.iter().any(|answer| wanted(&answer.asked.change));
+/// A participation is paid or cancelled only if a client requested it.
+fn unrequested(
+    evidence: &Evidence,
+    row: &Participation,
+    answers: &[&ChangeAnswer],
+    found: &mut Found,
+) {
+    let is_asked = |wanted: &dyn Fn(&Change) -> bool| {
+        answers.iter().any(|answer| wanted(&answer.request.change))
+    };
     let is_cancelled = row.status == "cancelled";
     let cancels = is_asked(&|change| *change == Change::Cancel);
     found.hold("change", !is_cancelled || cancels, || {
-        format!("nobody gave {} back: {row:?}", row.id)
+        format!("no client cancelled {}: {row:?}", row.id)
     });
     let is_paid = row.payment_reference.as_ref().is_none_or(|paid| {
         is_asked(&|change| matches!(change, Change::Confirm { reference } if reference == paid))
     });
     found.hold("change", is_paid, || {
-        format!("nobody paid for {} so: {row:?}", row.id)
+        format!("no client paid for {} with this reference: {row:?}", row.id)
     });
-    // What costs something is confirmed by its payment alone, and what was paid for does not expire.
+    // A participation with a price is confirmed only by its payment, and a paid one does not expire.
     let campaigns = &evidence.campaigns;
     let costs = campaigns
         .iter()
@@ -90,23 +98,32 @@ fn unasked(evidence: &Evidence, row: &Participation, asked: &[&ChangeAnswer], fo
     });
 }
 
-/// What was said for good is how it is. What was confirmed may have been given back since: that somebody
-/// asked for that, and that the campaign allows it, is judged on the row and on its events.
-fn told(campaign: &Campaign, row: &Participation, answer: &ChangeAnswer, found: &mut Found) {
+/// A definite response is true. A confirmed participation may have been cancelled since; whether a client
+/// requested that and the campaign allows it is checked on the row and its events.
+fn definite_response(
+    campaign: &Campaign,
+    row: &Participation,
+    answer: &ChangeAnswer,
+    found: &mut Found,
+) {
     let status = row.status.as_str();
     let paid = row.payment_reference.as_deref();
-    match (&answer.asked.change, &answer.told) {
-        (Change::Confirm { reference }, Told::Yes) => {
+    match (&answer.request.change, &answer.outcome) {
+        (Change::Confirm { reference }, ChangeOutcome::Yes) => {
             let is_so = paid == Some(reference) && ["confirmed", "cancelled"].contains(&status);
-            found.hold("I5", is_so, || format!("{}; kept {row:?}", answer.line()));
+            found.hold("I5", is_so, || {
+                format!("{}; stored: {row:?}", answer.line())
+            });
         }
-        (Change::Cancel, Told::Yes) => {
+        (Change::Cancel, ChangeOutcome::Yes) => {
             let is_so = status == "cancelled";
-            found.hold("I5", is_so, || format!("{}; kept {row:?}", answer.line()));
+            found.hold("I5", is_so, || {
+                format!("{}; stored: {row:?}", answer.line())
+            });
         }
-        (change, Told::No { code }) => {
+        (change, ChangeOutcome::No { code }) => {
             let is_so = match (change, code.as_str()) {
-                // Too late for a payment, what is held can still be given back before it is expired.
+                // Too late for a payment, a reservation can still be cancelled before it expires.
                 (Change::Confirm { .. }, "EXPIRED") => {
                     paid.is_none() && ["expired", "cancelled"].contains(&status)
                 }
@@ -122,21 +139,21 @@ fn told(campaign: &Campaign, row: &Participation, answer: &ChangeAnswer, found: 
                 (Change::Use { .. }, _) => true,
             };
             found.hold("change", is_so, || {
-                format!("{}; kept {row:?}", answer.line())
+                format!("{}; stored: {row:?}", answer.line())
             });
         }
         _ => {}
     }
 }
 
-/// It is held for as long as its campaign says: no shorter, and not for those who pay later.
+/// It is held for exactly the campaign's time: not shorter, and not for later payments.
 fn in_time(campaign: &Campaign, answer: &ChangeAnswer, found: &mut Found) {
     let hold = campaign.hold;
-    let is_expired = matches!(&answer.told, Told::No { code } if code == "EXPIRED");
+    let is_expired = matches!(&answer.outcome, ChangeOutcome::No { code } if code == "EXPIRED");
     let is_early = is_expired && answer.age + CLOCKS_APART < hold;
-    let is_payment = matches!(answer.asked.change, Change::Confirm { .. });
-    let is_paid = is_payment && answer.told == Told::Yes;
-    let is_late = is_paid && answer.asked.waited > hold + CLOCKS_APART;
+    let is_payment = matches!(answer.request.change, Change::Confirm { .. });
+    let is_paid = is_payment && answer.outcome == ChangeOutcome::Yes;
+    let is_late = is_paid && answer.request.waited > hold + CLOCKS_APART;
     found.hold("hold", !is_early && !is_late, || {
         format!("{}; the hold is {hold:?}", answer.line())
     });

@@ -1,4 +1,4 @@
-//! What clients were told of their coupons and of giving back what earned them, against what became of both.
+//! Compares the responses to coupon uses and to cancellations with the stored coupons and participations.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Found;
 use crate::evidence::{Campaign, Coupon, Evidence, Participation};
-use crate::ledger::{Change, ChangeAnswer, Phase, Told};
+use crate::ledger::{Change, ChangeAnswer, ChangeOutcome, Phase};
 
 pub(super) fn judge(evidence: &Evidence, changes: &[ChangeAnswer], found: &mut Found) {
     let mut coupons: HashMap<Uuid, Vec<&Coupon>> = HashMap::new();
@@ -25,14 +25,14 @@ pub(super) fn judge(evidence: &Evidence, changes: &[ChangeAnswer], found: &mut F
         stock(campaign, &own, &coupons, found);
         for row in own {
             let coupons = coupons.get(&row.id).map_or(&[][..], Vec::as_slice);
-            stands(campaign, row, coupons, found);
+            coupons_match(campaign, row, coupons, found);
         }
     }
     let known: HashSet<Uuid> = rows.iter().map(|row| row.id).collect();
     for coupon in &evidence.coupons {
         let is_earned = known.contains(&coupon.participation);
         found.hold("I6", is_earned, || format!("nothing earned {coupon:?}"));
-        unasked(coupon, changes, found);
+        unrequested(coupon, changes, found);
     }
     for participation in &evidence.revocations {
         found.hold("coupon", false, || {
@@ -40,13 +40,13 @@ pub(super) fn judge(evidence: &Evidence, changes: &[ChangeAnswer], found: &mut F
         });
     }
     for answer in changes {
-        let coupons = coupons.get(&answer.asked.participation);
+        let coupons = coupons.get(&answer.request.participation);
         let coupons = coupons.map_or(&[][..], Vec::as_slice);
-        told(answer, coupons, rows, found);
+        definite_response(answer, coupons, rows, found);
     }
 }
 
-/// Units that are given back are sold again, but what they earned is used once.
+/// Returned units are sold again, but the rewards of each unit are used once.
 fn stock(
     campaign: &Campaign,
     rows: &[&Participation],
@@ -62,8 +62,8 @@ fn stock(
     }
 }
 
-/// What is confirmed has a coupon for each unit, and what was cancelled has none that was or can be used.
-fn stands(campaign: &Campaign, row: &Participation, coupons: &[&Coupon], found: &mut Found) {
+/// A confirmed participation has a coupon for each unit; a cancelled one has no used or usable coupon.
+fn coupons_match(campaign: &Campaign, row: &Participation, coupons: &[&Coupon], found: &mut Found) {
     let is_confirmed = row.status == "confirmed";
     let earns = u64::from(row.quantity) * u64::from(campaign.has_coupons);
     let count = coupons.len() as u64;
@@ -91,9 +91,9 @@ fn stands(campaign: &Campaign, row: &Participation, coupons: &[&Coupon], found: 
     }
 }
 
-/// Nothing is used unless somebody asked for it.
-fn unasked(coupon: &Coupon, changes: &[ChangeAnswer], found: &mut Found) {
-    let is_wanted = |answer: &ChangeAnswer| match &answer.asked.change {
+/// A coupon is used only if a client requested it.
+fn unrequested(coupon: &Coupon, changes: &[ChangeAnswer], found: &mut Found) {
+    let is_wanted = |answer: &ChangeAnswer| match &answer.request.change {
         Change::Use { coupon: id, order } => {
             *id == coupon.id && coupon.order.as_ref() == Some(order)
         }
@@ -101,37 +101,42 @@ fn unasked(coupon: &Coupon, changes: &[ChangeAnswer], found: &mut Found) {
     };
     let is_right = !coupon.is("used") || changes.iter().any(is_wanted);
     found.hold("coupon", is_right, || {
-        format!("nobody used it so: {coupon:?}")
+        format!("no client used this coupon for its order: {coupon:?}")
     });
 }
 
-/// What was said for good is how it is.
-fn told(answer: &ChangeAnswer, coupons: &[&Coupon], rows: &[Participation], found: &mut Found) {
-    let asked = &answer.asked;
-    let row = rows.iter().find(|row| row.id == asked.participation);
+/// A definite response is true.
+fn definite_response(
+    answer: &ChangeAnswer,
+    coupons: &[&Coupon],
+    rows: &[Participation],
+    found: &mut Found,
+) {
+    let request = &answer.request;
+    let row = rows.iter().find(|row| row.id == request.participation);
     let status = row.map_or("", |row| row.status.as_str());
-    let (promise, is_so) = match (&asked.change, &answer.told) {
-        (Change::Use { coupon, order }, Told::Yes) => {
+    let (promise, is_so) = match (&request.change, &answer.outcome) {
+        (Change::Use { coupon, order }, ChangeOutcome::Yes) => {
             let is_used = of(coupons, *coupon)
                 .is_some_and(|one| one.is("used") && one.order.as_ref() == Some(order));
             ("I5", is_used && status == "confirmed")
         }
-        (Change::Use { coupon, order }, Told::No { code }) => {
+        (Change::Use { coupon, order }, ChangeOutcome::No { code }) => {
             let is_so = of(coupons, *coupon).is_some_and(|one| match code.as_str() {
                 "COUPON_USED" => one.is("used") && one.order.as_ref() != Some(order),
                 _ => one.is("revoked") && status == "cancelled",
             });
-            // By then, only what can be used is asked for.
+            // Clients use only usable coupons by then.
             ("coupon", is_so && answer.phase == Phase::Traffic)
         }
-        (Change::Cancel, Told::Yes) => ("I5", coupons.iter().all(|one| one.is("revoked"))),
-        (Change::Cancel, Told::No { code }) if code == "ALREADY_USED" => {
+        (Change::Cancel, ChangeOutcome::Yes) => ("I5", coupons.iter().all(|one| one.is("revoked"))),
+        (Change::Cancel, ChangeOutcome::No { code }) if code == "ALREADY_USED" => {
             ("coupon", coupons.iter().any(|one| one.is("used")))
         }
         _ => return,
     };
     found.hold(promise, is_so, || {
-        format!("{}; kept {row:?} with {coupons:?}", answer.line())
+        format!("{}; stored: {row:?} with {coupons:?}", answer.line())
     });
 }
 

@@ -1,4 +1,4 @@
-//! What the outbox and the topic have to hold: every change once, and in order.
+//! Checks that the outbox and the topic contain every change once, and in order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -61,7 +61,7 @@ fn outbox(evidence: &Evidence, found: &mut Found) {
     });
 }
 
-/// An event for each change, from the first to the one that made it what it is.
+/// There is an event for each change, from the first to the current state.
 fn changes(evidence: &Evidence, row: &Participation, mut its: Vec<&Event>, found: &mut Found) {
     its.sort_by_key(|event| event.sequence);
     let sequences: Vec<u32> = its.iter().map(|event| event.sequence).collect();
@@ -86,13 +86,13 @@ fn changes(evidence: &Evidence, row: &Participation, mut its: Vec<&Event>, found
     let is_last = words.last() == Some(&row.status.as_str());
     found.hold("I3", is_lawful && is_last, || {
         format!(
-            "participation {} is {}, and was told of as {words:?}",
+            "participation {} is {}, and its events are {words:?}",
             row.id, row.status
         )
     });
 }
 
-/// What the rules allow; from nothing at first.
+/// The allowed changes; at first there is no state.
 fn can_become(campaign: &Campaign, from: Option<&str>, to: &str) -> bool {
     match (from, to) {
         (None, "reserved") => campaign.is_paid,
@@ -112,13 +112,13 @@ fn topic(evidence: &Evidence, found: &mut Found) {
     let seen: HashSet<Uuid> = firsts.iter().map(|record| record.event).collect();
     for record in &firsts {
         let id = record.event;
-        let kept = known.get(&id);
-        let is_same = kept.is_some_and(|kept| {
-            kept.participation == record.participation.to_string()
-                && kept.sequence == record.sequence
+        let stored = known.get(&id);
+        let is_same = stored.is_some_and(|stored| {
+            stored.participation == record.participation.to_string()
+                && stored.sequence == record.sequence
         });
         found.hold("I4", is_same, || {
-            format!("event {id} is in the topic as {record:?}, in the outbox as {kept:?}")
+            format!("event {id} is {record:?} in the topic and {stored:?} in the outbox")
         });
     }
     for event in evidence

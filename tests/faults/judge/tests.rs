@@ -1,4 +1,4 @@
-//! Planted violations: the judge sees each, and nothing where there is none.
+//! Planted violations: the judge finds each of them, and no others.
 
 mod coupons;
 mod orders;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::evidence::{Event, Seen, UsedKey};
-use crate::ledger::{Asked, Outcome, Path, Phase, Yes};
+use crate::ledger::{Outcome, ParticipationRequest, Path, Phase, Yes};
 use crate::load::sends_keys;
 use crate::schedule::Key;
 
@@ -36,7 +36,7 @@ fn participation(nth: u64, campaign: i64, user: i64, quantity: u32) -> Participa
     }
 }
 
-/// One that is paid for, and how it stands after these changes.
+/// A participation with a price, after these changes.
 fn order(nth: u64, user: i64, changes: &[&str]) -> Participation {
     let status = changes.last().unwrap();
     let is_paid = changes.contains(&"confirmed");
@@ -50,8 +50,8 @@ fn order(nth: u64, user: i64, changes: &[&str]) -> Participation {
     }
 }
 
-fn asked(row: &Participation) -> Asked {
-    Asked {
+fn request(row: &Participation) -> ParticipationRequest {
+    ParticipationRequest {
         campaign: row.campaign,
         user: row.user,
         quantity: row.quantity,
@@ -60,13 +60,13 @@ fn asked(row: &Participation) -> Asked {
     }
 }
 
-fn answer(asked: Asked, outcome: Outcome) -> Answer {
+fn answer(request: ParticipationRequest, outcome: Outcome) -> Answer {
     Answer {
         sent: Duration::ZERO,
         at: Duration::ZERO,
         phase: Phase::Traffic,
         replica: 0,
-        asked,
+        request,
         outcome,
     }
 }
@@ -79,12 +79,12 @@ fn yes(row: &Participation) -> Answer {
         quantity: row.quantity,
         rank: row.rank,
     };
-    answer(asked(row), Outcome::Yes(yes))
+    answer(request(row), Outcome::Yes(yes))
 }
 
-fn refused(asked: Asked, code: &str, first: Option<Uuid>) -> Answer {
+fn refused(request: ParticipationRequest, code: &str, first: Option<Uuid>) -> Answer {
     let code = code.to_owned();
-    answer(asked, Outcome::No { code, first })
+    answer(request, Outcome::No { code, first })
 }
 
 const ORDERS: [&[&str]; 4] = [
@@ -128,7 +128,7 @@ fn number(evidence: &mut Evidence) {
     }
 }
 
-/// A run in which nothing is wrong: three campaigns, all sold, and what clients were told.
+/// A run without violations: three campaigns, all sold, and the responses to clients.
 fn sound() -> (Evidence, Vec<Answer>) {
     let mut rows = vec![
         participation(0, LIMITED, 1, 1),
@@ -136,7 +136,7 @@ fn sound() -> (Evidence, Vec<Answer>) {
         participation(2, SEVERAL, 3, 2),
         participation(3, SEVERAL, 3, 1),
     ];
-    // One user has had them all, and is within the limit, because three were given up.
+    // One user had all of them, and is within the limit because three were cancelled.
     rows.extend(
         (4..)
             .zip(ORDERS)
@@ -190,8 +190,8 @@ fn used(answer: &Answer) -> Option<UsedKey> {
         return None;
     };
     Some(UsedKey {
-        user: answer.asked.user,
-        key: answer.asked.key.clone()?,
+        user: answer.request.user,
+        key: answer.request.key.clone()?,
         participation: yes.participation,
     })
 }
@@ -201,7 +201,7 @@ fn broken(plant: impl FnOnce(&mut Evidence, &mut Vec<Answer>)) -> BTreeSet<Strin
     let (mut evidence, mut answers) = sound();
     plant(&mut evidence, &mut answers);
     number(&mut evidence);
-    let breaches = judge(&evidence, &answers, &orders::told());
+    let breaches = judge(&evidence, &answers, &orders::responses());
     breaches.into_iter().map(|breach| breach.promise).collect()
 }
 
@@ -241,9 +241,12 @@ fn an_accepted_answer_with_another_rank_or_user_than_stored_is_reported() {
 fn an_already_participated_answer_without_a_participation_is_reported() {
     let found = broken(|evidence, answers| {
         let others = evidence.participations[1].id;
-        let asked = answers[0].asked.clone();
-        let asked = Asked { key: None, ..asked };
-        answers.push(refused(asked, "ALREADY_PARTICIPATED", Some(others)));
+        let request = answers[0].request.clone();
+        let request = ParticipationRequest {
+            key: None,
+            ..request
+        };
+        answers.push(refused(request, "ALREADY_PARTICIPATED", Some(others)));
     });
     assert_eq!(found, promises(["I5"]));
 }
@@ -252,17 +255,17 @@ fn an_already_participated_answer_without_a_participation_is_reported() {
 fn a_rejected_key_with_a_participation_is_reported() {
     for code in ["SOLD_OUT", "LIMIT_EXCEEDED", "ALREADY_PARTICIPATED"] {
         let found = broken(|evidence, answers| {
-            let asked = answers[0].asked.clone();
-            assert!(asked.key.is_some());
-            answers.push(refused(asked, code, Some(evidence.participations[0].id)));
+            let request = answers[0].request.clone();
+            assert!(request.key.is_some());
+            answers.push(refused(request, code, Some(evidence.participations[0].id)));
         });
         assert_eq!(found, promises(["I10"]), "{code}");
     }
     // Another user's key of the same name led to nothing.
     let found = broken(|_, answers| {
-        let mut asked = answers[0].asked.clone();
-        asked.user = 5;
-        answers.push(refused(asked, "SOLD_OUT", None));
+        let mut request = answers[0].request.clone();
+        request.user = 5;
+        answers.push(refused(request, "SOLD_OUT", None));
     });
     assert_eq!(found, BTreeSet::new());
 }
@@ -307,7 +310,7 @@ fn participations_without_outbox_rows_and_rows_without_participations_are_report
     let missing = broken(|evidence, _| {
         evidence.events.remove(0);
     });
-    // Its record is then nobody's, too.
+    // Its record then belongs to no participation either.
     assert_eq!(missing, promises(["I3", "I4"]));
     let twice = broken(|evidence, _| {
         let mut second = evidence.events[0].clone();
@@ -366,7 +369,7 @@ fn events_out_of_order_are_reported_only_under_a_shared_key() {
 fn a_key_with_two_participations_is_reported() {
     let other = broken(|evidence, _| evidence.keys.clear());
     assert_eq!(other, promises(["key"]));
-    // Two participations of one who sent one key.
+    // Two participations of one user with the same key.
     let twice = broken(|evidence, answers| {
         let user = 6;
         assert!(sends_keys(user));
@@ -374,24 +377,24 @@ fn a_key_with_two_participations_is_reported() {
             row.user = user;
         }
         answers.truncate(2);
-        let mut lost = asked(&evidence.participations[2]);
+        let mut lost = request(&evidence.participations[2]);
         lost.key = Some("the only one".to_owned());
         answers.push(answer(lost, Outcome::Lost(String::new())));
     });
-    // Nor was that one ever told.
+    // Nor was there a response for it.
     assert_eq!(twice, promises(["answer", "key"]));
 }
 
 #[test]
 fn an_impossible_answer_is_reported() {
     let odd = broken(|_, answers| {
-        let asked = answers[0].asked.clone();
+        let request = answers[0].request.clone();
         let body = "INTERNAL".to_owned();
-        answers.push(answer(asked, Outcome::Odd { status: 500, body }));
+        answers.push(answer(request, Outcome::Odd { status: 500, body }));
     });
     assert_eq!(odd, promises(["answer"]));
     let refused_for_good = broken(|_, answers| {
-        let mut no = refused(answers[1].asked.clone(), "LIMIT_EXCEEDED", None);
+        let mut no = refused(answers[1].request.clone(), "LIMIT_EXCEEDED", None);
         no.phase = Phase::Healing;
         answers.push(no);
     });

@@ -1,5 +1,5 @@
-//! What clients were told around the time at which a campaign opens or closes. The parts and the clients
-//! go by one clock, that of this machine; those of the replicas may be hours off.
+//! Checks the responses to clients around the times at which a campaign opens or closes. The parts and the
+//! clients use this machine's clock; the clocks of replicas may be hours off.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -23,11 +23,11 @@ pub(super) fn judge(evidence: &Evidence, answers: &[Answer], found: &mut Found) 
         .collect();
     let first_sent = first_sent(answers);
     for answer in answers {
-        let hours = windows.get(&answer.asked.campaign);
+        let hours = windows.get(&answer.request.campaign);
         let opens_ms = hours.and_then(|hours| hours.opens_ms).unwrap_or(i64::MIN);
         let closes_ms = hours.and_then(|hours| hours.closes_ms).unwrap_or(i64::MAX);
         let (sent, at) = (ms(answer.sent), ms(answer.at));
-        let told = || {
+        let text = || {
             format!(
                 "{} by replica {}, sent after {sent} ms and answered after {at} ms; open from {opens_ms} ms to \
                  {closes_ms} ms",
@@ -37,18 +37,18 @@ pub(super) fn judge(evidence: &Evidence, answers: &[Answer], found: &mut Found) 
         };
         match &answer.outcome {
             Outcome::No { code, .. } if code == "NOT_OPEN_YET" => {
-                found.hold("window", sent <= opens_ms.saturating_add(EXACT_MS), told);
+                found.hold("window", sent <= opens_ms.saturating_add(EXACT_MS), text);
             }
             Outcome::No { code, .. } if code == "ENDED" => {
-                found.hold("window", at >= closes_ms.saturating_sub(EXACT_MS), told);
+                found.hold("window", at >= closes_ms.saturating_sub(EXACT_MS), text);
             }
             Outcome::Yes(_) => {
-                found.hold("window", at >= opens_ms.saturating_sub(EXACT_MS), told);
-                // Whoever asks again with a key is told what came of the first time.
-                let key = answer.asked.key.as_deref();
+                found.hold("window", at >= opens_ms.saturating_sub(EXACT_MS), text);
+                // A retry with a key gets the result of the first attempt.
+                let key = answer.request.key.as_deref();
                 let sent = key.and_then(|key| first_sent.get(key)).copied();
                 let sent = ms(sent.unwrap_or(answer.sent));
-                found.hold("window", sent <= closes_ms.saturating_add(EXACT_MS), told);
+                found.hold("window", sent <= closes_ms.saturating_add(EXACT_MS), text);
             }
             _ => {}
         }
@@ -59,7 +59,7 @@ pub(super) fn judge(evidence: &Evidence, answers: &[Answer], found: &mut Found) 
 fn first_sent(answers: &[Answer]) -> HashMap<&str, Duration> {
     let mut first: HashMap<&str, Duration> = HashMap::new();
     for answer in answers {
-        if let Some(key) = &answer.asked.key {
+        if let Some(key) = &answer.request.key {
             let sent = first.entry(key).or_insert(answer.sent);
             *sent = answer.sent.min(*sent);
         }
@@ -72,7 +72,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::ledger::{Asked, Path, Phase, Yes};
+    use crate::ledger::{ParticipationRequest, Path, Phase, Yes};
 
     fn answer(sent_ms: u64, at_ms: u64, key: Option<&str>, outcome: Outcome) -> Answer {
         Answer {
@@ -80,7 +80,7 @@ mod tests {
             at: Duration::from_millis(at_ms),
             phase: Phase::Traffic,
             replica: 0,
-            asked: Asked {
+            request: ParticipationRequest {
                 campaign: 1,
                 user: 1,
                 quantity: 1,
@@ -147,7 +147,7 @@ mod tests {
             assert_eq!(breaches(std::slice::from_ref(&planted)), 1, "{planted:?}");
         }
         let mut elsewhere = answer(100, 200, None, no("ENDED"));
-        elsewhere.asked.campaign = 2;
+        elsewhere.request.campaign = 2;
         assert_eq!(breaches(&[elsewhere]), 1, "it has no end");
     }
 }

@@ -1,4 +1,4 @@
-//! What clients asked to become of what they had, and what they were told.
+//! Records the changes that clients requested, and the responses to them.
 
 use std::time::Duration;
 
@@ -10,26 +10,27 @@ use super::{Phase, excerpt, parsed};
 /// How the references of payments begin that the provider declines.
 pub const DECLINED: &str = "declined";
 
-/// A change that was asked for, and what came of it, as its client saw it.
+/// A requested change and its response, as the client saw it.
 #[derive(Clone, Debug)]
 pub struct ChangeAnswer {
     /// Since the run began.
     pub at: Duration,
     pub phase: Phase,
     pub replica: usize,
-    pub asked: AskedChange,
-    /// From the moment somebody first asked for the participation to this answer: it is no older.
+    pub request: ChangeRequest,
+    /// From the first request for the participation to this response: an upper bound of its age.
     pub age: Duration,
-    pub told: Told,
+    pub outcome: ChangeOutcome,
 }
 
-/// What a client asks for.
+/// The change that a client requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AskedChange {
+pub struct ChangeRequest {
     pub participation: Uuid,
     pub user: i64,
     pub change: Change,
-    /// From the yes to the moment this was first asked for: by then it was at least so old.
+    /// From the accepted response to the first request of this change: a lower bound of the participation's
+    /// age.
     pub waited: Duration,
 }
 
@@ -47,32 +48,32 @@ pub enum Change {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// 200: it is as was asked.
+pub enum ChangeOutcome {
+    /// 200: the change is done.
     Yes,
     /// A refusal by the rules.
     No { code: String },
-    /// Come back later, as it should be said.
+    /// A correct response to retry later.
     Later { status: u16, code: String },
     /// No answer: the connection was lost, or the client's patience.
     Lost(String),
-    /// An answer that nobody should ever get.
+    /// A response that no client should ever get.
     Odd { status: u16, body: String },
 }
 
 impl ChangeAnswer {
     /// For people.
     pub fn line(&self) -> String {
-        let AskedChange {
+        let ChangeRequest {
             participation,
             user,
             change,
             waited,
-        } = &self.asked;
+        } = &self.request;
         format!(
-            "at {:.2?} ({:?}) replica {} was asked by user {user} to {change:?} {participation}, \
-             {waited:.2?} after the yes, and said {:?} when it was {:.2?} old at most",
-            self.at, self.phase, self.replica, self.told, self.age
+            "at {:.2?} ({:?}) replica {}: user {user} requested {change:?} of {participation}, \
+             {waited:.2?} after it was accepted: {:?}, at an age of at most {:.2?}",
+            self.at, self.phase, self.replica, self.outcome, self.age
         )
     }
 }
@@ -101,10 +102,10 @@ impl Change {
     }
 }
 
-impl AskedChange {
+impl ChangeRequest {
     /// Reads an answer to it.
-    pub fn read(&self, status: u16, has_retry_after: bool, body: &str) -> Told {
-        let odd = || Told::Odd {
+    pub fn read(&self, status: u16, has_retry_after: bool, body: &str) -> ChangeOutcome {
+        let odd = || ChangeOutcome::Odd {
             status,
             body: excerpt(body),
         };
@@ -112,9 +113,11 @@ impl AskedChange {
             return odd();
         };
         match status {
-            200 if self.is_granted_in(&value) => Told::Yes,
-            402 | 409 if self.change.can_be_refused(status, &code) => Told::No { code },
-            429 | 503 if has_retry_after && !code.is_empty() => Told::Later { status, code },
+            200 if self.is_granted_in(&value) => ChangeOutcome::Yes,
+            402 | 409 if self.change.can_be_refused(status, &code) => ChangeOutcome::No { code },
+            429 | 503 if has_retry_after && !code.is_empty() => {
+                ChangeOutcome::Later { status, code }
+            }
             _ => odd(),
         }
     }
@@ -137,8 +140,8 @@ impl AskedChange {
     }
 }
 
-impl Told {
-    /// Whether the client knows where it stands.
+impl ChangeOutcome {
+    /// Whether the client knows the outcome.
     pub const fn is_definite(&self) -> bool {
         matches!(self, Self::Yes | Self::No { .. } | Self::Odd { .. })
     }
@@ -157,14 +160,14 @@ impl Told {
 
 #[test]
 fn answers_to_changes_are_distinguished() {
-    let asked = |change| AskedChange {
+    let request = |change| ChangeRequest {
         participation: Uuid::nil(),
         user: 7,
         change,
         waited: Duration::ZERO,
     };
     let pay = |reference: &str| {
-        asked(Change::Confirm {
+        request(Change::Confirm {
             reference: reference.to_owned(),
         })
     };
@@ -176,40 +179,40 @@ fn answers_to_changes_are_distinguished() {
     };
     let refused = |code: &str| format!(r#"{{"code":"{code}"}}"#);
     let paid = pay("one").read(200, false, &stands("confirmed"));
-    assert_eq!(paid, Told::Yes);
+    assert_eq!(paid, ChangeOutcome::Yes);
     let declined = refused("PAYMENT_DECLINED");
     let no = pay("declined-1").read(402, false, &declined);
-    assert!(matches!(no, Told::No { .. }));
+    assert!(matches!(no, ChangeOutcome::No { .. }));
     let busy = pay("one").read(503, true, &refused("UNAVAILABLE"));
-    assert!(matches!(busy, Told::Later { .. }));
+    assert!(matches!(busy, ChangeOutcome::Later { .. }));
     let using = |order: &str| {
-        asked(Change::Use {
+        request(Change::Use {
             coupon: Uuid::nil(),
             order: order.to_owned(),
         })
     };
     let used = format!(r#"{{"couponId":"{}","orderId":"one"}}"#, Uuid::nil());
-    assert_eq!(using("one").read(200, false, &used), Told::Yes);
-    let no = asked(Change::Cancel).read(409, false, &refused("ALREADY_USED"));
-    assert!(matches!(no, Told::No { .. }));
+    assert_eq!(using("one").read(200, false, &used), ChangeOutcome::Yes);
+    let no = request(Change::Cancel).read(409, false, &refused("ALREADY_USED"));
+    assert!(matches!(no, ChangeOutcome::No { .. }));
     let suspended = using("one").read(503, true, &refused("COUPON_SUSPENDED"));
-    assert!(matches!(suspended, Told::Later { .. }));
+    assert!(matches!(suspended, ChangeOutcome::Later { .. }));
     // A yes to something else or for another payment, a refusal that the rules do not know of this
     // change, and one's own participation not found.
-    for (asked, status, body) in [
+    for (request, status, body) in [
         (pay("one"), 200, stands("reserved")),
         (pay("two"), 200, stands("confirmed")),
-        (asked(Change::Cancel), 200, stands("confirmed")),
+        (request(Change::Cancel), 200, stands("confirmed")),
         (pay("one"), 402, declined),
         (pay("one"), 409, refused("NOT_PAYABLE")),
-        (asked(Change::Cancel), 409, refused("CANCELLED")),
-        (asked(Change::Cancel), 404, refused("NOT_FOUND")),
+        (request(Change::Cancel), 409, refused("CANCELLED")),
+        (request(Change::Cancel), 404, refused("NOT_FOUND")),
         (using("two"), 200, used),
         (using("one"), 409, refused("COUPON_EXPIRED")),
         (using("one"), 404, refused("NOT_FOUND")),
         (pay("one"), 500, refused("INTERNAL")),
     ] {
-        let told = asked.read(status, false, &body);
-        assert!(matches!(told, Told::Odd { .. }), "{told:?}");
+        let outcome = request.read(status, false, &body);
+        assert!(matches!(outcome, ChangeOutcome::Odd { .. }), "{outcome:?}");
     }
 }

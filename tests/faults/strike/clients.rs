@@ -1,4 +1,4 @@
-//! Clients that nobody would wish for: slow ones, silent ones, and ones that go away.
+//! Misbehaving clients: slow ones, silent ones, and ones that disconnect.
 
 use std::time::{Duration, Instant};
 
@@ -108,16 +108,16 @@ async fn leave(replica: &Replica, request: &str, random: &mut StdRng) -> Option<
     Some(())
 }
 
-/// By how much the clock of a replica's machine differs from the database's, in milliseconds, as it says
-/// itself: it goes by the database's.
+/// The difference between the clock of a replica's machine and the database's, in milliseconds, as the replica
+/// reports it. The replica uses the database's clock.
 pub async fn clock_shift_ms(replica: &Replica) -> Option<i64> {
-    let told = http()
+    let health = http()
         .get(format!("{}/readyz?verbose", replica.base()?))
         .send()
         .await
         .ok()?;
-    let told: serde_json::Value = told.json().await.ok()?;
-    let ahead = told["clock"]["aheadSeconds"].as_f64()?;
+    let health: serde_json::Value = health.json().await.ok()?;
+    let ahead = health["clock"]["aheadSeconds"].as_f64()?;
     let shift = i64::try_from(Duration::from_secs_f64(ahead.abs()).as_millis()).ok()?;
     Some(if ahead < 0.0 { -shift } else { shift })
 }

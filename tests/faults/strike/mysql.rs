@@ -1,4 +1,4 @@
-//! What a hostile neighbour can do to a MySQL that is otherwise well.
+//! Faults that another client causes in an otherwise healthy MySQL.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use super::{random, struck};
 use crate::schedule::Strike;
 use crate::world::{World, mysql, restore_connections};
 
-/// MySQL's bound on connections while somebody holds them all. The replicas' pools alone are larger.
+/// MySQL's limit on connections while a session holds all of them. The replicas' pools alone are larger.
 const CONNECTIONS_MAX: u32 = 24;
-/// Rows the hostile session inserts: it must have changed more than the writer, because MySQL rolls
-/// back whoever has changed less.
+/// Number of rows that the hostile session inserts: more than the writer, because MySQL rolls back the
+/// transaction with fewer changes.
 const RANKS_TAKEN: i64 = 300;
 /// How long the hostile session waits for the writer to run into it.
 const TRAP: Duration = Duration::from_millis(150);
@@ -45,7 +45,7 @@ pub async fn exhausted(world: &World, strike: Strike, lasts: Duration) -> sqlx::
                 replica.mysql.cut();
             }
         }
-        // Root is given one more than there are; what is refused is asked for again.
+        // Root gets one connection more than the limit; a refused statement is retried.
         match tokio::time::timeout(Duration::from_secs(1), mysql(&world.parts, None)).await {
             Ok(Ok(connection)) => held.push(connection),
             _ => tokio::time::sleep(Duration::from_millis(15)).await,
@@ -66,9 +66,8 @@ async fn status(connection: &mut MySqlConnection, name: &str) -> sqlx::Result<u6
     Ok(value.parse().unwrap())
 }
 
-/// Takes the next ranks of a campaign without committing them, waits until the writer, which holds
-/// the campaign's row, waits for one of them, asks for the campaign's row, and steps back. Counts
-/// MySQL's deadlocks.
+/// Takes the next ranks of a campaign without a commit, waits until the writer, which holds the campaign's row,
+/// waits for one of them, requests the campaign's row, and rolls back. Returns the number of MySQL's deadlocks.
 pub async fn deadlocks(world: &World, strike: Strike, lasts: Duration) -> sqlx::Result<u64> {
     let mut random = random(strike);
     let mut hostile = world.mysql().await?;

@@ -1,4 +1,4 @@
-//! A Redis that forgets: everything, its scripts, the last seconds, or one key.
+//! A Redis that loses data: everything, its scripts, the last seconds, or one key.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who names whom in `src`: the modules, and the files, read from the paths in the text of each file.
+//! The imports between the modules and files of `src`, read from the paths in each file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,9 +10,9 @@ type Module = Vec<String>;
 /// One file of `src`.
 struct File {
     text: String,
-    /// Names that a `use` in it brings in, with the absolute path each stands for.
+    /// The names that its `use` items import, each with its absolute path.
     imports: BTreeMap<String, Module>,
-    /// Absolute paths that it needs itself; what it only exports again is not among them.
+    /// The absolute paths that it uses itself, without mere re-exports.
     needs: BTreeSet<Module>,
 }
 
@@ -69,7 +69,7 @@ impl Graph {
         }
     }
 
-    /// The module whose file defines what a path leads to, with names followed that are exported again.
+    /// The module whose file defines the item of a path; re-exports are followed.
     fn definition(&self, path: &[String], depth: usize) -> Option<Module> {
         let mut known = path.len();
         while !self.files.contains_key(&path[..known]) {
@@ -85,7 +85,7 @@ impl Graph {
         Some(module.to_vec())
     }
 
-    /// From each module to those whose files define what it names.
+    /// The modules that each module uses, by the files that define the items.
     pub fn edges(&self) -> BTreeMap<Module, BTreeSet<Module>> {
         let mut edges = BTreeMap::new();
         for (module, file) in &self.files {
@@ -100,8 +100,8 @@ impl Graph {
         edges
     }
 
-    /// Groups of files that name one another in a circle. A module and the files in its folder are one noun, so a
-    /// file that names what the module above it defines closes no circle.
+    /// Groups of files that use one another in a circle. A module and the files in its folder count as one
+    /// unit, so a file may use items of the module above it.
     pub fn circles(&self) -> Vec<Vec<String>> {
         let mut edges = self.edges();
         for (module, to) in &mut edges {
@@ -161,14 +161,14 @@ fn module_of(path: &Path, source: &Path) -> Module {
         .collect()
 }
 
-/// The text without comments, and without what follows the first `#[cfg(test)]` of a module.
+/// The text without comments, and without everything after the first `#[cfg(test)]` of a module.
 fn without_tests(text: &str) -> String {
     let mut kept = String::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         let is_test = line.trim() == "#[cfg(test)]";
         if is_test && lines.peek().is_some_and(|next| next.contains("mod ")) {
-            // `mod tests;` is one line; `mod tests { … }` is the rest of the file.
+            // `mod tests;` is one line; `mod tests { … }` extends to the end of the file.
             if lines
                 .next()
                 .is_some_and(|next| next.trim_end().ends_with('{'))
@@ -252,7 +252,7 @@ fn leaves(
                     break;
                 }
                 let length = leaves(&text[at..], prefix, out);
-                // What is no path (an attribute, a `*`) is passed over.
+                // Anything else than a path (an attribute, a `*`) is skipped.
                 at += length.max(1);
             }
             break;

@@ -1,4 +1,4 @@
-//! Parts that go away and come back.
+//! Parts that fail and recover.
 
 use std::net::ToSocketAddrs;
 

@@ -1,4 +1,4 @@
-//! Participations that are cancelled after they have earned coupons: used coupons are never more than units.
+//! Participations that are cancelled after they earned coupons: there are never more used coupons than units.
 
 use futures_util::future::join_all;
 use reqwest::Response;
@@ -32,7 +32,7 @@ async fn said(answer: Response) -> (u16, Value) {
     (status, body[word].clone())
 }
 
-/// Used, the unit is gone for good, whoever asks for it back.
+/// With a used coupon a unit is final: no cancellation returns it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_participation_whose_coupon_was_used_is_not_cancelled() {
     let folder = TempDir::new().unwrap();
@@ -172,7 +172,8 @@ async fn participations_with_coupons_are_not_cancelled_while_their_use_is_unknow
     let made = body(service.take_part(campaign, 7).await).await;
     let answer = cancel(&service, &made, "7").await;
     assert_eq!(answer, (503, json!("REWARDS_UNAVAILABLE")));
-    // Nor where the reward was taken off the campaign since, which is possible where it is none of coupons.
+    // The same if the reward was removed from the campaign since, which is possible for rewards other than
+    // coupons.
     let other = json!({
         "name": "general", "kind": "general", "cancellable": true,
         "reward": { "coupon": { "discountAmount": 500 } }
@@ -185,7 +186,7 @@ async fn participations_with_coupons_are_not_cancelled_while_their_use_is_unknow
     assert_eq!(patched.status(), 200);
     let answer = cancel(&service, &of_other, "7").await;
     assert_eq!(answer, (503, json!("REWARDS_UNAVAILABLE")));
-    // What has none is cancelled as ever.
+    // A participation without coupons is cancelled as usual.
     let plain = json!({ "name": "plain", "kind": "general", "cancellable": true });
     let plain = service.create(plain).await;
     let of_plain = body(service.take_part(plain, 7).await).await;
@@ -254,7 +255,7 @@ async fn a_process_killed_during_a_cancellation_leaves_one_usable_coupon_per_uni
         let (status, _) = use_it(&last, &coupon, "7", json!(2_000)).await;
         assert_eq!(status, if is_cancelled { 409 } else { 200 }, "{point}");
         if is_cancelled {
-            // The gate was not told before the process died: the sweep finds that it lacks the unit.
+            // The process died before it notified the gate: the sweep finds that the gate lacks the unit.
             until("the unit can be had again", async || {
                 last.take_part(campaign, 8).await.status() == 201
             })

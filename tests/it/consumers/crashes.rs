@@ -1,4 +1,4 @@
-//! Processes that die, come, leave, and read everything again.
+//! Consumer processes that are killed, join, leave, and read everything again.
 
 use firstcome::domain::{Consumer, Reward};
 use tempfile::TempDir;

@@ -1,4 +1,4 @@
-//! What is granted, and what is taken back.
+//! Granted and reversed rewards.
 
 use std::collections::HashSet;
 
@@ -189,7 +189,7 @@ fn due(change: Change) -> Due {
     }
 }
 
-/// Two members that hold the same partition, one of which does not know yet that it lost it.
+/// Two members process the same partition, because one of them has not noticed yet that it lost it.
 async fn overlap(rewards: &Rewards) {
     let batch: Vec<Due> = (0..200)
         .map(|nth| {
@@ -232,7 +232,7 @@ async fn overlap(rewards: &Rewards) {
         let ledger = rewards.ledger(UserId(user), None, 1_000).await.unwrap();
         assert_eq!(ledger.len(), 40);
     }
-    // What is known already is told, too, so that a mark that was not set is set.
+    // Known events are returned as well, so that a missing mark is set.
     let again = rewards.apply(Consumer::Points, &batch).await.unwrap();
     assert_eq!((again.duplicates, again.rewarded.len()), (200, 200));
 }

@@ -13,7 +13,7 @@ async fn a_poison_record_becomes_a_dead_letter_alone() {
     let made = scene.participations(campaign, 300, 10).await;
     let (before, after) = made.split_at(150);
     scene.confirm(before).await;
-    // Straight into the topic, as whoever else has access to it might.
+    // Written directly to the topic, as any other producer could.
     let raw = |payload: &[u8]| Delivered {
         key: Some(b"k".to_vec()),
         payload: Some(payload.to_vec()),

@@ -1,4 +1,4 @@
-//! Shops use coupons that customers show them.
+//! Shops redeem the coupons of customers.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ async fn repeated_requests_of_a_shop_use_a_coupon_once_per_order() {
         (409, &json!("ORDER_BELOW_MINIMUM"))
     );
 
-    // Many at once, for two orders: one of the orders has it, and each who asks for that is told so.
+    // Many concurrent requests for two orders: one order gets the coupon, and all of its requests are accepted.
     let all: Vec<_> = (0..20)
         .map(|nth| {
             let order = if nth % 2 == 0 { "o-1" } else { "o-2" };
@@ -86,7 +86,7 @@ fn asked(code: &str, order: &str, amount: u64) -> Value {
     json!({ "code": code, "orderId": order, "orderAmount": amount })
 }
 
-/// What is asked of a coupon that was used for `order`, which came to 2,000, is looked at closely.
+/// Repeated uses of a coupon that was used for `order` with an amount of 2,000.
 async fn is_as_asked_for(service: &Service, code: &str, order: &str) {
     let lower = asked(&code.to_ascii_lowercase(), order, 2_000);
     assert_eq!(redeem(service, ADMIN_TOKEN, &lower).await.0, 200);
@@ -143,7 +143,7 @@ async fn holders_cannot_use_coupons_reserved_for_shops() {
     assert_eq!(redeem(&service, &shop, &order).await.0, 200);
 }
 
-/// A coupon of user 7, who shows `holder`.
+/// A coupon of user 7, whose credentials are `holder`.
 async fn coupon_for(service: &Service, campaign: i64, holder: &str) -> Value {
     let path = format!("/api/campaigns/{campaign}/participation");
     let made = service.post(&path).bearer_auth(holder).json(&json!({}));
@@ -166,7 +166,7 @@ async fn a_coupon_used_by_one_shop_is_used_for_all() {
     let service = Service::start(&folder, &with_secret()).await;
     let holder = token(&json!({ "sub": "7" }));
     let shop = |name: &str| token(&json!({ "sub": name, "scope": "coupon:redeem" }));
-    // As long as subjects may be: shops are told apart by the last letter, too.
+    // Subjects of the maximum length: shops are distinguished by the last letter as well.
     let (long, longer) = ("s".repeat(255), format!("{}t", "s".repeat(254)));
     let used = json!("COUPON_USED");
     for (first, second) in [("shop-a", "shop-b"), (&long, &longer)] {

@@ -1,4 +1,4 @@
-//! Suspending coupons, beside the consumer that issues them, on both databases.
+//! Suspension of coupons while the consumer issues them, on both databases.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,7 +112,7 @@ async fn coupons_issued_while_they_are_suspended_cannot_be_used() {
         assert_eq!(subject.of("issued").await, 0);
         assert_eq!(subject.of("suspended").await, 2 * many);
 
-        // The first half is cancelled, as the consumer hears; of the others it turns out that they are not.
+        // The consumer reads cancellations of the first half; the others were not cancelled.
         let (cancelled, stand) = all.split_at(MANY / 2);
         let ends: Vec<Due> = cancelled
             .iter()
@@ -166,7 +166,7 @@ async fn revoked_coupons_stay_revoked_until_the_consumer_processes_the_event() {
             undecided_until: until,
         }];
         subject.rewards.revoke_coupons(&decided).await.unwrap();
-        // Asked to cancel once more, and late to be issued: nobody can use it all the same.
+        // Suspended once more, and issued late: it still cannot be used.
         subject.suspend(one, until + TimeDelta::seconds(1)).await;
         let far = until + TimeDelta::seconds(60);
         assert_eq!(subject.rewards.due_revocations(far, 10).await.unwrap(), []);

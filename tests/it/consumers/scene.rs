@@ -1,4 +1,4 @@
-//! Databases, topics and groups of a test's own, and what is asked of them.
+//! The databases, topics and consumer groups of one test, and queries of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,7 +193,7 @@ impl Scene {
         Running::start(consumer, &self.parts(), &self.prefix)
     }
 
-    /// What a process of the service needs to work here.
+    /// The settings of a service on these parts.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         vec![
             ("FIRSTCOME_DATABASE_URL", self.events.url.clone()),
@@ -301,7 +301,7 @@ impl Scene {
     }
 }
 
-/// Dropping it may take a while: nobody waits for it.
+/// Dropping it may take a while, so nothing waits for it.
 fn forget(group: BaseConsumer) {
     std::thread::spawn(move || drop(group));
 }

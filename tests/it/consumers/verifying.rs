@@ -1,4 +1,4 @@
-//! What is wrong in the rewards database is found, and nothing where nothing is wrong.
+//! Violations in the rewards database are found, and a correct database has none.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::service::process::{Service, body, command};
 const POINTS: CampaignId = CampaignId(1);
 const COUPONS: CampaignId = CampaignId(2);
 
-/// What makes it wrong, what of it is found, and what makes it right again.
+/// Each violation: the statement that plants it, its findings, and the statement that repairs it.
 const PLANTS: [(&str, &[&str], &str); 6] = [
     (
         "UPDATE balance SET points = points + 1 WHERE user_id = 1",
@@ -120,7 +120,7 @@ async fn planted(rewards: &Rewards, url: &str) {
     assert!(found[0].contains(&ended[0].change.event.to_string()));
 }
 
-/// What `verify --rewards` calls wrong, by its exit and in its words.
+/// The findings of `verify --rewards`, and its exit code.
 fn verified(folder: &TempDir, settings: &[(&str, String)], passed: &str) -> (bool, String) {
     let mut verify = command(folder, settings);
     let said = verify.args([
@@ -137,7 +137,7 @@ fn verified(folder: &TempDir, settings: &[(&str, String)], passed: &str) -> (boo
     (said.status.success(), breaches.join("; "))
 }
 
-/// A consumer has gone past an event, and nothing came of it.
+/// The consumer is past an event without applying it.
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_and_unreversed_grants_are_reported() {
     let scene = Scene::new().await;
@@ -205,7 +205,7 @@ async fn is_not_passed(
     db.execute_unprepared(&unpublish).await.unwrap();
 }
 
-/// Events wait to be tried again.
+/// Events waiting for a retry.
 const PARK: &str = "INSERT INTO outbox_parked (campaign_id, sequence, event_id, topic, message_key, key_hash, state, \
      attempts, error_class, error, parked_at) SELECT e.campaign_id, e.sequence, e.id, e.aggregatetype, \
      e.message_key, 0, 'retry', 1, 'possibly_delivered', '', e.created_at FROM outbox_event e";
@@ -248,7 +248,7 @@ async fn apply(scene: &Scene, consumer: Consumer, one: ParticipationId, changes:
 
 type Verified<'a> = dyn Fn(&str) -> (bool, String) + 'a;
 
-/// The last of these is not granted, and that is said once its event was published, and passed.
+/// The last of these is not granted, which is reported once its event is published and the consumer is past it.
 async fn is_found_missing(
     scene: &Scene,
     consumer: Consumer,
@@ -266,14 +266,14 @@ async fn is_found_missing(
     publish(&db, missing).await;
     let (is_sound, told) = verified("0");
     let wanted =
-        format!("campaign {campaign}: 1 confirmed participations were granted nothing: {missing}");
+        format!("campaign {campaign}: 1 confirmed participations without a reward: {missing}");
     assert!(!is_sound && told.contains(&wanted), "{told}");
     assert_eq!(verified("600"), is_clean, "it is not passed");
     apply(scene, consumer, missing, &[(Status::Confirmed, 1)]).await;
     assert_eq!(verified("0"), is_clean);
 }
 
-/// It is cancelled, and keeps what it was granted until the consumer comes to that.
+/// It is cancelled, and its reward stays until the consumer processes the event.
 async fn is_found_standing(
     scene: &Scene,
     consumer: Consumer,
@@ -286,7 +286,7 @@ async fn is_found_standing(
     let cancel = format!("UPDATE participation SET status = 'cancelled' WHERE id = x'{id}'");
     db.execute_unprepared(&cancel).await.unwrap();
     let wanted = format!(
-        "campaign {campaign}: 1 cancelled participations keep what they were granted: {one}"
+        "campaign {campaign}: 1 cancelled participations with a reward that is not revoked: {one}"
     );
     let (_, told) = verified("0");
     assert!(told.contains(&wanted), "{told}");

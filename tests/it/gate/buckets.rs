@@ -1,4 +1,4 @@
-//! Token buckets: never more than there is in them, whoever asks at once, and full again in time.
+//! Token buckets: concurrent requests never take more than the bucket has, and it refills in time.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Checks of idempotency keys: what a gate says to a second attempt of a key, and what it remembers of a no.
+//! Checks of idempotency keys: the gate's reply to a second attempt with a key, and its record of a rejection.
 
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ pub async fn an_admission_tells_how_long_ago_its_key_was_refused(subject: &Subje
     let late = subject.enter(again).await?;
     was_refused(late.not_refused_for)?;
     ensure!(late.may_be_refused_since(LEASE / 2), "{late:?}");
-    // Asked again it gets the same answer, and so does whoever has another key.
+    // A repetition gets the same reply, and so does another key.
     was_refused(subject.enter(again).await?.not_refused_for)?;
     same("released", &subject.release(&[again]).await?, &1)?;
     let fresh = subject.enter(attempt(1, 1, "b")).await?;
@@ -119,7 +119,7 @@ pub async fn a_rebuild_makes_every_key_one_that_may_have_been_refused(
     was_refused(subject.enter(attempt(1, 1, "a")).await?.not_refused_for)
 }
 
-/// A no to this user's key, of a gate that was asked so long ago.
+/// A rejection of this user's key, by a gate that was called this long ago.
 async fn refuse(
     subject: &Subject,
     (user, key): (i64, &str),

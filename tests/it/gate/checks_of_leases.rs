@@ -1,4 +1,4 @@
-//! Checks of settling, releasing and running out.
+//! Checks of settled, released and expired leases.
 
 use std::time::Duration;
 

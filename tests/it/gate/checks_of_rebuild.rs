@@ -249,7 +249,7 @@ pub async fn a_campaign_that_is_over_leaves_the_gate(subject: &Subject) -> Verdi
     subject
         .refused(entrant(2, 1), Refusal::Ended, Some(4))
         .await?;
-    // Rebuilt because an admin asks, it still leaves.
+    // A rebuild by an admin expires as well.
     let seats = [seat(1, 1)];
     same(
         "rebuilt",

@@ -1,4 +1,4 @@
-//! Checks of what is given up after it was committed.
+//! Checks of units that are returned after their commit.
 
 use firstcome::domain::{Refusal, UserId};
 use firstcome::parts::gate::{Entrant, GivenBack, Mark, UserUnits};
@@ -80,7 +80,7 @@ pub async fn a_return_that_the_rebuild_knew_of_returns_nothing(subject: &Subject
     subject.start(&settings).await?;
     let (gone, stays) = (entrant(1, 1), entrant(2, 1));
     hold(subject, &[gone, stays]).await?;
-    // Both were given up while epoch 2 was in force; its rebuild had read the first one only.
+    // Both were returned under epoch 2, whose rebuild had read only the first return.
     let seats = [UserUnits {
         user: UserId(2),
         units: 1,

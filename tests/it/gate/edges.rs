@@ -1,4 +1,4 @@
-//! What one gate alone can show: exact moments by a clock that stands still, and a Redis that goes.
+//! Checks that only one of the gates allows: exact times with a stopped clock, and a Redis that fails.
 
 use std::sync::Arc;
 use std::time::Duration;

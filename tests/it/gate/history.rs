@@ -1,4 +1,4 @@
-//! Random histories, told to both gates and to the model: all three must answer alike.
+//! Random histories, applied to both gates and to the model: all three must give the same replies.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ enum Step {
         seats: Vec<UserUnits>,
         mark: Mark,
     },
-    /// Of those that stand; told as `GiveBack`.
+    /// Returns of participations that are not returned yet, sent as `GiveBack`.
     GiveUp(Vec<ParticipationId>),
     GiveBack {
         epoch: u64,
@@ -153,7 +153,7 @@ fn history(now: Instant) -> impl Strategy<Value = Vec<Step>> {
         .prop_map(|(first, steps)| first.into_iter().chain(steps).collect())
 }
 
-/// A participation that never was admitted is not given up: whoever asks the gate has it committed.
+/// Only admitted participations are returned: a return needs a commit.
 fn number_returns(model: &mut Model, step: &Step) -> Step {
     match step {
         Step::GiveUp(ids) => {

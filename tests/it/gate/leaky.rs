@@ -1,4 +1,4 @@
-//! Proof that the suite has teeth: gates that are broken on purpose, each caught by name.
+//! Gates that are broken on purpose: each must fail its check.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -44,7 +44,7 @@ enum Leak {
     RefusesKeysWithoutALook,
 }
 
-/// A sound gate, and what spoils it.
+/// A correct gate, and its fault.
 struct Leaky {
     inner: Arc<dyn Gate>,
     leak: Leak,

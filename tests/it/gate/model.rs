@@ -1,4 +1,4 @@
-//! The gate in plain Rust, as its contract reads: what the scripts are compared with.
+//! The gate in plain Rust, by its contract. The scripts are compared with it.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -22,7 +22,7 @@ struct Held {
     last_rank: u64,
     known_returns: u64,
     returned: HashSet<u64>,
-    /// Admitted in this epoch and neither released nor given up.
+    /// Admitted in this epoch, and neither released nor returned.
     standing: HashMap<ParticipationId, Entrant>,
     /// Given up, by the number of their return.
     gone: HashMap<ParticipationId, Entrant>,
@@ -34,7 +34,7 @@ struct Held {
 #[derive(Default)]
 struct Holding {
     units: u64,
-    /// Not known when it was released while others of the user stand.
+    /// Unknown if it was released while the user has others.
     first: Option<ParticipationId>,
 }
 
@@ -69,7 +69,7 @@ impl Model {
         ids.iter().map(|id| held.release(*id)).sum()
     }
 
-    /// What giving up these says to the gate: those that stand, and again those that did.
+    /// The arguments of a return for the gate: the participations that are not returned yet, and repetitions.
     pub fn returns_of(&mut self, ids: &[ParticipationId]) -> (u64, Vec<Return>) {
         let Some(held) = &mut self.state else {
             return (1, Vec::new());

@@ -1,4 +1,4 @@
-//! What replicas tell each other of their last seconds: each counts once, and no longer than it says.
+//! The figures of the last seconds that replicas share: each counts once, and for its stated time.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Sessions: one suite of checks on both engines. Time passes by the clock of the one, and by making what the
-//! other has kept older.
+//! Sessions: one suite of checks on both engines. In one engine the clock is advanced; in the other the stored
+//! times are made older.
 
 use std::time::Duration;
 
@@ -140,19 +140,19 @@ macro_rules! suite {
 }
 
 suite! {
-    a_session_lives_while_it_is_asked_by_and_no_longer_than_it_may,
+    a_session_ends_when_it_is_idle_or_at_its_maximum_age,
     sessions_of_others_are_not_found,
     a_session_ends_alone_and_all_end_together,
-    who_read_an_account_before_it_changed_opens_no_session,
+    a_log_in_with_an_outdated_account_opens_no_session,
     the_session_that_would_be_over_next_makes_room,
     a_token_is_good_once_and_its_copy_ends_everything,
-    two_who_show_a_token_at_once_are_no_theft,
+    concurrent_uses_of_a_remember_token_are_no_theft,
     a_series_ends_when_it_was_to_from_the_beginning,
     a_series_can_be_ended,
     a_token_of_a_series_is_looked_at_without_being_used,
 }
 
-async fn a_session_lives_while_it_is_asked_by_and_no_longer_than_it_may(scene: &Scene) {
+async fn a_session_ends_when_it_is_idle_or_at_its_maximum_age(scene: &Scene) {
     let Opened::Session {
         ends_at,
         series_ends_at,
@@ -211,7 +211,7 @@ async fn a_session_ends_alone_and_all_end_together(scene: &Scene) {
     assert!(!scene.is_open("two").await && !scene.is_open("three").await);
 }
 
-async fn who_read_an_account_before_it_changed_opens_no_session(scene: &Scene) {
+async fn a_log_in_with_an_outdated_account_opens_no_session(scene: &Scene) {
     let newer = |version| Opening {
         version,
         ..opening("one")
@@ -224,7 +224,7 @@ async fn who_read_an_account_before_it_changed_opens_no_session(scene: &Scene) {
         assert_eq!(is_yes(opened), opens, "{version}: {opened:?}");
         assert!(opens || opened == Opened::Stale);
     }
-    // Were the change never committed, nobody is kept out for good.
+    // If the change is never committed, the account is not locked out for ever.
     if let Time::Manual(clock) = &scene.time {
         clock.advance(MINUTE);
         assert!(is_yes(scene.open("one").await));
@@ -260,7 +260,7 @@ async fn a_token_is_good_once_and_its_copy_ends_everything(scene: &Scene) {
     assert_eq!(honest, Opened::Unknown);
 }
 
-async fn two_who_show_a_token_at_once_are_no_theft(scene: &Scene) {
+async fn concurrent_uses_of_a_remember_token_are_no_theft(scene: &Scene) {
     assert!(is_yes(scene.open_in_series("one", "", "a").await));
     assert!(is_yes(scene.open_in_series("two", "a", "b").await));
     scene.pass(MINUTE / 2).await;
@@ -293,7 +293,7 @@ async fn a_series_ends_when_it_was_to_from_the_beginning(scene: &Scene) {
     };
     let by_now = match &scene.time {
         Time::Manual(_) => begun,
-        // There it is what was kept that became older.
+        // In Redis the stored times were made older.
         Time::Redis(_) => begun - 23 * HOUR,
     };
     assert_eq!(ends_at, by_now);

@@ -1,4 +1,4 @@
-//! What a check works on: one fresh campaign of one gate, and short ways to ask it.
+//! The subject of a check: one new campaign in one gate, with short methods to call it.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use firstcome::parts::gate::{
     Settings, UserUnits,
 };
 
-/// Passed, or what was broken.
+/// Passed, or the violation.
 pub type Verdict = Result<(), String>;
 
 /// Longer than any test.
@@ -71,7 +71,7 @@ impl Subject {
         self.now + TimeDelta::hours(hours)
     }
 
-    /// Starts the campaign with nobody in it.
+    /// Starts the campaign without participations.
     pub async fn start(&self, settings: &Settings) -> Verdict {
         let rebuilt = self.rebuild(1, settings, &[], 0).await?;
         same("the first rebuild", &rebuilt, &true)
@@ -112,7 +112,7 @@ impl Subject {
         Ok(self.admit(&[entrant]).await?.remove(0))
     }
 
-    /// Asks and insists on a yes.
+    /// Sends an admission, which must be accepted.
     pub async fn enter(&self, entrant: Entrant) -> Result<Lease, String> {
         ticket(&self.ask(entrant).await?)
     }
@@ -128,7 +128,7 @@ impl Subject {
         same("the answer", &self.ask(entrant).await?, &wanted)
     }
 
-    /// Asks and insists that what `first` holds is not settled yet.
+    /// Sends an admission, which must be undecided because `first` is not settled yet.
     pub async fn undecided(
         &self,
         entrant: Entrant,
@@ -151,14 +151,14 @@ impl Subject {
         self.release_of(epoch, entrants).await
     }
 
-    /// Releases what was admitted in that epoch.
+    /// Releases admissions of that epoch.
     pub async fn release_of(&self, epoch: u64, entrants: &[Entrant]) -> Result<u64, String> {
         let ids = ids(entrants);
         let released = self.gate.release(self.campaign, epoch, &ids).await;
         released.map_err(text)
     }
 
-    /// Gives up what these held, as returns numbered from `number` on.
+    /// Returns the units of these, numbered from `number` on.
     pub async fn give_back(
         &self,
         epoch: u64,

@@ -1,4 +1,4 @@
-//! What a token must say, and what is read from it.
+//! The required claims of a token, and the values read from them.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn clock() -> Clock {
 
 async fn verified_by(verifier: &Verifier, more: &Value) -> Result<Verified, TokenError> {
     let mut claims = claims_at(NOW, more);
-    // Null is said here by leaving the claim out.
+    // Null means here that the claim is left out.
     let fields = claims.as_object_mut().unwrap();
     fields.retain(|_, value| !value.is_null());
     verifier.verify(&Key::secret(SECRET).sign(&claims)).await

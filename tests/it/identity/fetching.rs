@@ -1,10 +1,11 @@
-//! Keys that are elsewhere: fetched at the start, again after a while, and when a token names one that
-//! is not known, but not as often as somebody likes.
+//! Remote keys: fetched at the start, at intervals, and when a token names an unknown key, but at a bounded
+//! rate.
 
 use std::time::Duration;
 
 use firstcome::access::identity::{
-    Algorithm, Keys, Pace, Place, Refreshed, Source, SourceError, TokenError, Verifier, trust,
+    Algorithm, KeyLocation, Keys, Pace, RefreshedKeys, Source, SourceError, TokenError, Verifier,
+    trust,
 };
 use firstcome::runtime::clock::Clock;
 use firstcome::runtime::supervisor::Supervisor;
@@ -16,7 +17,7 @@ use super::{believes, rules};
 use crate::support::until;
 use crate::tokens::{AUTHORITY, Answer, Issuer, Key, claims, key_set};
 
-/// Nothing happens by the clock, and unknown keys are asked for at once.
+/// No regular fetches, and a fetch for each unknown key.
 const EAGER: Pace = Pace {
     refresh: Duration::from_secs(3_600),
     refresh_min: Duration::ZERO,
@@ -25,7 +26,7 @@ const EAGER: Pace = Pace {
 const BYTES_MAX: usize = 16_384;
 
 fn source(url: &str, ca: Option<&str>) -> Source {
-    let place = Place::parse(url).unwrap();
+    let place = KeyLocation::parse(url).unwrap();
     let bounds = (Duration::from_secs(5), BYTES_MAX);
     Source::new(
         place,
@@ -38,7 +39,7 @@ fn source(url: &str, ca: Option<&str>) -> Source {
 
 async fn verifier(url: &str, pace: Pace) -> (Verifier, Supervisor) {
     let supervisor = Supervisor::new(Duration::from_secs(1));
-    let refreshed = Refreshed::start(source(url, None), pace, &supervisor.spawner()).await;
+    let refreshed = RefreshedKeys::start(source(url, None), pace, &supervisor.spawner()).await;
     let keys = Keys::Refreshed(refreshed.unwrap());
     let verifier = Verifier::new(rules(&Algorithm::PUBLIC), keys, Clock::System);
     (verifier, supervisor)
@@ -137,7 +138,7 @@ async fn an_unavailable_issuer_locks_nobody_out() {
 #[tokio::test]
 async fn a_fetch_is_bounded_in_time_and_size() {
     let issuer = Issuer::http(Answer::Hangs).await;
-    let place = Place::parse(&issuer.url).unwrap();
+    let place = KeyLocation::parse(&issuer.url).unwrap();
     let bounds = (Duration::from_millis(50), BYTES_MAX);
     let algorithms = Algorithm::PUBLIC.to_vec();
     let slow = Source::new(place, trust(None).unwrap(), algorithms, bounds).unwrap();
@@ -190,7 +191,7 @@ fn keys_are_not_fetched_over_unprotected_connections() {
         "http://[::1]:8080/keys",
         "file:///run/keys.json",
     ] {
-        assert!(Place::parse(place).is_ok(), "{place}");
+        assert!(KeyLocation::parse(place).is_ok(), "{place}");
     }
     for place in [
         "http://issuer.example/keys",
@@ -203,7 +204,7 @@ fn keys_are_not_fetched_over_unprotected_connections() {
         "issuer.example",
         "",
     ] {
-        assert!(Place::parse(place).is_err(), "{place}");
+        assert!(KeyLocation::parse(place).is_err(), "{place}");
     }
 }
 
@@ -211,7 +212,8 @@ fn keys_are_not_fetched_over_unprotected_connections() {
 async fn without_keys_the_service_does_not_start() {
     let issuer = Issuer::http(Answer::Fails).await;
     let supervisor = Supervisor::new(Duration::from_secs(1));
-    let started = Refreshed::start(source(&issuer.url, None), EAGER, &supervisor.spawner()).await;
+    let started =
+        RefreshedKeys::start(source(&issuer.url, None), EAGER, &supervisor.spawner()).await;
     assert!(matches!(started, Err(SourceError::Status(503))));
     assert!(issuer.asked() > 1, "once is not enough to give up");
 }

@@ -1,4 +1,4 @@
-//! Tokens that somebody else made, or that were changed.
+//! Forged and modified tokens.
 
 use firstcome::access::identity::{Algorithm, KeySet, TokenError, Verifier};
 use firstcome::runtime::clock::Clock;
@@ -67,7 +67,7 @@ async fn a_token_without_a_signature_is_rejected() {
     }
 }
 
-/// The public key is no secret: who signs with it as if it were one must not be believed.
+/// The public key is not a secret: a token signed with it as a shared secret must be rejected.
 #[tokio::test]
 async fn a_public_key_is_not_used_as_a_secret() {
     for key in [Key::rsa("k"), Key::ec("k"), Key::ed("k")] {
@@ -160,7 +160,7 @@ async fn a_modified_token_is_rejected() {
     }
 }
 
-/// What a token says about keys is what its maker wants to be believed.
+/// The key that a token itself names or contains is under the control of its author.
 #[tokio::test]
 async fn a_key_embedded_in_the_token_is_ignored() {
     let forger = Key::ed("d");
@@ -244,7 +244,7 @@ async fn a_key_of_unknown_type_does_not_hide_the_others() {
 }
 
 #[tokio::test]
-async fn the_key_of_a_token_is_found_by_its_id_and_never_by_trying() {
+async fn the_key_of_a_token_is_found_by_its_id_and_never_by_trial() {
     let (one, two) = (Key::ed("one"), Key::ed("two"));
     let verifier = by_keys(&[&one, &two]);
     let claims = claims(&json!({}));
@@ -263,7 +263,7 @@ async fn the_key_of_a_token_is_found_by_its_id_and_never_by_trying() {
     assert!(verifier.verify(&unknown).await.is_ok());
 }
 
-/// RFC 8725, 3.11: a token that was made for something else is not taken for one that says who is asking.
+/// RFC 8725, 3.11: a token for another purpose must not authenticate.
 #[tokio::test]
 async fn a_token_of_another_type_is_rejected() {
     let (key, verifier) = (Key::secret(SECRET), by_secret(Clock::System));

@@ -1,5 +1,5 @@
-//! What a test of the relay stands on: a database of its own, a broker or a double of one, a
-//! supervisor, and waits for conditions.
+//! The environment of a relay test: a database, a broker or a test double, a supervisor, and waits for
+//! conditions.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -87,7 +87,7 @@ impl Bench {
         }
     }
 
-    /// Commits what a writer would: the event, at the end of its stream.
+    /// Commits as a writer does: the event is appended to its stream.
     pub async fn commit(&self, event: &OutboxEvent) {
         self.commit_together(std::slice::from_ref(event)).await;
     }
@@ -229,7 +229,7 @@ pub fn participation(nth: u32) -> Participation {
     }
 }
 
-/// Events of `participations`, each reserved and then changed so many times.
+/// Events of `participations`: each is reserved, and then changed this number of times.
 pub fn events(participations: u32, changes: u32) -> Vec<OutboxEvent> {
     events_from(0, participations, changes)
 }
@@ -307,7 +307,7 @@ impl Running {
         }
     }
 
-    /// Waits until it owns so many buckets.
+    /// Waits until it owns this number of buckets.
     pub async fn owns(&self, buckets: usize) {
         until("buckets are owned", async || {
             self.handle.buckets().len() == buckets
@@ -326,13 +326,13 @@ impl Running {
     }
 }
 
-/// What the double does instead of acknowledging.
+/// The reaction of the double instead of an acknowledgement.
 pub enum Reaction {
     Fail(PublishError),
     Panic,
 }
 
-/// A publisher that keeps what it is given and reacts as told.
+/// A publisher that stores records and reacts as configured.
 #[derive(Default)]
 pub struct Double {
     pub records: Mutex<Vec<Record>>,
@@ -348,14 +348,14 @@ impl Double {
         Arc::new(double)
     }
 
-    /// One that lets nobody write to topics whose name holds this word.
+    /// A double that denies write access to topics whose name contains this word.
     pub fn refusing(topic: &'static str) -> Arc<Self> {
         let double = Self::default();
         double.refuse(topic);
         Arc::new(double)
     }
 
-    /// From now on nobody may write to such topics.
+    /// From now on denies write access to such topics.
     pub fn refuse(&self, topic: &'static str) {
         *self.refused.lock().unwrap() = Some(topic);
     }
@@ -365,7 +365,7 @@ impl Double {
         *self.refused.lock().unwrap() = None;
     }
 
-    /// `ce_id`s of what was acknowledged, in order.
+    /// `ce_id`s of the acknowledged records, in order.
     pub fn ids(&self) -> Vec<String> {
         let records = self.records.lock().unwrap();
         records
@@ -374,7 +374,7 @@ impl Double {
             .collect()
     }
 
-    /// Sequences of what was acknowledged of one key, in order.
+    /// Sequences of the acknowledged records of one key, in order.
     pub fn sequences(&self, key: &str) -> Vec<u32> {
         let records = self.records.lock().unwrap();
         let of_key = records.iter().filter(|record| record.key == key);

@@ -1,4 +1,4 @@
-//! What is in a topic, read as a consumer reads it.
+//! Reads the records of a topic as a consumer does.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ pub async fn consume(brokers: &str, topic: &str, enough: usize) -> Vec<Consumed>
     records
 }
 
-/// Reads a topic from its beginning until what was read satisfies `done`, or time is over.
+/// Reads a topic from its beginning until the records satisfy `done`, or the time is over.
 pub async fn consume_until(
     brokers: &str,
     topic: &str,
@@ -97,7 +97,7 @@ pub async fn consume_until(
                 records.push(consumed_from(&message));
             }
         }
-        // Dropping it may take a while: nobody waits for it.
+        // Dropping it may take a while, so nothing waits for it.
         std::thread::spawn(move || drop(consumer));
         records
     });

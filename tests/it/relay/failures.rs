@@ -1,4 +1,4 @@
-//! Each class of failure, told by a double.
+//! Each class of failure, injected by a test double.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,7 +155,7 @@ async fn a_relay_that_takes_over_blocked_rows_waits_for_their_first_row() {
     assert!(second.stop().await.is_clean());
 }
 
-/// A relay that lost the bucket while the head of a key was under way learns late that it arrived.
+/// A relay loses the bucket while the first record of a key is in flight, and learns late that it arrived.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_whose_first_row_another_relay_delivered_is_unblocked() {
     let bench = Bench::sqlite().await;

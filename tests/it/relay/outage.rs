@@ -1,4 +1,4 @@
-//! The relay while real Kafka fails: a broker that goes and comes back.
+//! The relay while real Kafka fails and recovers.
 
 mod grants;
 mod partition;
@@ -14,20 +14,20 @@ use spare::Spare;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_broker_charges_no_attempt() {
     let broker = spare::mine().await;
-    goes_and_comes_back(&broker, broker.stop()).await;
+    fails_and_recovers(&broker, broker.stop()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_and_restarted_broker_charges_no_attempt() {
     let broker = spare::mine().await;
-    goes_and_comes_back(&broker, broker.kill()).await;
+    fails_and_recovers(&broker, broker.kill()).await;
 }
 
-async fn goes_and_comes_back(broker: &Spare, goes: impl Future<Output = ()>) {
+async fn fails_and_recovers(broker: &Spare, goes: impl Future<Output = ()>) {
     let scene = Scene::on(&broker.address).await;
     let waves = waves(30, 4);
     let running = scene.at_work(&waves[0]).await;
-    // Rows are committed, and under way, while it goes.
+    // Rows are committed and in flight during the failure.
     tokio::join!(scene.commit(&waves[1]), goes);
     scene.commit(&waves[2]).await;
     scene.held_back(&running).await;
@@ -39,7 +39,7 @@ async fn goes_and_comes_back(broker: &Spare, goes: impl Future<Output = ()>) {
     scene.ends_well(running, &waves.concat()).await;
 }
 
-/// Nobody can tell a broker that has a record and does not answer from one that never got it.
+/// A broker that has a record and does not answer cannot be distinguished from one that never received it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_broker_loses_nothing_and_keeps_the_order() {
     let broker = spare::mine().await;

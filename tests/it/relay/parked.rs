@@ -1,4 +1,4 @@
-//! Whoever has lost a bucket no longer parks its rows.
+//! A relay that has lost a bucket can no longer park its rows.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn to_be_tried_again() -> Verdict {
     }
 }
 
-/// Takes all buckets for so long: the epoch of this one.
+/// Takes all buckets for this long, and returns the epoch.
 async fn take(store: &Store, owner: &str, lease: Duration, bucket: u16) -> Option<u64> {
     let (held, _) = store.hold_buckets(owner, lease).await.unwrap();
     let held = held.into_iter().find(|held| held.bucket == bucket);

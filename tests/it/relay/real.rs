@@ -60,9 +60,9 @@ async fn on_real_parts_everything_committed_is_published_in_order() {
     bench.drop_schema().await;
 }
 
-/// MySQL would rather read as small a table as a whole, and wait for what a writer has not committed.
+/// MySQL would scan such a small table completely, and wait for uncommitted rows.
 #[tokio::test]
-async fn whoever_reads_and_advances_a_stream_waits_for_no_writer() {
+async fn reading_and_advancing_a_stream_waits_for_no_writer() {
     let bench = Bench::mysql(&part("FIRSTCOME_DATABASE_URL")).await;
     let events = events(60, 1);
     let (acknowledged, next) = events.split_at(40);

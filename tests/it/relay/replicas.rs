@@ -21,7 +21,7 @@ use super::bench::{Bench, Consumed, consume_all, events, participation, until};
 use crate::service::process::{ADMIN_TOKEN, Settings, command};
 use crate::support::{real, unique};
 
-/// How long the schedule goes on.
+/// Duration of the schedule.
 const CHAOS: Duration = Duration::from_secs(12);
 /// The replicas' lease; a pause is longer.
 const LEASE: Duration = Duration::from_secs(4);
@@ -29,7 +29,7 @@ const REPLICAS_MAX: usize = 3;
 const KEYS: u32 = 60;
 const STREAMS: u32 = 7;
 
-/// What is done to a replica.
+/// An action on a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
     Kill,
@@ -95,7 +95,7 @@ impl Stage<'_> {
         self.replicas.push(Replica { child, state, role });
     }
 
-    /// Ends what is over, and does the next thing to a replica that runs.
+    /// Ends finished actions, and performs the next one on a running replica.
     fn step(&mut self, random: &mut StdRng) {
         let now = Instant::now();
         for nth in 0..self.replicas.len() {
@@ -151,7 +151,7 @@ impl Stage<'_> {
             }
             Fault::Leave => {
                 signal(&replica.child, "TERM");
-                // What has not stopped by then is killed.
+                // A replica that has not stopped by then is killed.
                 let until = back(1_000, 3_000, random);
                 State::Down { until }
             }
@@ -178,7 +178,7 @@ fn humantime(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
 
-/// Commits the next event of some keys at a time until told to stop: all it committed.
+/// Commits the next event of some keys, repeatedly until it is stopped. Returns all of them.
 async fn commit_until(
     bench: Arc<Bench>,
     stop: Arc<AtomicBool>,

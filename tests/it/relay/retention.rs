@@ -1,5 +1,5 @@
-//! The purger as a task of a running relay: published events go when they are old and their
-//! campaign is over, one relay does it for all, and what could go and did not is shown.
+//! The purger in a running relay: old published events of finished campaigns are deleted, by one relay for all,
+//! and overdue ones are reported.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn eager() -> Config {
     }
 }
 
-/// A campaign with so many participations, whose events are so old and not published yet.
+/// A campaign with this number of participations, whose events have this age and are not published yet.
 async fn sold(bench: &Bench, participations: u64, age: Duration) -> Campaign {
     let campaign = create(&bench.store, campaign_of(None)).await;
     let batch: Vec<_> = (1..=participations)

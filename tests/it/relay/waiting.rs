@@ -1,4 +1,4 @@
-//! Parked rows that a relay finds when it takes their buckets over, and who waits behind them.
+//! Parked rows that a relay finds when it takes over their buckets, and the rows that wait behind them.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

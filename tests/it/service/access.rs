@@ -1,5 +1,5 @@
-//! What is somebody else's, and what is nobody's to set: every operation is asked by who may not, and
-//! with fields that are not in its list.
+//! Access control: every operation is called without the permission for it, and with fields that are not in its
+//! list.
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ async fn reserved(service: &Service, user: i64) -> (i64, String) {
     (campaign, id)
 }
 
-/// The problem without what is another one in each answer.
+/// The problem without the members that differ in each response.
 async fn problem(answer: Response) -> (u16, Value) {
     let status = answer.status().as_u16();
     let mut problem = body(answer).await;
@@ -166,7 +166,7 @@ async fn a_request_cannot_name_another_user() {
     }
 }
 
-/// What is not for everybody yet is as if it were not there; what was there once still is.
+/// Drafts look like missing campaigns; archived ones stay accessible.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_admins_see_drafts_and_everybody_sees_archived_campaigns() {
     let folder = TempDir::new().unwrap();
@@ -266,7 +266,7 @@ struct Reads {
     fields: Vec<String>,
 }
 
-/// Every operation that reads a body, as the service itself tells.
+/// Every operation that reads a body, from the service's own document.
 async fn operations_with_a_body(service: &Service) -> Vec<Reads> {
     let document = body(service.get("/openapi.json").send().await.unwrap()).await;
     let mut operations = Vec::new();
@@ -417,7 +417,7 @@ async fn unknown_parameters_are_rejected_everywhere() {
     assert!(operations.len() >= 40, "there were so many once");
     for (method, path) in operations {
         if !path.starts_with("/api/") {
-            // A probe is answered however it is asked.
+            // Probes are answered with any credentials.
             continue;
         }
         let asked = format!("{path}?limitt=1&limitt=2");

@@ -1,4 +1,4 @@
-//! Lists of those who may take part, over HTTP, on a running service.
+//! Allow-lists over HTTP, on a running service.
 
 #[cfg(feature = "failpoints")]
 mod crashes;
@@ -50,7 +50,7 @@ async fn campaign(service: &Service) -> i64 {
     service.create(campaign).await
 }
 
-/// Others could otherwise close the sale for those who are in the list.
+/// Otherwise others could use up the rate of the users on the list.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_not_on_the_allow_list_does_not_use_the_rate_of_the_campaign() {
     let folder = TempDir::new().unwrap();
@@ -193,7 +193,7 @@ async fn rows(db: &DatabaseConnection, of: &str) -> i64 {
     row.unwrap().try_get_by_index(0).unwrap()
 }
 
-/// The half that had come by then is nobody's list, and the next import finds nothing in its way.
+/// The half that was written has no effect, and the next import is not disturbed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_killed_during_an_import_leaves_the_list_unchanged() {
     let parts = parts().await;
@@ -214,7 +214,7 @@ async fn a_service_killed_during_an_import_leaves_the_list_unchanged() {
     let mut sending = TcpStream::connect(address).await.unwrap();
     sending.write_all(head.as_bytes()).await.unwrap();
     sending.write_all(half.as_bytes()).await.unwrap();
-    // The rest never comes.
+    // The rest is never sent.
     until("half of it is written", async || {
         rows(&db, "allow_list_user").await >= 5_000
     })

@@ -1,4 +1,4 @@
-//! Archived campaigns: out of the catalogue, still to be found, never to be changed.
+//! Archived campaigns: not listed, accessible by id, and never changed.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ async fn listed(service: &Service, path: &str) -> Vec<Value> {
     items.map(|campaign| campaign["id"].clone()).collect()
 }
 
-/// An archived campaign of which one is confirmed and one waits for its payment.
+/// An archived campaign with a confirmed participation and one that waits for its payment.
 async fn archived(service: &Service) -> (i64, Vec<String>) {
     let campaign = service
         .create(json!({ "name": "old", "price": 5, "totalStock": 9 }))
@@ -151,7 +151,7 @@ async fn nothing_of_an_archived_campaign_can_be_changed() {
     assert_eq!(read(&service, &path).await.1, before);
     assert_eq!(listed(&service, &log).await.len(), told);
 
-    // What was taken before is somebody's own, and goes its way.
+    // Earlier participations continue as usual.
     let pay = service.post(&format!("/api/participations/{}/confirm", made[1]));
     let pay = pay.header("authorization", "2").json(&json!({}));
     assert_eq!(pay.send().await.unwrap().status(), 200);

@@ -1,4 +1,4 @@
-//! What the command line says of itself, and what it asks before it is done.
+//! The help texts of the command line, and its questions for confirmation.
 
 use std::path::Path;
 

@@ -50,7 +50,7 @@ impl Message {
         }
     }
 
-    /// What is wrong with a record; nothing: it is as described.
+    /// The differences of a record from the document; empty: it matches.
     fn mistakes(&self, headers: &Value, value: &Value) -> Vec<String> {
         let said = |error: jsonschema::ValidationError<'_>| error.to_string();
         let mut mistakes: Vec<String> = self.headers.iter_errors(headers).map(said).collect();

@@ -1,4 +1,4 @@
-//! The audit log over the admin API, on a running service: no admin action goes untold.
+//! The audit log over the admin API, on a running service: every action of an admin is recorded.
 
 use std::collections::BTreeSet;
 
@@ -38,8 +38,8 @@ async fn changing_routes(service: &Service) -> BTreeSet<String> {
     routes
 }
 
-/// Sends a request as the admin, under an id of its own; answers with what the log has of it.
-async fn told(service: &Service, route: &str, path: &str, sent: &Value) -> Vec<Value> {
+/// Sends a request as the admin, with its own request id, and returns its entry in the log.
+async fn entries_of(service: &Service, route: &str, path: &str, sent: &Value) -> Vec<Value> {
     let (method, _) = route.split_once(' ').unwrap();
     let id = uuid::Uuid::now_v7().simple().to_string();
     let url = format!("{}{path}", service.base);
@@ -83,8 +83,7 @@ async fn two_dead_letters(folder: &TempDir) -> (Service, i64) {
     (service, campaign)
 }
 
-/// What changes something, what is sent to it, and what the log calls it; in an order in which each can be
-/// done.
+/// Each change: its route, its body, and its action in the log, in a possible order.
 fn steps(campaign: i64, letters: &Value) -> [(&'static str, Value, &'static str); 16] {
     let letter = |nth: usize| json!({ "eventId": letters["items"][nth]["eventId"] });
     let bulk = json!({ "campaignId": campaign, "count": 1 });
@@ -155,7 +154,7 @@ fn steps(campaign: i64, letters: &Value) -> [(&'static str, Value, &'static str)
     ]
 }
 
-/// The same for a list of those who may take part.
+/// The same for allow-lists.
 fn steps_of_lists() -> [(&'static str, Value, &'static str); 2] {
     [
         (
@@ -196,7 +195,7 @@ async fn every_modifying_admin_route_writes_an_audit_entry() {
             })
             .await;
         }
-        let entries = told(&service, route, &path, &sent).await;
+        let entries = entries_of(&service, route, &path, &sent).await;
         let [entry] = &entries[..] else {
             panic!("{route}: {entries:?}");
         };
@@ -230,7 +229,7 @@ async fn an_audit_entry_contains_only_the_changed_fields() {
         .await;
     let path = format!("/api/admin/campaigns/{campaign}");
     let change = json!({ "totalStock": 7, "name": "told", "closesAt": "2099-01-01T00:00:00Z" });
-    let entries = told(&service, "patch campaign", &path, &change).await;
+    let entries = entries_of(&service, "patch campaign", &path, &change).await;
     assert_eq!(
         entries[0]["before"],
         json!({ "totalStock": 5, "closesAt": null })
@@ -246,7 +245,7 @@ async fn an_audit_entry_contains_only_the_changed_fields() {
     assert_eq!(all[1]["after"]["state"], "open");
     assert!(!json!(all).to_string().contains(ADMIN_TOKEN));
 
-    // What is refused changes nothing, and so nothing is told.
+    // A refused request changes nothing, so it has no entry.
     let refused = service.admin(&format!("/campaigns/{campaign}/archive"));
     assert_eq!(refused.send().await.unwrap().status(), 409);
     let wrong = service.client.patch(format!("{}{path}", service.base));
@@ -337,7 +336,7 @@ async fn only_admins_read_the_audit_log_and_bad_filters_are_named() {
         assert_eq!(answer.status(), 422, "{query}");
         assert_eq!(body(answer).await["errors"][0]["field"], field);
     }
-    // MySQL has no such time; whoever asks is told, and not that the store is away.
+    // MySQL cannot represent this time; the client gets 422, not 503.
     let path = "/api/admin/dead-letters?from=0338-01-03T16:41:01Z";
     let answer = service.get(path).bearer_auth(ADMIN_TOKEN).send().await;
     let answer = answer.unwrap();

@@ -1,5 +1,5 @@
-//! Redis away under traffic: participations go on by the database, or are refused cleanly; and when it
-//! is back, the gate is.
+//! Redis fails under traffic: the database admits participations, or they are refused with 503. Afterwards the
+//! gate is rebuilt.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub async fn through_proxy(parts: &Parts, more: &[(&'static str, String)]) -> Sc
     }
 }
 
-/// Everybody in the range asks at once: the answers that were a yes.
+/// All users in the range participate concurrently. Returns the accepted responses.
 async fn ask_all(service: &Service, campaign: i64, users: std::ops::Range<i64>) -> Vec<Value> {
     let answers: Vec<Response> = futures_util::stream::iter(users)
         .map(|user| service.take_part(campaign, user))
@@ -68,7 +68,7 @@ async fn gate_of(parts: &Parts) -> ScriptGate {
         .unwrap()
 }
 
-/// Waits until the gate counts what the store has, in the store's epoch.
+/// Waits until the gate has the units and the epoch of the store.
 async fn until_in_step(parts: &Parts, campaign: i64) {
     let gate = gate_of(parts).await;
     until("the gate is in step", async || {

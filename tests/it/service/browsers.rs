@@ -1,4 +1,4 @@
-//! What answers tell browsers and caches, and what is not answered because a browser was led astray.
+//! Response headers for browsers and caches, and cross-site requests, which are rejected.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
@@ -37,7 +37,7 @@ async fn answers_with_personal_data_are_not_cached() {
         ("/api/admin/campaigns", 200),
         ("/api/admin/audit", 403),
     ] {
-        let asked = browser.asks(Method::GET, path);
+        let asked = browser.request(Method::GET, path);
         let said = (status, "no-store".to_owned());
         assert_eq!(caching(asked).await, said, "{path}");
     }
@@ -55,7 +55,7 @@ async fn answers_with_personal_data_are_not_cached() {
     let refused = service.post("/api/session");
     let refused = refused.json(&json!({ "login": "ada", "password": "a wrong password" }));
     assert_eq!(caching(refused).await, (401, "no-store".to_owned()));
-    // What everybody may see may be stored.
+    // Public responses may be cached.
     for path in ["/api/campaigns", "/api/campaigns/1", "/api/time"] {
         let (status, caching) = caching(service.get(path)).await;
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Challenge tokens over HTTP: who shows none, or not one of their own, gets nothing.
+//! Challenge tokens over HTTP: a participation without a valid token of its user is rejected.
 
 use std::fs;
 use std::process::Command;
@@ -23,7 +23,7 @@ fn settings(required: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A token that ends so many seconds from now.
+/// A token that expires in this number of seconds.
 fn token(secret: &str, campaign: i64, user: i64, seconds: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let expires = i64::try_from(now.as_secs()).unwrap() + seconds;
@@ -106,7 +106,7 @@ async fn a_token_is_valid_only_for_its_own_user_on_both_paths() {
     assert!(!service.log().contains(SECRET));
 }
 
-/// Bots without a token would otherwise close the sale for those who have one.
+/// Otherwise bots without a token could use up the rate of those with one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_without_a_token_does_not_use_the_rate_of_the_campaign() {
     let folder = TempDir::new().unwrap();
@@ -137,7 +137,7 @@ async fn a_request_without_a_token_does_not_use_the_rate_of_the_campaign() {
     );
 }
 
-/// What the document shows is what the service believes.
+/// The example in the documentation is accepted.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_in_the_documentation_makes_valid_tokens() {
     let folder = TempDir::new().unwrap();

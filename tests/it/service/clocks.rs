@@ -1,5 +1,5 @@
-//! Replicas on machines whose clocks are nine hours off, beside one that is right: they go by the database's
-//! clock, and say that the machine's is wrong.
+//! Replicas whose machines' clocks are nine hours off, beside a correct one: they use the database's clock, and
+//! report the wrong machine clock.
 
 use chrono::TimeDelta;
 use firstcome::domain::Instant;
@@ -15,7 +15,7 @@ const NINE_HOURS: i64 = 9 * 60 * 60;
 /// How far apart two readings of one clock may be here, with a busy machine between them.
 const CLOSE: TimeDelta = TimeDelta::seconds(20);
 
-/// A replica of which the machine's clock is ahead by so many seconds.
+/// A replica whose machine's clock is ahead by this number of seconds.
 async fn replica(parts: &Parts, folder: &TempDir, ahead: i64) -> Service {
     let mut settings = parts.settings.clone();
     let millis = ahead * 1_000;
@@ -66,7 +66,7 @@ async fn a_replica_with_a_wrong_clock_uses_the_databases_clock() {
         let made = body(user.send().await.unwrap()).await;
         let made = &made["items"][0];
         assert!((time(&made["createdAt"]) - at(0)).abs() < CLOSE, "{made}");
-        // Whoever looks for the participations of a day looks for them by their ids.
+        // Queries for the participations of a day use their ids.
         let id: uuid::Uuid = made["participationId"].as_str().unwrap().parse().unwrap();
         let (seconds, _) = id.get_timestamp().unwrap().to_unix();
         let seconds = i64::try_from(seconds).unwrap();

@@ -1,5 +1,5 @@
-//! Two replicas on a Redis Cluster of three masters: campaigns are spread over them, one of which dies and
-//! comes back while everybody takes part.
+//! Two replicas on a Redis Cluster of three masters: campaigns are spread over the masters, one of which fails
+//! and recovers under traffic.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,8 +49,7 @@ async fn spread(service: &Service, cluster: &Cluster, parts: &Parts) -> BTreeMap
     campaigns
 }
 
-/// Everybody asks, now this replica and now the other: who was told yes. Whoever was told to come again
-/// comes again.
+/// All users participate, at alternating replicas, and retry after a 503. Returns the accepted users.
 async fn rush(services: &[Service; 2], campaign: i64, users: std::ops::Range<i64>) -> Vec<Value> {
     let ask = |user: i64| async move {
         let service = &services[usize::try_from(user).unwrap() % 2];

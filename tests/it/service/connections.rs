@@ -1,4 +1,4 @@
-//! What an open connection costs that asks nothing.
+//! The memory of an idle connection.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ fn opened(service: &Service) -> TcpStream {
     TcpStream::connect(address).unwrap()
 }
 
-/// Something is asked and refused, without a look at its body.
+/// Sends a request that is rejected without reading its body.
 fn ask(stream: &mut TcpStream) {
     stream
         .write_all(b"POST /api/nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{}")
@@ -34,10 +34,10 @@ fn resident_bytes(service: &Service) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_connection_that_asks_nothing_costs_little() {
+async fn an_idle_connection_uses_little_memory() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
-    // The first ones pay for what all of them have in common.
+    // The first connections also pay for the shared memory.
     let mut first: Vec<_> = (0..200).map(|_| opened(&service)).collect();
     first.iter_mut().for_each(ask);
     let before = resident_bytes(&service);

@@ -1,5 +1,5 @@
-//! Dies at every gap between two writes, and is started again: what was answered yes is there, and
-//! every unit can still be sold.
+//! Aborts the process at every gap between two writes, and restarts it: every accepted participation exists,
+//! and every unit can still be sold.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::until;
 
 const STOCK: u64 = 60;
 
-/// What has to go on for the service to come by a point.
+/// The number of times that a point is passed before the crash.
 fn passes(point: &str) -> u32 {
     match point {
         "participate.admitted" | "participate.committed" => 12,
@@ -39,7 +39,7 @@ struct Run {
 }
 
 impl Run {
-    /// Everybody asks in two campaigns with one key, so that some are admitted and then refused by the
+    /// All users participate in two campaigns with one key, so that some are admitted and then refused by the
     /// store; an admin rebuilds the gate meanwhile.
     async fn some_traffic(&mut self, service: &Service) {
         let users = self.asked..self.asked + 16;
@@ -75,7 +75,7 @@ impl Run {
         }
     }
 
-    /// Some order, and pay or give back what they ordered.
+    /// Some users reserve, and pay or cancel.
     async fn some_orders(&mut self, service: &Service) {
         for user in self.asked..self.asked + 4 {
             let Some(yes) = ask_for(service, self.orders, user).await else {
@@ -95,7 +95,7 @@ impl Run {
         }
     }
 
-    /// Whoever comes now gets what is left: all of it.
+    /// The remaining users get the remaining units: all of them.
     async fn sell_the_rest(&mut self, service: &Service) {
         for campaign in [self.campaign, self.other, self.orders] {
             until("all is sold", async || {
@@ -140,7 +140,7 @@ impl Run {
     }
 }
 
-/// Takes part, if there is an answer and it is a yes.
+/// Participates, and returns whether it was accepted.
 async fn ask_for(service: &Service, campaign: i64, user: i64) -> Option<Value> {
     let path = format!("/api/campaigns/{campaign}/participation");
     let asked = service.post(&path).json(&json!({ "userId": user }));
@@ -168,7 +168,7 @@ async fn dies_at(point: &'static str) {
     paid["price"] = json!(100);
     let orders = first.create(paid).await;
     if point.starts_with("sweep.") {
-        // Whoever dies here leaves leases to be swept.
+        // A crash here leaves leases to sweep.
         drop(first);
         let mut settings = parts.settings.clone();
         settings.push((

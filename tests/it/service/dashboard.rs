@@ -1,5 +1,4 @@
-//! The dashboard as the service sends it, and what it asks of the installation. What it looks like in a
-//! browser is tested in `dashboard/test`.
+//! The files of the dashboard, and the requests that it makes. `dashboard/test` tests it in a browser.
 
 use std::time::Duration;
 
@@ -141,7 +140,7 @@ async fn many_live_views_cause_one_read_per_second() {
     );
 }
 
-/// Listens until so many statuses were heard.
+/// Reads this number of statuses from a stream.
 async fn listen(mut stream: Response, statuses: usize) -> usize {
     let mut heard = 0;
     while heard < statuses {
@@ -154,7 +153,7 @@ async fn listen(mut stream: Response, statuses: usize) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_streams_of_a_campaign_are_fed_by_one_reading_a_second() {
+async fn all_streams_of_a_campaign_share_one_read_per_second() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaign = service.create(json!({ "name": "watched" })).await;

@@ -1,4 +1,4 @@
-//! The folder of the embedded parts: for one process at a time, and for nobody else to read.
+//! The data folder of the embedded parts: used by one process at a time, and readable only by its owner.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -36,7 +36,7 @@ async fn a_second_process_on_the_same_data_folder_is_refused() {
             "{command}"
         );
     }
-    // What only reads, or changes rows, may do so beside it.
+    // Commands that only read, or change rows, may run beside it.
     for command in [&["verify"][..], &["dead-letters", "list"]] {
         let done = run(&folder, command).await;
         assert!(done.status.success(), "{command:?}: {done:?}");
@@ -86,7 +86,7 @@ async fn only_its_owner_can_read_the_data_folder() {
     ] {
         assert!(names.iter().any(|it| it == name), "{name} in {names:?}");
     }
-    // Killed, it leaves everything where it is; and somebody was generous.
+    // A killed process leaves its files, and the permissions were widened meanwhile.
     service.kill();
     fs::write(data.join("admin-token"), "a token that was made before").unwrap();
     for name in files(&data) {

@@ -79,7 +79,7 @@ async fn dead_letters_are_listed_and_shown() {
         (&one["eventId"], &one["parkedAt"]),
         (&first["eventId"], &first["parkedAt"])
     );
-    // What was to be published is shown one by one.
+    // Records are shown one by one.
     assert!(one["key"].is_string() && one["payload"].is_string());
     assert_eq!(
         (&first["key"], &first["payload"]),
@@ -183,7 +183,7 @@ async fn the_command_line_handles_dead_letters() {
     for action in ["replay", "discard"] {
         let which = refused(&format!("{action} --yes")).await;
         assert!(which.contains("--all"), "{which}");
-        // Nobody is there to be asked.
+        // There is no terminal for the confirmation.
         let unasked = refused(&format!("{action} --all")).await;
         assert!(
             unasked.contains("3 dead letters?") && unasked.contains("--yes"),

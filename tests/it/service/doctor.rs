@@ -1,4 +1,4 @@
-//! The doctor, against parts of its own that are configured badly, and without parts.
+//! The doctor, against parts with bad settings, and without parts.
 
 use std::process::Output;
 
@@ -14,7 +14,7 @@ use crate::spare::Spare;
 /// Topics that are as they should be, but for the one broker there is.
 const ALONE: [&str; 2] = ["replication factor", "min.insync.replicas"];
 
-/// What it says of each setting, as JSON, and what it exits with.
+/// The findings of the doctor as JSON, and whether it exits with 0.
 fn examine(settings: Settings<'_>) -> (Vec<Value>, bool) {
     let folder = TempDir::new().unwrap();
     let output = doctor(&folder, settings, &["--json"]);
@@ -31,7 +31,7 @@ fn doctor(folder: &TempDir, settings: Settings<'_>, arguments: &[&str]) -> Outpu
     command.arg("doctor").args(arguments).output().unwrap()
 }
 
-/// The settings of one level, each of which must come with advice unless it is good.
+/// The settings of one level. Each must have advice unless it is correct.
 fn of_level<'a>(findings: &'a [Value], level: &str) -> Vec<&'a str> {
     let found = findings.iter().filter(|found| found["level"] == level);
     found
@@ -203,7 +203,7 @@ async fn the_doctor_names_what_is_wrong_with_topics() {
 async fn an_unavailable_part_is_one_finding_and_the_others_are_examined() {
     let options = ["appendonly=yes", "maxmemory-policy=noeviction"];
     let address = Spare::up("redis", "good-redis", &options).await.address;
-    // Nobody listens on the port of multiplexed TCP services.
+    // No process listens on the port of multiplexed TCP services.
     let nobody = "127.0.0.1:1";
     let settings = [
         ("FIRSTCOME_DATABASE_URL", format!("mysql://root@{nobody}/x")),

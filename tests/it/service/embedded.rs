@@ -1,4 +1,4 @@
-//! On nothing at all: what somebody sees who has just cloned the repository.
+//! The service without configuration, as after cloning the repository.
 
 use std::collections::BTreeSet;
 
@@ -88,7 +88,7 @@ async fn the_same_key_gets_the_first_answer_again() {
     assert_eq!(body(other).await["code"], "IDEMPOTENCY_KEY_REUSED");
 }
 
-/// What an answer is, but for what differs between any two: status, code, and the names of its headers.
+/// A response without the values that differ in each: status, code, and the names of its headers.
 async fn outline(request: reqwest::RequestBuilder) -> (u16, Value, Vec<String>) {
     let answer = request.send().await.unwrap();
     let status = answer.status().as_u16();
@@ -210,7 +210,7 @@ async fn a_campaign_without_the_reward_of_its_kind_is_rejected() {
         assert_eq!(answer.status(), 422, "{asked}");
         assert_eq!(body(answer).await["errors"][0]["field"], field, "{asked}");
     }
-    // Nor can it be taken away later; what else is changed is.
+    // The reward of the kind cannot be removed later; other fields can be changed.
     for (kind, has, taken, field) in [
         (
             "coupon",

@@ -1,4 +1,4 @@
-//! The CSV file over HTTP: as fast as it is taken, whole or broken, on a running service.
+//! The CSV file over HTTP, on a running service: as fast as the client reads, complete or visibly cut off.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ async fn database(folder: &TempDir) -> DatabaseConnection {
     db.await.unwrap()
 }
 
-/// Makes so many participations at once, in the embedded database.
+/// Creates this number of participations at once, in the embedded database.
 async fn fill(folder: &TempDir, campaign: i64, count: u32) {
     let rows = format!(
         "INSERT INTO participation (id, campaign_id, user_id, quantity, `rank`, ordinal, status, remaining, \
@@ -52,7 +52,7 @@ async fn on_the_real_parts_an_export_under_traffic_has_every_accepted_participat
     let folder = TempDir::new().unwrap();
     let mut settings = parts.settings.clone();
     settings.push(("FIRSTCOME_EXPORT_PIECE_ROWS", "7".to_owned()));
-    // However slow the machine, there is room for all who come at once.
+    // All concurrent requests have capacity, even on a slow machine.
     settings.push(("FIRSTCOME_WRITER_WAIT_MAX", "60s".to_owned()));
     let service = Service::start(&folder, &settings).await;
     let campaign = service

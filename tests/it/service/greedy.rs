@@ -1,4 +1,4 @@
-//! Clients that are slow, or that take more than their part: what they get costs others nothing.
+//! Slow clients, and clients that take more than their share: others are not affected.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -28,7 +28,7 @@ fn opened(service: &Service) -> TcpStream {
     stream
 }
 
-/// Announces a body of which nothing comes.
+/// Announces a body, and sends none of it.
 fn slow_post(service: &Service, headers: &str) -> TcpStream {
     let mut stream = opened(service);
     let head = format!(
@@ -39,8 +39,8 @@ fn slow_post(service: &Service, headers: &str) -> TcpStream {
     stream
 }
 
-/// Asks for a large page and takes what fits into a small buffer.
-async fn asks_and_takes_little(service: &Service) -> TcpStream {
+/// Requests a large page, and reads only what fits into a small buffer.
+async fn request_large_page(service: &Service) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let stream = socket.connect(address(service)).await.unwrap();
@@ -52,7 +52,7 @@ async fn asks_and_takes_little(service: &Service) -> TcpStream {
     stream
 }
 
-/// The status line of what is answered next.
+/// The status line of the next response.
 fn status(stream: &mut TcpStream) -> String {
     let mut answer = [0; 4_096];
     let length = stream.read(&mut answer).unwrap();
@@ -126,7 +126,7 @@ async fn slow_bodies_of_one_address_leave_capacity_for_others() {
         is_refused
     })
     .await;
-    // A body that comes with its head is nobody's burden, from the same address too.
+    // A body that arrives with its head needs no permit, from the same address too.
     let mut quick = opened(&service);
     let request = format!(
         "POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
@@ -156,7 +156,7 @@ async fn one_address_cannot_take_all_live_streams_and_a_proxy_is_not_one() {
     let greedy = from("127.0.0.1");
     let mut held = Vec::new();
     for number in 0..3 {
-        // What it writes there itself is not believed.
+        // The address that the client itself writes there is ignored.
         let stream = follow(&greedy, &format!("192.0.2.{number}")).await;
         assert_eq!(stream.status(), 200);
         held.push(stream);
@@ -223,7 +223,7 @@ async fn one_address_cannot_take_all_connections_and_a_proxy_is_not_one() {
     .await;
 }
 
-/// A page of two megabytes, asked for a hundred times by those who do not take it.
+/// A page of two megabytes is requested a hundred times by clients that do not read it.
 #[tokio::test(flavor = "multi_thread")]
 async fn unread_pages_use_no_memory_and_time_out() {
     let folder = TempDir::new().unwrap();
@@ -238,7 +238,7 @@ async fn unread_pages_use_no_memory_and_time_out() {
     let before = resident_bytes(&service);
     let mut streams = Vec::new();
     for _ in 0..100 {
-        streams.push(asks_and_takes_little(&service).await);
+        streams.push(request_large_page(&service).await);
     }
     for stream in &mut streams {
         let mut beginning = [0; 12];
@@ -289,10 +289,10 @@ async fn pages_are_sent_compressed_and_once() {
         assert_eq!(again.status(), 304, "{path}");
         assert_eq!(again.bytes().await.unwrap().len(), 0);
     }
-    // Who takes none of it holds two places until it is disconnected.
+    // A client that reads nothing holds two permits until it is disconnected.
     let held = [
-        asks_and_takes_little(&service).await,
-        asks_and_takes_little(&service).await,
+        request_large_page(&service).await,
+        request_large_page(&service).await,
     ];
     until("the address has as many as it may have", async || {
         service.get("/openapi.json").send().await.unwrap().status() == 429

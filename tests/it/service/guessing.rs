@@ -1,4 +1,4 @@
-//! Admin tokens: which are accepted, and how long somebody may guess.
+//! Admin tokens: which are accepted, and how guesses are throttled.
 
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ async fn guesses_of_the_admin_token_are_delayed_and_logged() {
         let answer = shows(&service, &format!("guess {nth} of many"), "192.0.2.1").await;
         assert_eq!(answer.status(), 401, "{nth}");
     }
-    // Now not even the right one is looked at: whether it was right nobody learns.
+    // Now even the correct token is not checked, so a guess reveals nothing.
     for token in ["another guess of many", ADMIN_TOKEN] {
         let answer = shows(&service, token, "192.0.2.1").await;
         assert_eq!(answer.status(), 429);

@@ -1,4 +1,4 @@
-//! Which host a request is for (RFC 9112, 3.2): one line says it, or the address of the request does.
+//! The host of a request (RFC 9112, 3.2): from one header line, or from the URL.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

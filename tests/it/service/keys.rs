@@ -1,5 +1,5 @@
-//! Keys that participations share, on the real parts: what consumers see is in order of commit, with two
-//! replicas that both take part on both paths.
+//! Shared record keys, on the real parts: consumers get the events in order of commit, with two replicas that
+//! use both paths.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn rush(replicas: &[Service], campaigns: &[i64], users: i64) {
     futures_util::future::join_all(requests).await;
 }
 
-/// Takes part once, as a client is told to: what was not answered in time is asked again under the same key.
+/// Participates once, as clients should: a request without a response is repeated with the same key.
 async fn take_part(replica: &Service, path: String, user: i64, key: String) {
     for _ in 0..30 {
         let request = replica.post(&path).header("Idempotency-Key", &key);
@@ -49,7 +49,7 @@ async fn take_part(replica: &Service, path: String, user: i64, key: String) {
     panic!("{path} is never answered");
 }
 
-async fn comes_in_order_of_commit(choice: &str) {
+async fn events_arrive_in_order_of_commit(choice: &str) {
     let mut parts = parts().await;
     parts
         .settings
@@ -89,10 +89,10 @@ async fn comes_in_order_of_commit(choice: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_a_user_arrive_in_order_of_commit() {
-    comes_in_order_of_commit("user").await;
+    events_arrive_in_order_of_commit("user").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_a_campaign_arrive_in_order_of_commit() {
-    comes_in_order_of_commit("campaign").await;
+    events_arrive_in_order_of_commit("campaign").await;
 }

@@ -1,4 +1,4 @@
-//! Rates: who asks too much is told so and when to come back, and nobody else notices.
+//! Rate limits: a client above its rate gets 429 with `Retry-After`, and others are not affected.
 
 use reqwest::Response;
 use serde_json::json;
@@ -35,7 +35,7 @@ async fn a_user_above_the_rate_gets_retry_after() {
     assert_eq!(first.status(), 201);
     assert_eq!(header(&first, "ratelimit-policy"), r#""user";q=2;w=3600"#);
     assert_eq!(header(&first, "ratelimit"), r#""user";r=1;t=1800"#);
-    // A refusal counts, and tells, too.
+    // A rejected request counts as well, and has the headers.
     let unknown = service.take_part(campaign + 1_000, 1).await;
     assert_eq!(unknown.status(), 404);
     assert!(header(&unknown, "ratelimit").starts_with(r#""user";r=0;t="#));
@@ -55,7 +55,7 @@ async fn a_user_above_the_rate_gets_retry_after() {
     assert!(metrics.contains(r#"firstcome_limits_refused_total{of="user"} 1"#));
 }
 
-/// But for this machine, and private networks, addresses have rates that nobody has set.
+/// Public addresses have default rates; this machine and private networks have none.
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_of_a_public_address_are_limited() {
     let folder = TempDir::new().unwrap();
@@ -124,8 +124,7 @@ async fn the_client_address_is_the_one_named_by_a_trusted_proxy() {
     assert_eq!(statuses, [201, 429, 201, 201, 429]);
 }
 
-/// What a client writes before the address that the proxy adds must not make everybody the proxy, which has no
-/// bounds.
+/// A client must not be able to pass as the proxy, which has no limits, by writing its address into the header.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_with_an_unreadable_forwarded_address_has_limits() {
     let folder = TempDir::new().unwrap();
@@ -155,7 +154,7 @@ async fn a_client_with_an_unreadable_forwarded_address_has_limits() {
         assert_eq!(statuses, [200, 200, 429], "{first}");
     }
     assert_eq!(read(b"\xff\xfe, 203.0.113.1").await, 429);
-    // Whom the proxy itself does not name is one address, whoever it is.
+    // All clients whose address the proxy does not name share one address.
     let mut statuses = Vec::new();
     for unknown in [
         "unknown",

@@ -1,11 +1,11 @@
-//! What is for those who run the service, on a listener of its own.
+//! The operations for operators, on their own listener.
 
 use reqwest::{Response, StatusCode};
 use tempfile::TempDir;
 
 use super::process::{ADMIN_TOKEN, Service};
 
-/// Pages and operations for those who run the service.
+/// Pages and operations for operators.
 const MANAGED: [&str; 7] = [
     "/",
     "/dashboard",

@@ -1,4 +1,4 @@
-//! What `/metrics` shows of a live service is what `docs/metrics.md` says, no more and no less.
+//! `/metrics` of a running service has exactly the metrics in `docs/metrics.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,11 +18,11 @@ struct Metric {
     labels: BTreeSet<String>,
 }
 
-/// Metrics by name, as one asks for them: a counter with `_total`, a histogram without `_bucket`.
+/// Metrics by name, as in queries: a counter with `_total`, a histogram without `_bucket`.
 type Metrics = BTreeMap<String, Metric>;
 
-/// What the samples of these metrics show. A label value may hold braces and commas, but no quotation
-/// marks: what stands between those is skipped.
+/// The metrics in the samples. A label value may contain braces and commas, but no quotation marks: text
+/// between them is skipped.
 fn shown(text: &str) -> Metrics {
     let mut metrics = Metrics::new();
     let mut family = (String::new(), String::new());
@@ -55,7 +55,7 @@ fn shown(text: &str) -> Metrics {
     metrics
 }
 
-/// The rows of the tables: what each says, and whether it says that the metric is always there.
+/// The rows of the tables: each metric, and whether it is always there.
 fn documented(document: &str) -> BTreeMap<String, (Metric, bool)> {
     let rows = document.lines().filter(|line| line.starts_with("| `"));
     let rows = rows.map(|row| {
@@ -72,7 +72,7 @@ fn documented(document: &str) -> BTreeMap<String, (Metric, bool)> {
     rows.collect()
 }
 
-/// What stands in backticks.
+/// The words in backticks.
 fn words(cell: &str) -> impl Iterator<Item = String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned)
 }
@@ -87,7 +87,7 @@ async fn the_metrics_are_those_that_are_documented() {
     let file = format!("{}/docs/metrics.md", env!("CARGO_MANIFEST_DIR"));
     let documented = documented(&fs::read_to_string(file).unwrap());
     let folder = TempDir::new().unwrap();
-    // One asks too often, so that this is counted, too.
+    // One user exceeds the rate, so that this metric has a value.
     let settings = [("FIRSTCOME_LIMITS_USER", "1/1h".to_owned())];
     let service = Service::start(&folder, &settings).await;
     let campaign = service

@@ -1,4 +1,4 @@
-//! Orders: held, paid for, given back, expired; and what is left when all of that meets.
+//! Reservations: held, paid, cancelled and expired, also concurrently.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,8 +35,8 @@ pub async fn reserve(service: &Service, campaign: i64, user: i64, quantity: u32)
     reserved["participationId"].as_str().unwrap().to_owned()
 }
 
-/// With so many at once some are told to come back, and while their first try still holds a lease the
-/// last of the others find nothing left. The key makes one order of all tries.
+/// With many concurrent requests some get 503, and while their first attempt holds a lease the last ones find
+/// no units. With the key all attempts make one order.
 async fn reserve_in_the_end(service: &Service, campaign: i64, user: i64) -> Value {
     let path = format!("/api/campaigns/{campaign}/participation");
     loop {
@@ -210,7 +210,7 @@ async fn free_participations_are_cancelled_if_the_campaign_is_cancellable() {
         let answer = said(change(&service, given, what, 7, json!({})).await).await;
         assert_eq!(answer, (wanted.0, wanted.1.to_owned()), "{what}");
     }
-    // Whoever gave theirs back may have another; and an admin may give back for them.
+    // A user who cancelled may participate again; an admin may cancel for a user.
     let again = body(service.take_part(free, 7).await).await;
     let again = again["participationId"].as_str().unwrap();
     let cancel = service.post(&format!("/api/participations/{again}/cancel"));
@@ -302,8 +302,8 @@ async fn paid_participations_earn_until_they_are_cancelled() {
 const ORDERS: i64 = 1_000;
 const HOLD: i64 = 4;
 
-/// One order, paid for and cancelled at about the same time, each on another replica, around the moment
-/// it runs out: what was said to the one and to the other.
+/// One order is paid and cancelled at about the same time, at different replicas, around its expiry. Returns
+/// both responses.
 async fn race(services: [&Service; 2], campaign: i64, user: i64, seed: u64) -> [(u16, String); 3] {
     let mut random = StdRng::seed_from_u64(seed ^ user.unsigned_abs());
     let [payer, quitter] = if random.random() {
@@ -336,7 +336,7 @@ async fn race(services: [&Service; 2], campaign: i64, user: i64, seed: u64) -> [
     [(0, id), paid, given_back]
 }
 
-/// How each ended, once all have: as whoever was told yes was told.
+/// The final status of each order, which must match the accepted response.
 async fn ends(parts: &Parts, answers: &[[(u16, String); 3]]) -> BTreeMap<&'static str, u64> {
     let store = &parts.test.store;
     let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
@@ -350,7 +350,7 @@ async fn ends(parts: &Parts, answers: &[[(u16, String); 3]]) -> BTreeMap<&'stati
         .await;
         *ends.entry(ended.as_str()).or_default() += 1;
         for (told, wanted) in [(paid, Status::Confirmed), (given_back, Status::Cancelled)] {
-            // Who was told to ask again was told nothing.
+            // A 503 leaves the outcome open.
             let is_right = told.0 == 503 || (told.0 == 200) == (ended == wanted);
             assert!(is_right, "{id}: {paid:?}, {given_back:?}, {ended:?}");
         }

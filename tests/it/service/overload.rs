@@ -1,5 +1,5 @@
-//! More comes than can be done: those let in are few enough to be answered, the others are told so at
-//! once, and nobody who was told yes is lost.
+//! Overload: the service admits as many requests as it can answer, rejects the others at once, and loses no
+//! accepted one.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ async fn a_stalled_store_rejects_a_flood_at_once_and_other_requests_continue() {
             service.take_part(hot, user)
         })
         .collect();
-    // The stall lasts until all these are answered: none of them waited for it to end.
+    // The store is stalled until all of these are answered: none of them waited for it.
     for _ in 0..FLOOD - PLACES_OF_ONE {
         let refused = flood.next().await.unwrap();
         assert_eq!(refused.status(), 503);

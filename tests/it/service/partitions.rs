@@ -26,7 +26,7 @@ async fn topics(service: &Service) -> Value {
     seen
 }
 
-/// Records that were written to a topic, by its offsets; none: not all of them are said.
+/// Number of records in a topic, by its offsets; none: an offset is unknown.
 fn written(topic: &Value) -> Option<i64> {
     let partitions = topic["partitions"].as_array().unwrap().iter();
     partitions.map(|one| one["endOffset"].as_i64()).sum()
@@ -42,7 +42,7 @@ async fn settled(service: &Service) -> Value {
     topics(service).await
 }
 
-/// Each topic has so many partitions, each with a leader and all copies, from offset 0 on.
+/// Each topic has this number of partitions, each with a leader and all copies, from offset 0 on.
 fn are_whole(seen: &Value, prefix: &str, partitions: usize) {
     let topics = seen["topics"].as_array().unwrap();
     let names: Vec<_> = topics.iter().map(|topic| topic["name"].clone()).collect();

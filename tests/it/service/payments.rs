@@ -1,4 +1,4 @@
-//! Payments: what each pays for, and where none is taken.
+//! Payments: what each pays for, and when none is accepted.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ async fn a_payment_pays_for_only_one_participation() {
         let answer = change(&service, &second, "confirm", user, json!({})).await;
         assert_eq!(said(answer).await, (200, "confirmed".to_owned()));
     }
-    // The first one's payment was not let go of.
+    // The payment of the first one is not voided.
     let again = change(&service, &first, "confirm", 7, paid).await;
     assert_eq!(said(again).await, (200, "confirmed".to_owned()));
     parts.is_sound(&folder);
@@ -54,7 +54,7 @@ async fn one_of_many_concurrent_participations_with_the_same_payment_is_confirme
     let statuses = futures_util::future::join_all(asked).await;
     let confirmed = statuses.iter().filter(|status| **status == 200).count();
     assert_eq!(confirmed, 1, "{statuses:?}");
-    // Who was told neither yes nor no is told no when they ask again.
+    // A participation without a definite response is refused when it is repeated.
     for ((user, id), status) in orders.iter().zip(&statuses) {
         if *status != 200 {
             let answer = change(&service, id, "confirm", *user, paid.clone()).await;
@@ -83,7 +83,7 @@ async fn without_an_enabled_payment_provider_nothing_with_a_price_is_sold() {
     service = Service::start(&folder, parts.settings()).await;
     let refused = change(&service, &id, "confirm", 7, json!({})).await;
     assert_eq!(said(refused).await, (409, "NO_PAYMENT_PROVIDER".to_owned()));
-    takes_no_unit_that_nobody_can_pay_for(&service, old).await;
+    unpayable_participations_take_no_unit(&service, old).await;
     assert_eq!(service.take_part(gift, 8).await.status(), 201);
 
     let made = service
@@ -117,7 +117,7 @@ async fn without_an_enabled_payment_provider_nothing_with_a_price_is_sold() {
 }
 
 /// Three of its units are left, before and after.
-async fn takes_no_unit_that_nobody_can_pay_for(service: &Service, campaign: i64) {
+async fn unpayable_participations_take_no_unit(service: &Service, campaign: i64) {
     for path in ["participation", "participation-sync"] {
         for key in [None, Some("a-key")] {
             let path = format!("/api/campaigns/{campaign}/{path}");

@@ -1,5 +1,4 @@
-//! Personal data of others, and codes that can be used by whoever knows them: who is shown them, and what is
-//! recorded when they are.
+//! Personal data of others and coupon codes: who can read them, and how reads are recorded.
 
 use reqwest::Response;
 use sea_orm::Database;
@@ -90,7 +89,7 @@ async fn coupon_codes_are_shown_to_their_holder_and_to_admins_with_pii_read() {
     }
 }
 
-/// Actions in the audit log by this token's subject, the oldest first, each with what it was done to.
+/// Actions of this token's subject in the audit log, the oldest first, with their objects.
 async fn recorded(service: &Service) -> Vec<(String, Value)> {
     let log = read(service, "/api/admin/audit?limit=100", ADMIN_TOKEN).await;
     let entries = log["items"].as_array().unwrap().iter().rev();
@@ -102,8 +101,8 @@ async fn recorded(service: &Service) -> Vec<(String, Value)> {
     .collect()
 }
 
-/// Reads of personal data among the security events: what was read, and of whom.
-fn told(service: &Service) -> Vec<(String, String)> {
+/// Reads of personal data among the security events: the kind of data, and the subject.
+fn reads_of(service: &Service) -> Vec<(String, String)> {
     let events = events(service).into_iter();
     let reads = events.filter(|event| event["security.event"] == "data.read");
     reads
@@ -136,7 +135,7 @@ async fn reads_of_accounts_and_allow_lists_are_recorded() {
     assert_eq!(read(&service, &one, &reader).await["login"], "ada");
     let listed = read(&service, &format!("{list}/7"), &reader).await;
     assert_eq!(listed["listed"], true);
-    // What a list is says nothing of anybody in it.
+    // The description of a list reveals no user.
     assert_eq!(read(&service, &list, &reader).await["users"], 1);
 
     let entry = |action: &str, subject: Value| (action.to_owned(), subject);
@@ -150,14 +149,14 @@ async fn reads_of_accounts_and_allow_lists_are_recorded() {
     );
     let event = |reason: &str, subject: String| (reason.to_owned(), subject);
     assert_eq!(
-        told(&service),
+        reads_of(&service),
         [
             event("accounts", String::new()),
             event("account", format!("account:{id}")),
             event("allow_list", "user:7".to_owned()),
         ]
     );
-    // Who may change accounts and not look at them is not shown them by a change either.
+    // An admin who may change accounts but not read them does not see them in the response to a change either.
     let url = format!("{}{one}", service.base);
     let change = service.client.patch(url).json(&json!({ "disabled": true }));
     for (token, login) in [
@@ -221,5 +220,5 @@ async fn records_of_dead_letters_are_shown_one_by_one_with_pii_read_and_recorded
         [("dead_letter.read".to_owned(), json!(id))]
     );
     let event = ("dead_letter".to_owned(), format!("campaign:{campaign}"));
-    assert_eq!(told(&service), [event]);
+    assert_eq!(reads_of(&service), [event]);
 }

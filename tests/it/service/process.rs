@@ -1,4 +1,4 @@
-//! Starts the binary, waits until it serves, and ends it: gently or not.
+//! Starts the binary, waits until it serves, and stops or kills it.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,7 +19,7 @@ pub struct Service {
     log: std::path::PathBuf,
 }
 
-/// What the process is given beside an empty environment.
+/// Settings of the process, whose environment is otherwise empty.
 pub type Settings<'a> = &'a [(&'a str, String)];
 
 pub fn command(folder: &TempDir, settings: Settings<'_>) -> Command {
@@ -34,14 +34,13 @@ pub fn command(folder: &TempDir, settings: Settings<'_>) -> Command {
     command
 }
 
-/// It lets a connection go before the service does: one that has never asked anything, as pools of
-/// connections open some, is closed after `http.head_timeout`.
+/// The client closes idle connections before the service does: it closes unused ones after `http.head_timeout`.
 fn client() -> Client {
     let builder = Client::builder().pool_idle_timeout(Duration::from_secs(5));
     builder.build().unwrap()
 }
 
-/// Where it serves, if this line of its log, text or JSON, says so.
+/// The address in a line of the log, text or JSON, if the line has it.
 fn ready_at(line: &str) -> Option<&str> {
     let (_, said) = line.split_once("ready")?;
     let address = said.split_once("address=");
@@ -140,7 +139,7 @@ impl Service {
         self.child.id()
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
@@ -157,7 +156,7 @@ impl Service {
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM, and what it exits with.
+    /// Sends SIGTERM, and returns the exit status.
     pub async fn stop(&mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(&pid).status().unwrap().success());

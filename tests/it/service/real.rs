@@ -49,7 +49,7 @@ impl Parts {
         read(real("FIRSTCOME_KAFKA_BROKERS"), topic, wanted).await
     }
 
-    /// The invariants hold over what is stored, as `firstcome verify` sees it.
+    /// `firstcome verify` finds no violation.
     pub fn is_sound(&self, folder: &TempDir) {
         let verified = self.verify(folder);
         let text = String::from_utf8_lossy(&verified.stdout);
@@ -201,7 +201,7 @@ async fn the_lease_of_a_killed_process_is_no_participation_and_its_unit_is_sold(
         ..RedisConfig::default()
     };
     let gate = ScriptGate::redis(&config, &parts.prefix).await.unwrap();
-    // What a process leaves behind that dies between the gate and the store.
+    // The state after a process dies between gate and store.
     let entrant = Entrant {
         participation: ParticipationId::generate(),
         user: UserId(9),

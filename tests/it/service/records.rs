@@ -1,4 +1,4 @@
-//! Reads a topic from its beginning, as any consumer would.
+//! Reads a topic from its beginning, as a consumer does.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ pub struct Seen {
     pub partition: i32,
 }
 
-/// For what only an operator does to topics.
+/// A client for actions of operators on topics.
 pub fn admin() -> AdminClient<DefaultClientContext> {
     ClientConfig::new()
         .set("bootstrap.servers", real("FIRSTCOME_KAFKA_BROKERS"))

@@ -1,4 +1,4 @@
-//! API and relay in processes of their own.
+//! API and relay in separate processes.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -1,4 +1,4 @@
-//! A rush on one campaign, and what must hold after it.
+//! A rush on one campaign, and the checks after it.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::process::{Service, body};
 
-/// What the service answered to a rush.
+/// The responses to a rush.
 pub struct Sale {
     pub campaign: i64,
     pub accepted: Vec<Value>,

@@ -1,5 +1,5 @@
-//! A request that is repeated with its key while its first attempt may still commit: through another
-//! replica, it is told to come back or gets the first answer, and never a no that a commit then makes untrue.
+//! A request is repeated with its key at another replica while its first attempt may still commit: it gets 503
+//! or the first response, and never a rejection that a later commit contradicts.
 
 use chrono::{TimeDelta, Utc};
 use firstcome::domain::CampaignId;
@@ -15,12 +15,12 @@ use crate::gate::redis_config;
 use crate::proxy::{COMMIT, Mode, Proxy};
 use crate::support::{real, until};
 
-/// Longer than a test asks.
+/// Longer than a test.
 const LEASE: &str = "30s";
 const KEY: &str = "one-and-the-same";
 /// The first statement of a participation's transaction that locks anything.
 const TAKE_UNITS: &[u8] = b"UPDATE campaign SET committed_units";
-/// Two replicas: what the first one says to MySQL can be held back.
+/// Two replicas. Statements of the first one to MySQL can be held back.
 struct Scene {
     parts: Parts,
     mysql: Proxy,
@@ -79,7 +79,7 @@ impl Scene {
         tokio::spawn(async move { request.send().await.unwrap() })
     }
 
-    /// The first attempt, which gets as far as what is held back of it.
+    /// Begins the first attempt, which continues up to the statement that is held back.
     async fn begin(&self, mode: Mode, quantity: u32) -> JoinHandle<Response> {
         self.mysql.set(mode);
         let first = self.ask(&self.first, 1, quantity);
@@ -93,15 +93,15 @@ impl Scene {
         state.unwrap().unwrap()
     }
 
-    /// The same request again is told to come back.
-    async fn is_told_to_come_back(&self, quantity: u32) {
+    /// The repeated request gets 503.
+    async fn gets_503(&self, quantity: u32) {
         let answer = self.ask(&self.other, 1, quantity).await.unwrap();
         let (status, headers) = (answer.status(), answer.headers().clone());
         assert_eq!(status, 503, "{}", answer.text().await.unwrap());
         assert!(headers.contains_key("retry-after"));
     }
 
-    /// Once nothing is held back any more it gets the first answer, which is a yes.
+    /// When nothing is held back any more, the request gets the first response, which is accepted.
     async fn gets_its_participation(&self, first: JoinHandle<Response>, quantity: u32) {
         self.mysql.set(Mode::Pass);
         let first = first.await.unwrap().status().as_u16();
@@ -122,7 +122,7 @@ fn campaign() -> Value {
     json!({ "name": "one key", "kind": "general", "totalStock": 1 })
 }
 
-/// A campaign that ends when the first attempt is under way.
+/// A campaign that ends while the first attempt is in progress.
 fn ending_in(seconds: i64) -> Value {
     let closes_at = Utc::now() + TimeDelta::seconds(seconds);
     json!({ "name": "one key", "kind": "general", "totalStock": 5, "closesAt": closes_at })
@@ -141,7 +141,7 @@ async fn a_key_with_a_stalled_commit_is_not_rejected_as_sold_out() {
     let first = scene.begin(Mode::Hold(COMMIT), 1).await;
     let refused = body(scene.other.take_part(scene.campaign, 2).await).await;
     assert_eq!(refused["code"], "SOLD_OUT");
-    scene.is_told_to_come_back(1).await;
+    scene.gets_503(1).await;
     scene.gets_its_participation(first, 1).await;
 }
 
@@ -151,7 +151,7 @@ async fn a_key_with_a_stalled_commit_is_not_rejected_as_limit_exceeded() {
         json!({ "name": "one key", "kind": "general", "perUserLimit": 2, "maxQuantity": 2 });
     let scene = Scene::new(LEASE, || several).await;
     let first = scene.begin(Mode::Hold(COMMIT), 2).await;
-    scene.is_told_to_come_back(2).await;
+    scene.gets_503(2).await;
     scene.gets_its_participation(first, 2).await;
 }
 
@@ -160,7 +160,7 @@ async fn a_key_with_a_stalled_commit_is_not_rejected_as_ended() {
     let scene = Scene::new(LEASE, || ending_in(5)).await;
     let first = scene.begin(Mode::Hold(COMMIT), 1).await;
     until_over(&scene).await;
-    scene.is_told_to_come_back(1).await;
+    scene.gets_503(1).await;
     scene.gets_its_participation(first, 1).await;
 }
 
@@ -171,7 +171,7 @@ async fn a_key_that_waits_for_its_transaction_is_not_rejected_as_paused() {
     let pause = format!("/campaigns/{}/pause", scene.campaign);
     let paused = scene.other.admin(&pause).send().await.unwrap();
     assert_eq!(paused.status(), 200);
-    scene.is_told_to_come_back(1).await;
+    scene.gets_503(1).await;
     scene.mysql.set(Mode::Pass);
     first.await.unwrap();
     let open = format!("/campaigns/{}/open", scene.campaign);
@@ -191,7 +191,7 @@ async fn no_key_is_rejected_while_its_commit_outlives_its_lease() {
     })
     .await;
     until_over(&scene).await;
-    scene.is_told_to_come_back(1).await;
+    scene.gets_503(1).await;
     scene.gets_its_participation(first, 1).await;
 }
 
@@ -211,7 +211,7 @@ async fn a_rebuild_remembers_a_stalled_commit() {
             .await
             .unwrap();
     }
-    scene.is_told_to_come_back(1).await;
+    scene.gets_503(1).await;
     scene.gets_its_participation(first, 1).await;
 }
 
@@ -248,7 +248,7 @@ async fn on_the_database_path_no_key_is_rejected_while_its_commit_is_stalled() {
     let first = scene.ask(&scene.first, 1, 1);
     until("it is held back", async || scene.mysql.harm.total() > 0).await;
     until_over(&scene).await;
-    scene.is_told_to_come_back(1).await;
+    scene.gets_503(1).await;
     scene.mysql.set(Mode::Pass);
     let first = first.await.unwrap().status().as_u16();
     assert!([201, 503].contains(&first), "{first}");
@@ -258,7 +258,7 @@ async fn on_the_database_path_no_key_is_rejected_while_its_commit_is_stalled() {
     .await;
 }
 
-/// The gate has said no, the store has been asked, and the answer is on its way.
+/// The gate has rejected, the store was queried, and its answer is on the way.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_rejection_is_withheld_if_the_key_was_admitted_meanwhile() {
     let mut parts = parts().await;

@@ -1,5 +1,5 @@
-//! The schedule of a replica: it opens and closes a campaign on time although it learned of it only
-//! shortly before, and lists show what the clock says.
+//! The schedule of a replica: it opens and closes a campaign on time even if it learns of it shortly before,
+//! and lists show the state by the clock.
 
 use std::sync::Arc;
 use std::time::Duration;

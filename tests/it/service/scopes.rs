@@ -1,5 +1,5 @@
-//! Every operation of the admin API takes the scopes that `docs/authentication.md` says, and no others.
-//! What operations there are is asked of the service itself, so that none can be forgotten.
+//! Every operation of the admin API needs exactly the scopes in `docs/authentication.md`. The operations are
+//! read from the service's OpenAPI document, so that none is forgotten.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -53,7 +53,7 @@ async fn operations(service: &Service) -> Vec<Operation> {
     operations
 }
 
-/// The table of the document: what an operation's method and address begin with, and its scopes.
+/// The table of the document: the beginning of an operation's method and path, and its scopes.
 fn documented() -> BTreeMap<String, Vec<String>> {
     let folder = env!("CARGO_MANIFEST_DIR");
     let document = fs::read_to_string(format!("{folder}/docs/authentication.md")).unwrap();
@@ -71,7 +71,7 @@ fn documented() -> BTreeMap<String, Vec<String>> {
     table
 }
 
-/// What the document says of an operation: the longest row that fits.
+/// The documented scopes of an operation: those of the longest matching row.
 fn expected(table: &BTreeMap<String, Vec<String>>, operation: &Operation) -> Option<Vec<String>> {
     let asked = format!("{} {}", operation.method, operation.template);
     let fitting = table.iter().filter(|(row, _)| match row.strip_suffix('…') {

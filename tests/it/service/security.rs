@@ -1,4 +1,4 @@
-//! Security events: what is written, and how much of it.
+//! Security events: their content and their rate.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -19,7 +19,7 @@ fn settings() -> Vec<(&'static str, String)> {
     settings
 }
 
-async fn asks(service: &Service, path: &str, bearer: &str) -> u16 {
+async fn get_with_token(service: &Service, path: &str, bearer: &str) -> u16 {
     let request = service.get(path).bearer_auth(bearer);
     let answer = request.header("x-forwarded-for", FROM).send().await;
     answer.unwrap().status().as_u16()
@@ -63,7 +63,11 @@ async fn refusals_and_reads_of_other_users_data_are_security_events() {
         (&one, &reader, 200),
         (&export, &reader, 200),
     ] {
-        assert_eq!(asks(&service, path, bearer).await, status, "{path}");
+        assert_eq!(
+            get_with_token(&service, path, bearer).await,
+            status,
+            "{path}"
+        );
     }
     let told: Vec<_> = events(&service).iter().map(line).collect();
     assert_eq!(
@@ -92,7 +96,7 @@ fn line(event: &Value) -> String {
     format!("{} {actor} {reason} {subject}", text("security.event"))
 }
 
-/// What the reader read is there, each with where from.
+/// Each read of the reader has its entry, with the address.
 async fn is_in_the_audit_log(service: &Service, participation: &str) {
     let told = audit(service).await;
     let told: Vec<_> = told
@@ -121,7 +125,7 @@ async fn a_flood_of_rejections_is_counted_and_logged_in_part() {
     settings.push(("FIRSTCOME_LOG_SECURITY_EVENTS_PER_MINUTE", "5".to_owned()));
     let service = Service::start(&folder, &settings).await;
     for _ in 0..50 {
-        let status = asks(&service, "/api/admin/outbox", "eyJ.no.token").await;
+        let status = get_with_token(&service, "/api/admin/outbox", "eyJ.no.token").await;
         assert_eq!(status, 401);
     }
     let written = events(&service)

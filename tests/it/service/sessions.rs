@@ -1,4 +1,4 @@
-//! Those who log in here, over HTTP: on embedded parts and on the real ones.
+//! Log-ins over HTTP: on embedded parts and on the real ones.
 
 mod away;
 mod command_line;

@@ -1,5 +1,4 @@
-//! Simulated participants, on a running service: they take what real ones would, no more, and say how it
-//! went.
+//! Simulated participants, on a running service: they take units as real ones do, and report their results.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -35,7 +34,7 @@ async fn job(service: &Service, id: &Value) -> Value {
     body(answer.unwrap()).await
 }
 
-/// Waits for the end of a job, and answers what it came to.
+/// Waits for the end of a job, and returns its result.
 async fn ended(service: &Service, id: &Value) -> Value {
     let mut last = Value::Null;
     until("the job has ended", async || {
@@ -123,7 +122,7 @@ async fn both_paths_are_measured_and_their_figures_agree() {
         let rate = result["requestsPerSecond"].as_f64().unwrap();
         let ran = result["durationMs"].as_f64().unwrap() / 1e3;
         assert!((rate * ran - 60.0).abs() < 0.5, "{result}");
-        // They were those users, and hold what they took.
+        // The participations belong to those users.
         let held = service.get("/api/users/501/participations");
         let held = held.bearer_auth(ADMIN_TOKEN).send().await.unwrap();
         assert_eq!(body(held).await["items"][0]["campaignId"], of, "{route}");

@@ -1,4 +1,4 @@
-//! Participants who show a token, over HTTP.
+//! Participants with tokens, over HTTP.
 
 use std::fs;
 
@@ -102,7 +102,7 @@ async fn credentials_of_the_gateway_mode_are_rejected_with_jwt() {
         .get("/api/users/42/participations")
         .header("Authorization", "42");
     is_refused(history.send().await.unwrap(), "UNAUTHENTICATED", wanted).await;
-    // What is for everybody takes nobody.
+    // Public operations need no user.
     for path in [
         "/api/campaigns",
         "/api/campaigns/1/status",
@@ -204,7 +204,7 @@ async fn a_scope_gives_access_to_its_data() {
         let answer = cancel.bearer_auth(token).send().await.unwrap();
         assert_eq!(answer.status(), 404, "reading is not changing");
     }
-    // A service takes part for nobody, and has no coupons.
+    // A service has no user id: it cannot participate, and has no coupons.
     let writer = token(&json!({ "sub": "shop", "scope": "campaign:write" }));
     let answer = take_part(&service, &writer, json!({ "userId": 50 })).await;
     assert_eq!(answer.status(), 403);

@@ -1,5 +1,4 @@
-//! `verify --topic` on the real parts: clean after a sale, and not where a record is late, missing or
-//! none of ours.
+//! `verify --topic` on the real parts: clean after a sale, and not if a record is late, missing or foreign.
 
 use std::time::Duration;
 
@@ -21,21 +20,21 @@ use crate::support::{real, unique, until};
 
 const SOLD: u64 = 300;
 
-/// What `verify --topic` said and whether it was content.
+/// The output of `verify --topic`, and whether it found no violation.
 struct Verified {
     clean: bool,
     said: Value,
 }
 
 impl Verified {
-    /// What it found of the only campaign.
+    /// The finding about the only campaign.
     fn campaign(&self) -> &Value {
         let campaigns = &self.said["topic"]["verdict"]["campaigns"];
         assert_eq!(campaigns.as_array().unwrap().len(), 1, "{}", self.said);
         &campaigns[0]
     }
 
-    fn says(&self, text: &str) -> bool {
+    fn contains(&self, text: &str) -> bool {
         self.said.to_string().contains(text)
     }
 }
@@ -104,7 +103,7 @@ fn topic(prefix: &str) -> String {
     format!("{prefix}.participation.v1")
 }
 
-/// The event of another change of the same participation, made up.
+/// An invented event of another change of the same participation.
 fn another(record: &Seen, sequence: u32) -> Seen {
     let mut other = record.clone();
     other
@@ -160,9 +159,9 @@ async fn a_record_out_of_order_and_a_gap_are_named() {
     assert!(!verified.clean);
     assert_eq!(verified.campaign()["outOfOrder"], 1);
     assert_eq!(verified.campaign()["gaps"], 0);
-    assert!(verified.says("I8 1 events out of order"));
+    assert!(verified.contains("I8 1 events out of order"));
     assert!(
-        verified.says(&format!("key {}", late.key)),
+        verified.contains(&format!("key {}", late.key)),
         "{}",
         verified.said
     );
@@ -170,7 +169,7 @@ async fn a_record_out_of_order_and_a_gap_are_named() {
     hand.write(&topic, gap.partition, &another(gap, 5)).await;
     let verified = verify(&parts, &folder, None).await;
     assert_eq!(verified.campaign()["gaps"], 1);
-    assert!(verified.says(&format!("change 5 of {}", gap.key)));
+    assert!(verified.contains(&format!("change 5 of {}", gap.key)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,10 +190,10 @@ async fn an_event_that_the_topic_lacks_is_lost_unless_retention_took_it() {
     let verified = verify(&parts, &folder, Some(&other)).await;
     assert!(!verified.clean);
     assert_eq!(verified.campaign()["lost"], 1);
-    assert!(verified.says("I4 1 events lost: 300 published, 299 in the topic"));
+    assert!(verified.contains("I4 1 events lost: 300 published, 299 in the topic"));
     let lost = &records[0].headers["ce_id"];
     let named = format!("event {lost} (change 1 of rank");
-    assert!(verified.says(&named), "{named}: {}", verified.said);
+    assert!(verified.contains(&named), "{named}: {}", verified.said);
 
     // One that never was takes the place of the lost one: the numbers agree.
     let phantom = another(&records[0], 1);
@@ -215,14 +214,14 @@ async fn an_event_that_the_topic_lacks_is_lost_unless_retention_took_it() {
         named,
         format!("event {phantom} is in the topic and not in the database"),
     ] {
-        assert!(verified.says(&named), "{named}: {}", verified.said);
+        assert!(verified.contains(&named), "{named}: {}", verified.said);
     }
 
     remove_first(&copy).await;
     let verified = verify(&parts, &folder, Some(&other)).await;
     assert_eq!(verified.said["topic"]["verdict"]["beginningIsGone"], true);
     assert_eq!(verified.campaign()["lost"], Value::Null);
-    // What never was is told all the same.
+    // Phantoms are reported in any case.
     assert!(!verified.clean, "{}", verified.said);
     assert_eq!(verified.campaign()["phantoms"], 1);
 }

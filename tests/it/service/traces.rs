@@ -1,5 +1,5 @@
-//! A participation is one trace, from its request to the consumer that applied it, as a collector of
-//! OpenTelemetry is sent it. Whether a request is traced is said by whoever sent it, or by a share.
+//! A participation is one trace, from its request to the consumer, as an OpenTelemetry collector receives it. A
+//! trusted sender or the sampling ratio decides whether a request is traced.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +18,7 @@ use super::real::parts;
 use super::tokens::with_secret;
 use crate::support::until;
 
-/// What a request is sent with that is traced already.
+/// The trace id of a request that is already traced.
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 
@@ -29,7 +29,7 @@ struct Heard {
     scopes: Arc<Mutex<Vec<String>>>,
 }
 
-/// Takes what a service exports.
+/// Receives the spans of a service.
 struct Collector {
     endpoint: String,
     heard: Heard,
@@ -88,7 +88,7 @@ impl Collector {
         spans
     }
 
-    /// Requests of a test come from a proxy that is believed.
+    /// Requests of a test come from a trusted proxy.
     fn settings(&self, sample: &str) -> [(&'static str, String); 5] {
         [
             ("FIRSTCOME_HTTP_TRUSTED_PROXIES", "127.0.0.0/8".to_owned()),
@@ -288,7 +288,7 @@ async fn log_lines_of_a_traced_request_name_its_trace() {
     let debug = ("FIRSTCOME_LOG_FILTER", "info,firstcome=debug".to_owned());
     let settings = [&collector.settings("0")[..], &with_secret(), &[debug]].concat();
     let mut service = Service::start(&folder, &settings).await;
-    // Why a token is refused is said at the level debug.
+    // The reason of a refused token is logged at level debug.
     let asked = service
         .post("/api/campaigns/1/participation")
         .header("traceparent", format!("00-{TRACE}-{CALLER}-01"))

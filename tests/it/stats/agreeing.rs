@@ -1,4 +1,4 @@
-//! Raw and aggregated say the same, and both say what is there, in every zone.
+//! Raw and aggregated statistics agree with each other and with the rows, in every zone.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::support::{campaign_of, create, mysql, stores};
 
 type Sums = BTreeMap<CampaignId, DaySums>;
 
-/// What was put into the store, remembered.
+/// The participations in the store, as the test wrote them.
 #[derive(Default)]
 struct Model {
     participations: Vec<Intake>,
@@ -23,7 +23,7 @@ struct Model {
 }
 
 impl Model {
-    /// What a day comes to, counted one by one.
+    /// The sums of a day, counted one by one.
     fn of(&self, day: Day) -> Sums {
         let (start, end) = (day.start(), day.end());
         let mut all = Sums::new();

@@ -1,4 +1,4 @@
-//! A failure is told to the webhook that is configured, and to nobody more often than has a point.
+//! A failure is reported to the configured webhook, with a bounded number of calls.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::scene::{Replica, Sql, commit, committed, day, settings};
 use crate::support::{campaign_of, create, sqlite, until};
 
-/// Somebody who is posted to, and answers one status after the other, the last of them from then on.
+/// A webhook that responds with these statuses in order, and then with the last one.
 struct Listener {
     url: String,
     heard: Arc<Mutex<Vec<(String, Value)>>>,

@@ -1,4 +1,5 @@
-//! Dies at every gap between two writes of a run, and is started again: the day is done all the same.
+//! Aborts the process at every gap between two writes of a run, and restarts it: the day is aggregated
+//! completely.
 
 use firstcome::runtime::failpoint::AGGREGATION_POINTS;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Statistics over HTTP: what somebody sees who has just started the service.
+//! Statistics over HTTP, on a service that has just been started.
 
 use chrono::TimeDelta;
 use firstcome::runtime::clock::Clock;
@@ -21,7 +21,7 @@ pub fn date(days_ago: i64) -> String {
     at.date_naive().to_string()
 }
 
-/// A campaign of three, all of them taken, and two who came too late; the day is today.
+/// A sold-out campaign of three units, with two rejections, today.
 pub async fn sold_out(service: &Service) -> i64 {
     let campaign = service
         .create(json!({ "name": "three", "kind": "general", "totalStock": 3 }))
@@ -133,7 +133,7 @@ async fn an_order_is_told(service: &Service, campaign: i64) {
     );
 }
 
-/// What is asked for, the status and the code of the answer, and the parameter that it names.
+/// Requests, with the status, the code and the named parameter of each response.
 fn refused() -> Vec<(String, u16, &'static str, &'static str)> {
     let (future, old, today) = (date(-2), date(367), date(0));
     let days = [

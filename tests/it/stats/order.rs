@@ -1,4 +1,4 @@
-//! In which order requests arrived and were processed, on both databases.
+//! The order of arrival and of processing, on both databases.
 
 use firstcome::domain::{CampaignId, KeyChoice, Participation, Status, Wish};
 use firstcome::operate::statistics::{AggregateError, Cursor, ViolationKind};
@@ -10,7 +10,7 @@ use crate::support::{campaign_of, create, stores};
 
 /// The ranks from 1 on are processed in the order of these ticks.
 const TICKS: [u64; 8] = [10, 20, 90, 40, 30, 95, 94, 100];
-/// Those of them that were processed before somebody who arrived earlier, and before whom.
+/// Participations that were processed before an earlier arrival, with that arrival.
 const EARLY: [(u64, u64); 3] = [(4, 3), (5, 3), (7, 6)];
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn later_changes_of_a_participation_are_checked_for_order_alone() {
         let mut new = campaign_of(None);
         new.cancellable = true;
         let campaign = create(&test.store, new).await;
-        // An event by a clock that is ahead; what follows comes after it all the same.
+        // An event by a clock that is ahead; later events still follow it.
         let one = committed(&campaign, 1, 1, at("2055-11-18T10:00:00Z"));
         let Participation { id, .. } = one.participation;
         commit(&test.store, &campaign, &[one]).await;

@@ -1,5 +1,5 @@
-//! Several replicas on MySQL: one aggregates at a time, and one that dies or loses its turn is in
-//! nobody's way.
+//! Several replicas on MySQL: one aggregates at a time, and one that dies or loses its lease does not block the
+//! others.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn some(store: &Store, day: Day, campaigns: usize) -> Vec<Campaign> {
     made
 }
 
-/// Holds back whoever writes this campaign's row of a day, which is there already, until it is let go.
+/// Blocks writes of this campaign's existing row of a day, until it is dropped.
 async fn hold_back(sql: &Sql, day: Day, campaign: i64) -> DatabaseTransaction {
     sql.run(&format!(
         "INSERT IGNORE INTO daily_stat (zone, day, campaign_id, reserved, confirmed, cancelled, expired, \
@@ -223,11 +223,11 @@ async fn a_run_of_a_killed_replica_is_abandoned_and_its_day_is_run_again() {
             .await,
         2
     );
-    both_runs_are_told(&second, &again, &id).await;
+    both_runs_are_reported(&second, &again, &id).await;
 }
 
 /// The run that was done, and the one before it that was abandoned.
-async fn both_runs_are_told(service: &Service, done: &Value, abandoned: &Value) {
+async fn both_runs_are_reported(service: &Service, done: &Value, abandoned: &Value) {
     let history = service
         .get("/api/admin/batch/history")
         .bearer_auth(ADMIN_TOKEN);
@@ -300,7 +300,7 @@ async fn a_stopped_run_releases_its_lease() {
     .await;
     signal.send(()).await.unwrap();
     let aggregator = replica.aggregator.clone();
-    // What it was writing waits for the lock for two seconds at most.
+    // Its write waits for the lock for at most two seconds.
     let stopping = tokio::time::timeout(Duration::from_secs(20), replica.supervisor.run(signals));
     stopping.await.unwrap();
     let found = aggregator.run(run.id).await.unwrap().unwrap();

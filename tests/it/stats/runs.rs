@@ -1,4 +1,4 @@
-//! Runs: idempotent, one campaign's failure is its own, missed days are caught up, old runs go.
+//! Runs: idempotent, a failed campaign does not affect others, missed days are caught up, old runs are deleted.
 
 use chrono::TimeDelta;
 use firstcome::domain::{Campaign, Day};
@@ -144,7 +144,7 @@ async fn a_campaign_that_fails_is_reported_and_the_others_are_unaffected() {
 #[tokio::test]
 async fn an_unfinished_day_is_aggregated_but_not_completed() {
     for test in stores().await {
-        // By the database's clock, which says what a run has seen.
+        // By the database's clock, which determines what a run has seen.
         let replica = Replica::of(&test.store, settings("UTC"));
         let today = Day::of(
             firstcome::runtime::clock::Clock::System.now(),

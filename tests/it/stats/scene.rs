@@ -1,4 +1,4 @@
-//! Days with participations and refusals in them, and what aggregates them.
+//! Days with participations and rejections, and their aggregator.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub fn settings(zone: &str) -> Settings {
     }
 }
 
-/// One that aggregates, with what keeps its tasks.
+/// An aggregator, and the supervisor of its tasks.
 pub struct Replica {
     pub aggregator: Aggregator,
     pub metrics: Metrics,
@@ -136,7 +136,7 @@ pub fn committed(campaign: &Campaign, rank: u64, quantity: u32, at: Instant) -> 
     }
 }
 
-/// The same as it stands later.
+/// The same participation in a later status.
 pub fn standing(intake: Intake, status: Status) -> Intake {
     Intake {
         participation: Participation {

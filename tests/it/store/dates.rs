@@ -1,4 +1,4 @@
-//! When something made room in a campaign: never before those who held its row until then.
+//! The time at which room was made in a campaign: never before the end of the transactions that held its row.
 
 use firstcome::domain::{Campaign, Instant, State};
 use firstcome::parts::store::CampaignChange;

@@ -1,4 +1,4 @@
-//! Keys whose transaction is under way are told apart from those that led to nothing, without waiting.
+//! Keys in an open transaction are distinguished from keys without a participation, without waiting.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A limit per user that was lowered: what is held is counted, however the ordinals are.
+//! A lowered limit per user: the user's units are counted, with any ordinals.
 
 use firstcome::domain::{Campaign, KeyChoice, Wish};
 use firstcome::parts::store::{CampaignChange, Intake, Store, Wished};
@@ -7,7 +7,7 @@ use super::intake;
 use crate::groups::{BatchOutcome, Groups};
 use crate::support::{campaign_of, create, stores};
 
-/// By a gate that has lost its users: the store alone counts what is held.
+/// The gate has lost its users: the store alone counts their units.
 #[tokio::test]
 async fn a_holder_of_the_second_unit_gets_no_other_under_a_limit_of_one() {
     for test in stores().await {

@@ -1,4 +1,4 @@
-//! Rows that this release cannot read: set aside, and the others of their page are there.
+//! Rows that this release cannot read are skipped; the other rows of their page are returned.
 
 use firstcome::domain::UserId;
 use firstcome::parts::store::DeadLetterFilter;
@@ -41,7 +41,7 @@ async fn an_unreadable_participation_is_left_out_of_its_users_list_and_the_pages
 
 #[tokio::test]
 async fn an_unreadable_dead_letter_is_left_out_of_the_list_and_the_pages_are_whole() {
-    // MySQL keeps what is not a time out of the column.
+    // MySQL stores only valid times in the column.
     let test = sqlite().await;
     let db = Database::connect(&test.url).await.unwrap();
     for nth in 1..=5 {

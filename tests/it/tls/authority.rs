@@ -1,5 +1,4 @@
-//! Certificates of a test's own, in a folder: an authority, what it vouches for, and another authority that
-//! vouches for nothing.
+//! Certificates of a test, in a folder: an authority with certificates, and another authority without any.
 
 use std::fs;
 use std::path::{Path, PathBuf};

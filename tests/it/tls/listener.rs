@@ -92,7 +92,7 @@ async fn the_api_is_served_encrypted_and_not_in_plain_text() {
     assert!(service.stop().await.success());
 }
 
-/// Connections that never shake hands take seats, and only for a while; whoever comes meanwhile is served.
+/// Connections without a handshake hold permits only for a while; other clients are served meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_without_a_tls_handshake_blocks_nobody_and_is_disconnected() {
     let keys = Authority::new();

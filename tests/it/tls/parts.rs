@@ -1,5 +1,5 @@
-//! To MySQL, Redis and Kafka. Each part takes nothing but encrypted connections and asks for a certificate; a
-//! certificate that is not vouched for is refused, and nobody falls back to plain text.
+//! TLS to MySQL, Redis and Kafka. Each part accepts only encrypted connections and requires a client
+//! certificate. A certificate of an unknown authority is refused, and nothing falls back to plain text.
 
 use std::process::Output;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::service::process::{Service, body, command};
 use crate::spare::Spare;
 use crate::support::{real, until};
 
-/// Starts a part that sees the certificates and ends with this process; tells its address.
+/// Starts a part with these certificates, which ends with this process. Returns its address.
 async fn spare(part: &str, stem: &str, keys: &Authority, client: &str, options: &[&str]) -> String {
     let folder = keys.folder().display().to_string();
     let shown = ["--files", &folder, "--client", client];
@@ -28,7 +28,7 @@ fn owned(settings: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// The service does not start with these settings, and says why.
+/// The service does not start with these settings, and reports the reason.
 async fn is_refused(settings: &[(&'static str, &str)], why: &[&str]) {
     let folder = TempDir::new().unwrap();
     let mut ran = Command::from(command(&folder, &owned(settings)));
@@ -97,7 +97,7 @@ async fn mysql_is_reached_only_with_a_valid_certificate() {
 
     let verified = url("root", &format!("ssl-mode=VERIFY_IDENTITY&ssl-ca={ca}"));
     drop(serves(&[("FIRSTCOME_DATABASE_URL", &verified)]).await);
-    // Who names an authority wants it to be asked.
+    // A configured authority must be used.
     let named = url("root", &format!("ssl-ca={ca}"));
     drop(serves(&[("FIRSTCOME_DATABASE_URL", &named)]).await);
 
@@ -199,7 +199,7 @@ async fn redis_is_reached_only_with_a_valid_certificate() {
         ("FIRSTCOME_REDIS_TLS_KEY_FILE", &key),
     ];
     let (service, _folder) = serves(&good).await;
-    // What replicas say to each other is encrypted, too.
+    // Messages between replicas are encrypted as well.
     assert!(!service.log().contains("other replicas are not"));
     drop(service);
 

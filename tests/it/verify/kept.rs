@@ -1,4 +1,4 @@
-//! What is kept of old segments, and that it never outlives a change.
+//! Stored sums of old segments: they are never used after a change.
 
 use std::time::Duration;
 
@@ -105,7 +105,7 @@ async fn summed(store: &Store, segment: Segment) -> Kept {
 }
 
 #[tokio::test]
-async fn sums_from_before_a_change_are_not_kept_after_it() {
+async fn sums_read_before_a_change_are_not_stored_after_it() {
     for test in stores().await {
         let (store, db) = (&test.store, vandal(&test).await);
         let scene = Scene::new(store, 2).await;
@@ -234,7 +234,7 @@ async fn purging_keeps_sums_valid_and_never_written_events_are_still_reported() 
         run(&db, &format!("DELETE FROM outbox_event WHERE id = {gone}")).await;
         let found = verify(store, &FULL).await;
         let says = format!(
-            "I3 12 changes, 11 events ({purged} of them purged); those that are purged are not those that are missing"
+            "I3 12 changes, 11 events ({purged} of them purged); the purged events are not the missing ones"
         );
         let gap = "I3 the campaign counts 12 events, its stream has 11".to_owned();
         assert_eq!(of(&found, id).breaches, [says, gap]);
@@ -282,7 +282,7 @@ async fn the_stream_of_a_campaign_that_is_over_is_read_once_and_again_when_it_gr
 }
 
 #[tokio::test]
-async fn an_event_that_vanishes_from_a_kept_stream_is_found_when_it_is_due_and_by_a_full_run() {
+async fn an_event_lost_from_a_verified_stream_is_found_when_the_segment_is_due_and_by_a_full_run() {
     for test in stores().await {
         let (store, db) = (&test.store, vandal(&test).await);
         let mut scenes = Vec::new();

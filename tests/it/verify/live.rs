@@ -1,4 +1,4 @@
-//! Verification beside everything else: writers, a relay that acknowledges, changes, retention.
+//! Verification under traffic: writers, a relay that acknowledges, changes, retention.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

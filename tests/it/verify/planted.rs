@@ -1,5 +1,4 @@
-//! Each breach there can be, written by hand into a segment that was found sound before, and into the
-//! last one.
+//! Every possible violation, planted in a segment that was verified before, and in the last one.
 
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use super::{
 };
 use crate::support::{raised, spawner, stores, unique};
 
-/// A breach that was written, and what is to be said of it.
+/// A planted violation, and its expected text.
 struct Planted {
     campaign: CampaignId,
     says: Vec<String>,
@@ -49,7 +48,7 @@ impl Plot<'_> {
         run(self.db, &sql).await;
     }
 
-    fn says(&self, says: impl IntoIterator<Item = String>) -> Planted {
+    fn expecting(&self, says: impl IntoIterator<Item = String>) -> Planted {
         Planted {
             campaign: self.id(),
             says: says.into_iter().collect(),
@@ -81,7 +80,7 @@ impl Plot<'_> {
         id
     }
 
-    /// The victim's event is gone.
+    /// Deletes an event.
     async fn delete_event(&self) {
         let (id, sequence) = (self.id(), self.victim().event.sequence);
         self.run(format!(
@@ -92,7 +91,7 @@ impl Plot<'_> {
 
     async fn missing_event(self) -> Planted {
         self.delete_event().await;
-        self.says([
+        self.expecting([
             format!(
                 "I3 8 changes, 7 events; participations with a change that has no event: {}",
                 self.victim().participation.id
@@ -103,13 +102,15 @@ impl Plot<'_> {
 
     async fn event_of_a_change_not_made(self) -> Planted {
         let id = self.another(self.victim().participation.rank, 2).await;
-        self.says([format!("I3 8 changes, 9 events; events of no change: {id}")])
+        self.expecting([format!(
+            "I3 8 changes, 9 events; events without a change: {id}"
+        )])
     }
 
     /// The very same change twice.
     async fn event_twice(self) -> Planted {
         self.another(self.victim().participation.rank, 1).await;
-        self.says([format!(
+        self.expecting([format!(
             "I3 8 changes, 9 events; participations with a change that has no event: {}",
             self.victim().participation.id
         )])
@@ -118,7 +119,9 @@ impl Plot<'_> {
     async fn event_of_nobody(self) -> Planted {
         let rank = self.victim().participation.rank + 1_000;
         let id = self.another(rank, 1).await;
-        self.says([format!("I3 8 changes, 9 events; events of no change: {id}")])
+        self.expecting([format!(
+            "I3 8 changes, 9 events; events without a change: {id}"
+        )])
     }
 
     async fn event_exchanged(self) -> Planted {
@@ -126,24 +129,24 @@ impl Plot<'_> {
         let rank = victim.participation.rank + 1_000;
         let id = self.another(rank, 1).await;
         self.delete_event().await;
-        self.says([
+        self.expecting([
             format!(
                 "I3 8 changes, 8 events; participations with a change that has no event: {}; \
-                 events of no change: {id}",
+                 events without a change: {id}",
                 victim.participation.id
             ),
             "I3 the campaign counts 9 events, its stream has 8".to_owned(),
         ])
     }
 
-    /// Published, as far as the position says, and not there.
+    /// Published according to the position, but missing.
     async fn position_beyond_the_stream(self) -> Planted {
         let id = self.id();
         self.run(format!(
             "UPDATE outbox_position SET published = 12 WHERE campaign_id = {id}"
         ))
         .await;
-        self.says(["I4 the position is 12, but there are only 8 events".to_owned()])
+        self.expecting(["I4 the position is 12, but there are only 8 events".to_owned()])
     }
 
     async fn missing_participation(self) -> Planted {
@@ -151,11 +154,11 @@ impl Plot<'_> {
         let id = hex(victim.participation.id.0);
         self.run(format!("DELETE FROM participation WHERE id = {id}"))
             .await;
-        self.says([
+        self.expecting([
             "I1 the campaign counts 8 units, its participations hold 7".to_owned(),
             "I1 the campaign counts 8 participations, there are 7".to_owned(),
             format!(
-                "I3 7 changes, 8 events; events of no change: {}",
+                "I3 7 changes, 8 events; events without a change: {}",
                 victim.event.id
             ),
         ])
@@ -164,7 +167,7 @@ impl Plot<'_> {
     async fn counter_off(self) -> Planted {
         let set = "UPDATE campaign SET committed_units = committed_units - 1 WHERE id =";
         self.run(format!("{set} {}", self.id())).await;
-        self.says(["I1 the campaign counts 7 units, its participations hold 8".to_owned()])
+        self.expecting(["I1 the campaign counts 7 units, its participations hold 8".to_owned()])
     }
 
     async fn user_over_limit(self) -> Planted {
@@ -176,7 +179,7 @@ impl Plot<'_> {
         .await;
         let set = "UPDATE campaign SET committed_units = committed_units + 2 WHERE id =";
         self.run(format!("{set} {}", self.id())).await;
-        self.says([format!(
+        self.expecting([format!(
             "I2 1 users hold more than 2 units: user {}: 3",
             victim.user_id
         )])
@@ -197,7 +200,7 @@ impl Plot<'_> {
             .await;
         }
         let user = self.scene.segments[1 - self.place][1].participation.user_id;
-        self.says([format!("I2 1 users hold more than 2 units: user {user}: 3")])
+        self.expecting([format!("I2 1 users hold more than 2 units: user {user}: 3")])
     }
 
     async fn oversold(self) -> Planted {
@@ -212,7 +215,7 @@ impl Plot<'_> {
             "UPDATE campaign SET total_stock = 5 WHERE id = {id}"
         ))
         .await;
-        self.says([
+        self.expecting([
             "I1 oversold: participations hold 8 units of 5".to_owned(),
             "I1 oversold: the campaign counts 8 units of 5".to_owned(),
         ])
@@ -227,7 +230,7 @@ impl Plot<'_> {
             hex(event.0)
         ))
         .await;
-        self.says([format!("I4 1 parked rows have no event there: {event}")])
+        self.expecting([format!("I4 1 parked rows have no event: {event}")])
     }
 
     async fn purged_without_account(self) -> Planted {
@@ -236,7 +239,7 @@ impl Plot<'_> {
             "UPDATE campaign SET purged_events = 1 WHERE id = {id}"
         ))
         .await;
-        self.says(["I4 the campaign counts 1 purged events, its segments 0".to_owned()])
+        self.expecting(["I4 the campaign counts 1 purged events, its segments 0".to_owned()])
     }
 
     async fn overtaken(self) -> Planted {
@@ -250,7 +253,7 @@ impl Plot<'_> {
         let rank = first.participation.rank;
         let announced = self.store.invalidate_segment(self.db, self.id(), rank);
         announced.await.unwrap();
-        self.says([format!(
+        self.expecting([format!(
             "I8 1 events were published while an earlier one of their participation waits: {later} before {}",
             first.event.id
         )])
@@ -286,7 +289,7 @@ async fn plant_all(store: &Store, db: &DatabaseConnection) -> Vec<Planted> {
         planted.push(plot().orphan().await);
         planted.push(plot().purged_without_account().await);
         planted.push(plot().overtaken().await);
-        planted.push(plot().says([]));
+        planted.push(plot().expecting([]));
     }
     planted
 }
@@ -296,7 +299,7 @@ async fn every_violation_is_found_and_named_in_any_segment() {
     for test in stores().await {
         let (store, db) = (&test.store, vandal(&test).await);
         let planted = plant_all(store, &db).await;
-        // Each run reads a part of the old segments again; nobody asks it to look anywhere.
+        // Each run reads a part of the old segments again, without a request.
         let mut found = Vec::new();
         for _ in 0..=planted.len() {
             found = verify(store, &Scope::default()).await;
@@ -349,7 +352,7 @@ async fn rows_without_a_campaign_are_reported() {
         )
         .await;
         let found = verify(store, &Scope::default()).await;
-        let says = ["I3 there are positions of a campaign that is not there"];
+        let says = ["I3 there are positions of a campaign that does not exist"];
         assert_eq!(of(&found, CampaignId(77)).breaches, says);
     }
 }
@@ -379,7 +382,7 @@ async fn a_gate_behind_or_ahead_of_the_store_is_reported() {
         let says = ["I7 the gate counts 4 units and 0 leases, the store 5"];
         assert_eq!(found[0].breaches, says);
 
-        // Made anew in the store alone, as by somebody who died before the gate had it.
+        // Changed in the store alone, as by a process that died before it notified the gate.
         raised(store, id).await;
         assert_clean(&verification.run().await.unwrap());
         reconciler.rebuild(id).await.unwrap();

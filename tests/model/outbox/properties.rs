@@ -1,4 +1,4 @@
-//! What must hold in every state, and that from every state every event is delivered.
+//! The properties of every state, one of which is that every event can still be delivered.
 
 use super::{Check, EVENTS, Phase, Row, State, Stream};
 
@@ -19,7 +19,7 @@ pub const SAFE: Holds = (
     },
 );
 
-pub const FORWARD: Holds = ("the position never goes back", |_, state| {
+pub const FORWARD: Holds = ("the position never moves backwards", |_, state| {
     state.position == state.position_max
 });
 
@@ -62,7 +62,7 @@ pub const REACHED: [Holds; 4] = [
     ),
 ];
 
-/// No more faults: statements on their way arrive, all processes end, and another one publishes what there is.
+/// No more faults: statements in flight arrive, all processes end, and another one publishes the rest.
 fn finish(stream: &Stream, state: &mut State) {
     for by in 0..state.relays.len() {
         if let Some(position) = state.relays[by].writing.take() {

@@ -1,4 +1,5 @@
-//! The rules of the stream that steps share: what the database does with a statement, and what a relay's window counts.
+//! The rules of the stream that steps share: the effect of statements in the database, and the window of a
+//! relay.
 
 use super::{Check, EVENTS, Flight, LAST, Phase, Record, Relay, Row, State, Stream};
 

@@ -1,4 +1,4 @@
-//! What each step changes.
+//! The effect of each step.
 
 use super::rules::bit;
 use super::{
@@ -162,7 +162,7 @@ fn dispatch(stream: &Stream, state: &mut State, by: usize) -> Option<()> {
     Some(())
 }
 
-/// Whether an event of a key has to wait: of one that the relay believes to be blocked it asks the database.
+/// Whether an event of a key has to wait. For a key that the relay considers blocked, it queries the database.
 fn waits(stream: &Stream, state: &mut State, by: usize, key: u8) -> bool {
     let blocked = &mut state.relays[by].blocked;
     if *blocked & (1 << key) == 0 {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Action, Row, State, Stream};
 
-/// Numbered lines: what happened, and what there is after it.
+/// Numbered lines: each step, and the state after it.
 pub fn path(stream: &Stream, steps: &[(State, Option<Action>)]) -> String {
     let mut text = String::new();
     for (nth, (state, action)) in steps.iter().enumerate() {

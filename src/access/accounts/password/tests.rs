@@ -1,6 +1,6 @@
 use super::*;
 
-/// The least that argon2 takes: what is tested here does not depend on it.
+/// The least cost that argon2 accepts: these tests do not depend on it.
 fn cheap() -> AccountsConfig {
     AccountsConfig {
         password_memory_kib: 8,

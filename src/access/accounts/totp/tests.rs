@@ -6,7 +6,7 @@ fn at(seconds: i64) -> Instant {
     DateTime::from_timestamp(seconds, 0).unwrap()
 }
 
-/// The secret of the RFC's vectors.
+/// The secret of the test vectors in the RFC.
 fn secret() -> TotpSecret {
     let secret = Secret::from(b"12345678901234567890".to_vec());
     TotpSecret::stored(secret.to_base32().into())

@@ -72,7 +72,7 @@ settings! {
         sasl_password: Option<SecretString> = None;
         /// Topics are `PREFIX.participation.v1` and `PREFIX.campaign.v1`, each with a `.dlq`
         topic_prefix: String = "firstcome".to_owned();
-        /// Key of a record, within which the order is kept
+        /// Key of a record. Events with the same key are published in order
         key: KeyChoice = KeyChoice::Participation;
         /// Create missing topics; without it a missing topic stops the start
         create_topics: bool = false;

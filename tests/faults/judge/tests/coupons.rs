@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::evidence::Coupon;
-use crate::ledger::{AskedChange, Change, Told};
+use crate::ledger::{Change, ChangeOutcome, ChangeRequest};
 
 const COUPONS: i64 = 4;
 /// Their user.
 const HOLDER: i64 = 8;
 
-/// Places of the coupons in the evidence: of what stands one is used and one is not, the others were
-/// earned by what was cancelled.
+/// Indexes of the coupons in the evidence: of the confirmed participation one is used and one is not; the
+/// others belong to the cancelled one.
 const USED: usize = 0;
 const ISSUED: usize = 1;
 const REVOKED: usize = 2;
@@ -28,19 +28,19 @@ fn coupon(nth: u64, participation: u64, status: &str, order: Option<&str>) -> Co
     }
 }
 
-fn said(participation: u64, change: Change, told: Told) -> ChangeAnswer {
+fn response(participation: u64, change: Change, outcome: ChangeOutcome) -> ChangeAnswer {
     ChangeAnswer {
         at: Duration::from_secs(5),
         phase: Phase::Traffic,
         replica: 0,
-        asked: AskedChange {
+        request: ChangeRequest {
             participation: id(participation),
             user: HOLDER,
             change,
             waited: Duration::from_secs(1),
         },
         age: Duration::from_secs(3),
-        told,
+        outcome,
     }
 }
 
@@ -51,8 +51,8 @@ fn using(nth: usize, order: &str) -> Change {
     }
 }
 
-fn no(code: &str) -> Told {
-    Told::No {
+fn no(code: &str) -> ChangeOutcome {
+    ChangeOutcome::No {
         code: code.to_owned(),
     }
 }
@@ -95,14 +95,18 @@ fn sound_coupons() -> (Evidence, Vec<Answer>, Vec<ChangeAnswer>) {
         coupon(2, CANCELLED, "revoked", None),
         coupon(3, CANCELLED, "revoked", None),
     ];
-    let mut changes = orders::told();
+    let mut changes = orders::responses();
     changes.extend([
-        said(STANDS, using(USED, "one"), Told::Lost(String::new())),
-        said(STANDS, using(USED, "one"), Told::Yes),
-        said(STANDS, using(USED, "two"), no("COUPON_USED")),
-        said(STANDS, Change::Cancel, no("ALREADY_USED")),
-        said(CANCELLED, Change::Cancel, Told::Yes),
-        said(CANCELLED, using(REVOKED, "three"), no("COUPON_REVOKED")),
+        response(
+            STANDS,
+            using(USED, "one"),
+            ChangeOutcome::Lost(String::new()),
+        ),
+        response(STANDS, using(USED, "one"), ChangeOutcome::Yes),
+        response(STANDS, using(USED, "two"), no("COUPON_USED")),
+        response(STANDS, Change::Cancel, no("ALREADY_USED")),
+        response(CANCELLED, Change::Cancel, ChangeOutcome::Yes),
+        response(CANCELLED, using(REVOKED, "three"), no("COUPON_REVOKED")),
     ]);
     (evidence, answers, changes)
 }
@@ -115,12 +119,16 @@ fn broken_by(plant: impl FnOnce(&mut Evidence, &mut Vec<ChangeAnswer>)) -> BTree
     breaches.into_iter().map(|breach| breach.promise).collect()
 }
 
-fn broken_by_an_answer(participation: u64, change: Change, told: Told) -> BTreeSet<String> {
-    broken_by(|_, changes| changes.push(said(participation, change, told)))
+fn broken_by_an_answer(
+    participation: u64,
+    change: Change,
+    outcome: ChangeOutcome,
+) -> BTreeSet<String> {
+    broken_by(|_, changes| changes.push(response(participation, change, outcome)))
 }
 
-/// What stands becomes cancelled, whole: its row, its event, and what its campaign counts.
-fn cancel_what_stands(evidence: &mut Evidence, changes: &mut Vec<ChangeAnswer>) {
+/// Cancels the confirmed participation completely: its row, its event, and the count of its campaign.
+fn cancel_a_confirmed_participation(evidence: &mut Evidence, changes: &mut Vec<ChangeAnswer>) {
     let row = evidence.participations.iter_mut().rev().nth(1).unwrap();
     (row.status, row.version, row.ordinal) = ("cancelled".to_owned(), 2, None);
     let event = event(row, 900, 2, "cancelled");
@@ -128,9 +136,13 @@ fn cancel_what_stands(evidence: &mut Evidence, changes: &mut Vec<ChangeAnswer>) 
     evidence.events.push(event);
     let campaign = evidence.campaigns.last_mut().unwrap();
     (campaign.committed, campaign.returns, campaign.total) = (0, 2, Some(0));
-    changes.retain(|answer| answer.told != no("ALREADY_USED"));
-    changes.push(said(STANDS, Change::Cancel, Told::Lost(String::new())));
-    changes.push(said(STANDS, Change::Cancel, Told::Yes));
+    changes.retain(|answer| answer.outcome != no("ALREADY_USED"));
+    changes.push(response(
+        STANDS,
+        Change::Cancel,
+        ChangeOutcome::Lost(String::new()),
+    ));
+    changes.push(response(STANDS, Change::Cancel, ChangeOutcome::Yes));
 }
 
 #[test]
@@ -140,18 +152,22 @@ fn correct_coupons_have_no_findings() {
 
 #[test]
 fn a_cancelled_participation_with_a_used_coupon_is_reported() {
-    let answered = broken_by(cancel_what_stands);
+    let answered = broken_by(cancel_a_confirmed_participation);
     assert_eq!(answered, promises(["I1", "I5", "coupon"]));
-    // Nobody has an answer, and the rows say so all the same.
+    // Without a response, the rows show the violation.
     let unanswered = broken_by(|evidence, changes| {
         let coupon = &mut evidence.coupons[REVOKED];
         (coupon.status, coupon.order) = ("used".to_owned(), Some("four".to_owned()));
-        changes.retain(|answer| answer.asked.participation != id(CANCELLED));
-        changes.push(said(CANCELLED, Change::Cancel, Told::Lost(String::new())));
-        changes.push(said(
+        changes.retain(|answer| answer.request.participation != id(CANCELLED));
+        changes.push(response(
+            CANCELLED,
+            Change::Cancel,
+            ChangeOutcome::Lost(String::new()),
+        ));
+        changes.push(response(
             CANCELLED,
             using(REVOKED, "four"),
-            Told::Lost(String::new()),
+            ChangeOutcome::Lost(String::new()),
         ));
     });
     assert_eq!(unanswered, promises(["answer", "coupon"]));
@@ -160,7 +176,7 @@ fn a_cancelled_participation_with_a_used_coupon_is_reported() {
 #[test]
 fn a_granted_cancellation_with_a_usable_coupon_is_reported() {
     let found = broken_by(|evidence, changes| {
-        changes.retain(|answer| answer.told != no("COUPON_REVOKED"));
+        changes.retain(|answer| answer.outcome != no("COUPON_REVOKED"));
         evidence.coupons[REVOKED].status = "issued".to_owned();
     });
     assert_eq!(found, promises(["I5", "coupon"]));
@@ -169,26 +185,26 @@ fn a_granted_cancellation_with_a_usable_coupon_is_reported() {
 #[test]
 fn a_cancellation_refused_for_an_unused_coupon_is_reported() {
     let found = broken_by(|evidence, changes| {
-        changes.retain(|answer| answer.asked.change != using(USED, "one"));
-        changes.retain(|answer| answer.asked.change != using(USED, "two"));
+        changes.retain(|answer| answer.request.change != using(USED, "one"));
+        changes.retain(|answer| answer.request.change != using(USED, "two"));
         let coupon = &mut evidence.coupons[USED];
         (coupon.status, coupon.order) = ("issued".to_owned(), None);
     });
     assert_eq!(found, promises(["coupon"]));
     // One without coupons has none that can have been used.
     let other = broken_by(|_, changes| {
-        changes.push(said(4, Change::Cancel, no("ALREADY_USED")));
+        changes.push(response(4, Change::Cancel, no("ALREADY_USED")));
     });
     assert_eq!(other, promises(["coupon"]));
 }
 
 #[test]
 fn a_granted_coupon_use_missing_from_the_database_is_reported() {
-    let lost = broken_by_an_answer(STANDS, using(ISSUED, "five"), Told::Yes);
+    let lost = broken_by_an_answer(STANDS, using(ISSUED, "five"), ChangeOutcome::Yes);
     assert_eq!(lost, promises(["I5"]));
-    let for_two_orders = broken_by_an_answer(STANDS, using(USED, "five"), Told::Yes);
+    let for_two_orders = broken_by_an_answer(STANDS, using(USED, "five"), ChangeOutcome::Yes);
     assert_eq!(for_two_orders, promises(["I5"]));
-    let of_nothing = broken_by_an_answer(STANDS, using(99, "five"), Told::Yes);
+    let of_nothing = broken_by_an_answer(STANDS, using(99, "five"), ChangeOutcome::Yes);
     assert_eq!(of_nothing, promises(["I5"]));
 }
 
@@ -196,12 +212,12 @@ fn a_granted_coupon_use_missing_from_the_database_is_reported() {
 fn an_unfounded_refusal_of_a_coupon_use_is_reported() {
     let used = broken_by_an_answer(STANDS, using(ISSUED, "five"), no("COUPON_USED"));
     assert_eq!(used, promises(["coupon"]));
-    // For the same order it is a yes, however often it is asked for.
+    // A repeated use for the same order is always accepted.
     let again = broken_by_an_answer(STANDS, using(USED, "one"), no("COUPON_USED"));
     assert_eq!(again, promises(["coupon"]));
     let revoked = broken_by_an_answer(STANDS, using(ISSUED, "five"), no("COUPON_REVOKED"));
     assert_eq!(revoked, promises(["coupon"]));
-    // When everything is whole, only what is issued is used.
+    // When all faults have ended, only issued coupons are used.
     let late = broken_by(|_, changes| {
         changes.last_mut().unwrap().phase = Phase::Healing;
     });
@@ -222,8 +238,12 @@ fn a_coupon_that_stays_suspended_is_reported() {
     for nth in [ISSUED, REVOKED] {
         let found = broken_by(|evidence, changes| {
             evidence.coupons[nth].status = "suspended".to_owned();
-            changes.retain(|answer| answer.asked.participation != id(CANCELLED));
-            changes.push(said(CANCELLED, Change::Cancel, Told::Lost(String::new())));
+            changes.retain(|answer| answer.request.participation != id(CANCELLED));
+            changes.push(response(
+                CANCELLED,
+                Change::Cancel,
+                ChangeOutcome::Lost(String::new()),
+            ));
         });
         assert_eq!(found, promises(["answer", "coupon"]));
     }

@@ -1,7 +1,7 @@
-//! Planted violations among what is paid for.
+//! Planted violations among participations with a price.
 
 use super::*;
-use crate::ledger::{AskedChange, Change, Told};
+use crate::ledger::{Change, ChangeOutcome, ChangeRequest};
 
 /// Places of the orders in the evidence, by how they went.
 const CONFIRMED: usize = 4;
@@ -15,73 +15,73 @@ fn pay(reference: &str) -> Change {
     }
 }
 
-fn said(nth: usize, change: Change, told: Told) -> ChangeAnswer {
+fn response(nth: usize, change: Change, outcome: ChangeOutcome) -> ChangeAnswer {
     ChangeAnswer {
         at: Duration::from_secs(5),
         phase: Phase::Traffic,
         replica: 0,
-        asked: AskedChange {
+        request: ChangeRequest {
             participation: id(nth as u64),
             user: 4,
             change,
             waited: Duration::from_secs(1),
         },
         age: Duration::from_secs(3),
-        told,
+        outcome,
     }
 }
 
-fn no(code: &str) -> Told {
-    Told::No {
+fn no(code: &str) -> ChangeOutcome {
+    ChangeOutcome::No {
         code: code.to_owned(),
     }
 }
 
-/// What there was to tell of the orders of a sound run.
-pub(super) fn told() -> Vec<ChangeAnswer> {
+/// The responses about the orders of a correct run.
+pub(super) fn responses() -> Vec<ChangeAnswer> {
     vec![
-        said(CONFIRMED, pay("declined-1"), no("PAYMENT_DECLINED")),
-        said(CONFIRMED, pay("pay-4"), Told::Lost(String::new())),
-        said(CONFIRMED, pay("pay-4"), Told::Yes),
-        said(CONFIRMED, pay("other"), no("ALREADY_PAID")),
-        said(GIVEN_BACK, pay("pay-5"), Told::Yes),
-        said(GIVEN_BACK, Change::Cancel, Told::Yes),
+        response(CONFIRMED, pay("declined-1"), no("PAYMENT_DECLINED")),
+        response(CONFIRMED, pay("pay-4"), ChangeOutcome::Lost(String::new())),
+        response(CONFIRMED, pay("pay-4"), ChangeOutcome::Yes),
+        response(CONFIRMED, pay("other"), no("ALREADY_PAID")),
+        response(GIVEN_BACK, pay("pay-5"), ChangeOutcome::Yes),
+        response(GIVEN_BACK, Change::Cancel, ChangeOutcome::Yes),
         // Too late to be paid for, and given back before it expired.
-        said(CANCELLED, pay("pay-6"), no("EXPIRED")),
-        said(CANCELLED, Change::Cancel, Told::Yes),
-        said(CANCELLED, pay("pay-6"), no("CANCELLED")),
-        said(EXPIRED, Change::Cancel, no("EXPIRED")),
+        response(CANCELLED, pay("pay-6"), no("EXPIRED")),
+        response(CANCELLED, Change::Cancel, ChangeOutcome::Yes),
+        response(CANCELLED, pay("pay-6"), no("CANCELLED")),
+        response(EXPIRED, Change::Cancel, no("EXPIRED")),
     ]
 }
 
 fn broken_by(plant: impl FnOnce(&mut Evidence, &mut Vec<ChangeAnswer>)) -> BTreeSet<String> {
     let (mut evidence, answers) = sound();
-    let mut changes = told();
+    let mut changes = responses();
     plant(&mut evidence, &mut changes);
     number(&mut evidence);
     let breaches = judge(&evidence, &answers, &changes);
     breaches.into_iter().map(|breach| breach.promise).collect()
 }
 
-fn broken_by_an_answer(nth: usize, change: Change, told: Told) -> BTreeSet<String> {
-    broken_by(|_, changes| changes.push(said(nth, change, told)))
+fn broken_by_an_answer(nth: usize, change: Change, outcome: ChangeOutcome) -> BTreeSet<String> {
+    broken_by(|_, changes| changes.push(response(nth, change, outcome)))
 }
 
 #[test]
 fn an_accepted_payment_missing_from_the_database_is_reported() {
-    let lost = broken_by_an_answer(EXPIRED, pay("pay-7"), Told::Yes);
+    let lost = broken_by_an_answer(EXPIRED, pay("pay-7"), ChangeOutcome::Yes);
     assert_eq!(lost, promises(["I5"]));
     // Two payments for one.
-    let twice = broken_by_an_answer(CONFIRMED, pay("other"), Told::Yes);
+    let twice = broken_by_an_answer(CONFIRMED, pay("other"), ChangeOutcome::Yes);
     assert_eq!(twice, promises(["I5"]));
-    let of_nothing = broken_by_an_answer(99, pay("pay"), Told::Yes);
+    let of_nothing = broken_by_an_answer(99, pay("pay"), ChangeOutcome::Yes);
     assert_eq!(of_nothing, promises(["I5"]));
 }
 
 #[test]
 fn a_granted_cancellation_missing_from_the_database_is_reported() {
     for nth in [CONFIRMED, EXPIRED] {
-        let lost = broken_by_an_answer(nth, Change::Cancel, Told::Yes);
+        let lost = broken_by_an_answer(nth, Change::Cancel, ChangeOutcome::Yes);
         assert_eq!(lost, promises(["I5"]));
     }
 }
@@ -96,7 +96,7 @@ fn an_unfounded_refusal_of_a_change_is_reported() {
         (EXPIRED, pay("pay-7"), "CANCELLED"),
         (CONFIRMED, pay("pay-4"), "PAYMENT_DECLINED"),
         (CANCELLED, Change::Cancel, "EXPIRED"),
-        // This campaign takes back what is confirmed.
+        // This campaign allows cancellation after confirmation.
         (GIVEN_BACK, Change::Cancel, "NOT_CANCELLABLE"),
     ] {
         let found = broken_by_an_answer(nth, change, no(code));
@@ -123,21 +123,21 @@ fn a_final_confirmation_found_cancelled_is_reported() {
         evidence
             .records
             .retain(|record| record.participation != gone);
-        changes.retain(|answer| answer.asked.participation != gone);
-        changes.push(said(CONFIRMED, Change::Cancel, no("NOT_CANCELLABLE")));
+        changes.retain(|answer| answer.request.participation != gone);
+        changes.push(response(CONFIRMED, Change::Cancel, no("NOT_CANCELLABLE")));
     });
-    // All that is left is that its client was told yes once.
+    // The only trace left is the accepted response to its client.
     assert_eq!(refused, promises(["I5"]));
 }
 
 #[test]
 fn a_client_without_an_answer_is_reported() {
-    let lost = || Told::Lost(String::new());
+    let lost = || ChangeOutcome::Lost(String::new());
     assert_eq!(
         broken_by_an_answer(EXPIRED, pay("x"), lost()),
         promises(["answer"])
     );
-    // What was told to another question is no answer.
+    // The response to another request does not count.
     let other = broken_by_an_answer(CONFIRMED, Change::Cancel, lost());
     assert_eq!(other, promises(["answer"]));
 }
@@ -145,21 +145,25 @@ fn a_client_without_an_answer_is_reported() {
 #[test]
 fn participations_without_a_request_are_reported() {
     let cancelled = broken_by(|_, changes| {
-        changes.retain(|answer| answer.asked.change != Change::Cancel);
+        changes.retain(|answer| answer.request.change != Change::Cancel);
     });
     assert_eq!(cancelled, promises(["change"]));
     let paid = broken_by(|_, changes| {
-        changes.retain(|answer| answer.asked.change != pay("pay-4"));
+        changes.retain(|answer| answer.request.change != pay("pay-4"));
     });
     assert_eq!(paid, promises(["change"]));
     let unpaid = broken_by(|evidence, changes| {
         evidence.participations[CONFIRMED].payment_reference = None;
-        changes.retain(|answer| answer.asked.participation != id(CONFIRMED as u64));
+        changes.retain(|answer| answer.request.participation != id(CONFIRMED as u64));
     });
     assert_eq!(unpaid, promises(["change"]));
     let paid_and_expired = broken_by(|evidence, changes| {
         evidence.participations[EXPIRED].payment_reference = Some("pay-7".to_owned());
-        changes.push(said(EXPIRED, pay("pay-7"), Told::Lost(String::new())));
+        changes.push(response(
+            EXPIRED,
+            pay("pay-7"),
+            ChangeOutcome::Lost(String::new()),
+        ));
     });
     assert_eq!(paid_and_expired, promises(["answer", "change"]));
 }
@@ -167,12 +171,12 @@ fn participations_without_a_request_are_reported() {
 #[test]
 fn a_hold_that_is_too_short_or_too_long_is_reported() {
     let short = broken_by(|_, changes| {
-        let mut early = said(EXPIRED, pay("pay-7"), no("EXPIRED"));
+        let mut early = response(EXPIRED, pay("pay-7"), no("EXPIRED"));
         early.age = Duration::from_secs(1);
         changes.push(early);
     });
     assert_eq!(short, promises(["hold"]));
-    let long = broken_by(|_, changes| changes[2].asked.waited = Duration::from_secs(3));
+    let long = broken_by(|_, changes| changes[2].request.waited = Duration::from_secs(3));
     assert_eq!(long, promises(["hold"]));
 }
 
@@ -189,7 +193,7 @@ fn a_reservation_that_never_expires_is_reported() {
         evidence.campaigns[2].committed = 4;
         evidence.campaigns[2].total = Some(4);
         evidence.campaigns[2].per_user_limit = 4;
-        changes.retain(|answer| answer.asked.participation != id(EXPIRED as u64));
+        changes.retain(|answer| answer.request.participation != id(EXPIRED as u64));
     });
     assert_eq!(found, promises(["I7"]));
 }
@@ -264,7 +268,7 @@ fn a_record_with_another_change_than_its_event_is_reported() {
 
 #[test]
 fn an_impossible_answer_to_a_change_is_reported() {
-    let odd = Told::Odd {
+    let odd = ChangeOutcome::Odd {
         status: 500,
         body: "INTERNAL".to_owned(),
     };

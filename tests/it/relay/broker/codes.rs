@@ -1,4 +1,4 @@
-//! What each of a broker's answers leads to. The broker is librdkafka's own, told what to say.
+//! The reaction of the relay to each error code of a broker, injected in librdkafka's mock broker.
 
 use std::sync::Arc;
 
@@ -132,7 +132,7 @@ async fn a_producer_with_a_fatal_error_is_replaced() {
     assert!(running.stop().await.is_clean());
 }
 
-/// The new producer asks for an id before it sends anything, and is given none at first.
+/// The new producer requests an id before it sends anything, and gets none at first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_producer_without_an_id_is_replaced_until_it_gets_one() {
     let config = once();

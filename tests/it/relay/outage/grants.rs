@@ -1,5 +1,5 @@
-//! Who may write to a topic. librdkafka's binding has no call for it, so the request is written here
-//! byte by byte: `CreateAcls`, version 1, from the protocol guide of Apache Kafka.
+//! Write permissions for topics. librdkafka's binding has no call for them, so the request is written here byte
+//! by byte: `CreateAcls`, version 1, from the protocol guide of Apache Kafka.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -11,7 +11,7 @@ const TOPIC: u8 = 2;
 const LITERAL: u8 = 3;
 const ALLOW: u8 = 3;
 
-/// What a grant allows.
+/// The permission of a grant.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 pub enum Operation {
@@ -23,8 +23,7 @@ pub enum Operation {
 /// Clients that say no name.
 pub const EVERYBODY_HERE: &str = "User:ANONYMOUS";
 
-/// Allows `principal` an operation on a topic, and with that forbids the topic's other users what no
-/// grant allows them.
+/// Permits an operation on a topic to `principal`, which denies the topic to all users without a grant.
 pub async fn grant(broker: &str, topic: &str, principal: &str, operation: Operation) {
     let mut request = Vec::new();
     request.extend(CREATE_ACLS.to_be_bytes());

@@ -1,4 +1,4 @@
-//! The relay while partitions take nothing, though the brokers answer: too few in-sync replicas, no leader, a
+//! The relay while partitions accept nothing, though the brokers answer: too few in-sync replicas, no leader, a
 //! quota.
 
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ fn of_other_stream(nth: u32) -> OutboxEvent {
     event
 }
 
-/// What a relay does while the second of two brokers is away.
+/// A relay while the second of two brokers is down.
 struct Outage {
     scene: Scene,
     running: Running,
@@ -31,7 +31,7 @@ struct Outage {
 }
 
 impl Outage {
-    /// The second broker is killed while rows are committed and under way.
+    /// The second broker is killed while rows are committed and in flight.
     async fn begin(pair: &Pair, scene: Scene) -> Self {
         scene.create_on(&[FIRST], &scene.other, &[]).await;
         let waves = waves(30, 4);
@@ -49,9 +49,9 @@ impl Outage {
         }
     }
 
-    /// All the while the other topic gets its events, and nobody is charged for anything. In the end it is known
-    /// what the partitions lack.
-    async fn goes_on(&self, lacking: &str) {
+    /// Meanwhile the other topic gets its events, and no attempt is charged. In the end the cause is known for
+    /// each partition.
+    async fn other_topics_continue(&self, lacking: &str) {
         let scene = &self.scene;
         let mut others = 0;
         while self.began.elapsed() < OUTAGE {
@@ -89,7 +89,9 @@ async fn too_few_in_sync_replicas_only_delay() {
         scene.create_on(&[SECOND, FIRST], topic, &both).await;
     }
     let outage = Outage::begin(&pair, scene).await;
-    outage.goes_on("has 1 of 2 in-sync replicas").await;
+    outage
+        .other_topics_continue("has 1 of 2 in-sync replicas")
+        .await;
     outage.ends(&pair).await;
 }
 
@@ -101,7 +103,7 @@ async fn partitions_without_a_leader_only_delay() {
         scene.create_on(&[SECOND], topic, &[]).await;
     }
     let outage = Outage::begin(&pair, scene).await;
-    outage.goes_on("has no leader").await;
+    outage.other_topics_continue("has no leader").await;
     outage.ends(&pair).await;
 }
 
@@ -116,8 +118,8 @@ fn rows_of(range: std::ops::Range<u32>, wanted: impl Fn(u32) -> bool) -> Vec<Out
     events.filter(|event| wanted(partition_of(event))).collect()
 }
 
-/// The rows of the partition are older than those of the others, and more than a poll reads or than go on
-/// trial. Nobody hands rows over: they come from the poll alone, as in a process that only publishes.
+/// The rows of the partition are older than the others, and more than a poll reads or a probe sends. No rows
+/// are handed over: they come only from the poll, as in a process that only publishes.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_three_partitions_that_accepts_nothing_delays_no_other() {
     const AWAY: u32 = 2;
@@ -154,7 +156,7 @@ async fn one_of_three_partitions_that_accepts_nothing_delays_no_other() {
     scene.ends_well(running, &all).await;
 }
 
-/// A broker that throttles acknowledges what it has, and then reads nothing for seconds.
+/// A throttling broker acknowledges its records, and then reads nothing for seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_throttling_quota_only_delays() {
     let broker = spare::shared().await;

@@ -78,8 +78,8 @@ async fn a_full_producer_queue_delays_rows_and_charges_no_attempt() {
     scene.ends_well(running, &events).await;
 }
 
-/// What librdkafka has not got it cannot ask the clock about: of two waves, those of the second wait here
-/// until the first is answered.
+/// Only records that librdkafka has can time out in it: of two waves, the second one waits in the relay until
+/// the first is answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn records_wait_while_their_partition_is_probed() {
     let broker = spare::mine().await;
@@ -90,9 +90,9 @@ async fn records_wait_while_their_partition_is_probed() {
     waves.scene.ends_well(running, &waves.events).await;
 }
 
-/// What some were not answered is not asked again by all who waited for them.
+/// Queries without an answer are not repeated by every waiting record.
 #[tokio::test(flavor = "multi_thread")]
-async fn waiters_are_held_back_when_the_broker_is_unavailable() {
+async fn waiting_rows_are_not_sent_while_the_broker_is_unavailable() {
     let broker = spare::mine().await;
     let (waves, running) = Waves::begin(&broker, Duration::from_secs(3)).await;
     waves.scene.held_back(&running).await;
@@ -108,13 +108,14 @@ async fn waiters_are_held_back_when_the_broker_is_unavailable() {
     waves.scene.ends_well(running, &waves.events).await;
 }
 
-/// What was dispatched when the relay stops is finished, so that its position is moved and nothing is sent twice.
+/// Dispatched records are completed when the relay stops, so that their positions move and nothing is sent
+/// twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_wait_for_a_turn_when_the_relay_stops_are_sent_once() {
     let broker = spare::mine().await;
     let (waves, running) = Waves::begin(&broker, Duration::from_secs(30)).await;
     let hints = running.handle.hints();
-    // Those under way are answered, and the next have their turn, once it is known that they stop.
+    // Records in flight are answered, and the next ones are sent, after the stop is known.
     let (outcome, ()) = tokio::join!(running.stop(), async {
         hints.closed().await;
         broker.resume().await;

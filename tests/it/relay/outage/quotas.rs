@@ -1,5 +1,5 @@
-//! How much a client may send. librdkafka's binding has no call for it, so the request is written here byte by
-//! byte: `AlterClientQuotas`, version 0, from the protocol guide of Apache Kafka.
+//! Quotas of clients. librdkafka's binding has no call for them, so the request is written here byte by byte:
+//! `AlterClientQuotas`, version 0, from the protocol guide of Apache Kafka.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 const ALTER_CLIENT_QUOTAS: i16 = 49;
 const VERSION: i16 = 0;
 
-/// Lets a client send so many bytes a second from now on; none: as many as it likes.
+/// Limits a client to this number of bytes per second; none: unlimited.
 pub async fn limit(broker: &str, client_id: &str, bytes_a_second: Option<f64>) {
     let mut request = Vec::new();
     request.extend(ALTER_CLIENT_QUOTAS.to_be_bytes());

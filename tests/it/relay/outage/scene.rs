@@ -1,4 +1,4 @@
-//! The relay between MySQL and a spare broker, and what it promises whatever becomes of the broker.
+//! The relay between MySQL and a spare broker, and the checks that hold under any fault of the broker.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -89,7 +89,7 @@ impl Scene {
         self
     }
 
-    /// Polls that take so many rows.
+    /// Polls that read this number of rows.
     pub fn reading(mut self, rows: u32) -> Self {
         self.config.poll_rows_max = rows;
         self
@@ -109,13 +109,13 @@ impl Scene {
         self.create_as(anywhere, settings).await;
     }
 
-    /// With a copy of each partition on these brokers, the first of which leads.
+    /// Creates a topic with a copy of each partition on these brokers; the first is the leader.
     pub async fn create_on(&self, brokers: &[i32], topic: &str, settings: &[(&str, &str)]) {
         let copies = vec![brokers; usize::try_from(PARTITIONS).unwrap()];
         self.create_spread(&copies, topic, settings).await;
     }
 
-    /// With copies of each partition on brokers of its own, the first of which leads.
+    /// Creates a topic whose partitions have their copies on different brokers; the first is the leader.
     pub async fn create_spread(&self, copies: &[&[i32]], topic: &str, settings: &[(&str, &str)]) {
         let placed = NewTopic::new(topic, PARTITIONS, TopicReplication::Variable(copies));
         self.create_as(placed, settings).await;
@@ -182,7 +182,7 @@ impl Scene {
         running
     }
 
-    /// Rows that wait, as the metrics say too, with no attempt charged to any and none given up.
+    /// Waiting rows, which the metrics must show as well, without a charged attempt and without dead letters.
     pub async fn waiting(&self, running: &Running) -> u64 {
         let pending = &running.handle.metrics().pending;
         until("the metrics count what waits", async || {
@@ -192,7 +192,7 @@ impl Scene {
         self.unsettled().await
     }
 
-    /// Events that wait, pending or parked, with no attempt charged to any and none given up.
+    /// Waiting events, pending or parked, without a charged attempt and without dead letters.
     pub async fn unsettled(&self) -> u64 {
         let counts = self.bench.counts().await;
         assert_eq!(counts.dead, 0, "dead rows");
@@ -216,8 +216,8 @@ impl Scene {
         .await;
     }
 
-    /// Whatever happened: everything is published, each key's events in their order, and nothing was
-    /// given up or tried without end.
+    /// Everything is published, the events of each key in order, without dead letters and without endless
+    /// retries.
     pub async fn ends_well(self, running: Running, events: &[OutboxEvent]) {
         self.bench.settled().await;
         self.published(events).await;
@@ -234,8 +234,8 @@ impl Scene {
         self.bench.drop_schema().await;
     }
 
-    /// Every row under way may fail once before a breaker opens; then there is one probe at a time,
-    /// with a pause after each that is 50 ms on average. A copy is tried again after 100 ms.
+    /// Every row in flight may fail once before a breaker opens; then there is one probe at a time, with a mean
+    /// pause of 50 ms after each. A copy is retried after 100 ms.
     pub fn did_not_spin(&self, running: &Running, rows: usize) {
         let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap();
         let most = elapsed_ms / 25 + 2 * u64::try_from(rows).unwrap();
@@ -283,7 +283,7 @@ impl Scene {
         until("they are dispatched", async || dispatched.get() >= expected).await;
     }
 
-    /// What the partition of an event lacks, as far as the cluster says.
+    /// The cause that the cluster reports for the partition of an event.
     pub async fn lacks(&self, event: &OutboxEvent) -> String {
         let record = Record::of(event, &self.config.topic_prefix);
         let asked = self.kafka.ask_partition(&record).await;
@@ -376,8 +376,8 @@ impl Publisher for Watched {
     }
 }
 
-/// Events of so many participations, several each, in waves: those of one wave all come after those
-/// of the wave before.
+/// Events of this number of participations, several each, in waves: all events of a wave follow those of the
+/// wave before.
 pub fn waves(participations: u32, changes: u32) -> Vec<Vec<OutboxEvent>> {
     let all = events(participations, changes);
     let wave = |nth| {

@@ -6,7 +6,7 @@ pub use crate::spare::Spare;
 
 async fn up(stem: &str) -> Spare {
     let settings = [
-        // Everybody may do everything, except to what has a list of who may.
+        // Everybody may do everything, except on topics with a list of permissions.
         "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "allow.everyone.if.no.acl.found=true",
         // One that was killed comes back once its old session is over.

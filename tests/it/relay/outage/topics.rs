@@ -1,5 +1,5 @@
-//! The relay while real Kafka refuses: topics that are missing, that are not ours, that take no
-//! records as large as these.
+//! The relay while real Kafka refuses records: missing topics, topics without permission, and records that are
+//! too large.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -12,8 +12,7 @@ use super::scene::{Scene, failures, waves};
 use super::spare;
 use crate::relay::bench::{consume, events, kafka, until};
 
-/// librdkafka believes a topic to be missing after five seconds, and then says so at once; a shorter
-/// time-out of ours is over before.
+/// librdkafka reports a topic as missing after five seconds; a shorter timeout of the relay ends before.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_a_missing_topic_wait_until_it_exists() {
     for message_timeout in [Duration::from_millis(1_500), Duration::from_secs(6)] {
@@ -53,7 +52,7 @@ async fn rows_of_a_topic_without_write_permission_wait_for_it() {
     waits_for_permission(broker, scene).await;
 }
 
-/// The topic comes after who may do what with it: a broker hears of both in that order.
+/// The topic is created after its permissions: a broker learns of both in that order.
 async fn waits_for_permission(broker: &spare::Spare, scene: Scene) {
     scene.create_topics().await;
     let waves = waves(10, 3);
@@ -112,7 +111,7 @@ async fn only_the_oversized_record_of_a_refused_batch_is_charged_an_attempt() {
     assert_eq!(copy.header("firstcome-dead-class"), Some("record"));
     assert_eq!(scene.records_in(&scene.copies).await, 1);
     let refused = failures(&running, "record");
-    // In its batch, and once more alone. Who shares the batch is the producer's to choose.
+    // Once in its batch and once alone. The producer decides which records share a batch.
     assert!(refused >= 2, "refused: {refused}");
     let published = scene.published(&events).await;
     assert_eq!(published.len(), events.len(), "each is published once");

@@ -1,4 +1,5 @@
-//! Dies at every gap between two writes of an import: the list that held holds, and the next import is whole.
+//! Aborts the process at every gap between two writes of an import: the previous list stays in effect, and the
+//! next import succeeds.
 
 use firstcome::runtime::failpoint::ALLOW_LIST_POINTS;
 use tempfile::TempDir;

@@ -1,4 +1,4 @@
-//! While Redis is away nobody can be told to be logged in, and so nobody is.
+//! While Redis is unavailable no session is valid.
 
 use serde_json::json;
 

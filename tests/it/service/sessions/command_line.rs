@@ -1,4 +1,4 @@
-//! Accounts on the command line: listed, changed, disabled; and what that does to those who are logged in.
+//! Accounts on the command line: listed, changed and disabled, with the effect on sessions.
 
 use std::io::Write;
 use std::process::{Output, Stdio};

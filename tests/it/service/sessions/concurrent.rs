@@ -1,4 +1,4 @@
-//! Somebody who logs in too often, or many times at once, keeps nobody else from logging in.
+//! Many log-ins of one user, in a row or concurrently, do not block the log-ins of others.
 
 use futures_util::future::{join, join_all};
 use reqwest::Method;
@@ -14,7 +14,7 @@ const OWNER: &str = "192.0.2.1";
 
 type Tried = (u16, u64, String);
 
-/// How many were refused by this limit. All others were let in.
+/// Number of log-ins refused by this limit. All others succeeded.
 fn refused(tried: &[Tried], by: &str) -> usize {
     for (status, after, limit) in tried {
         let as_expected = match status {
@@ -66,7 +66,7 @@ async fn many_changes_of_one_password_at_once_are_refused() {
     let asked =
         json!({ "currentPassword": "a wrong password", "newPassword": "a new password of it" });
     let all = (0..MANY).map(async |_| {
-        let request = browser.asks(Method::POST, "/api/session/password");
+        let request = browser.request(Method::POST, "/api/session/password");
         let answer = request.json(&asked).send().await.unwrap();
         let status = answer.status().as_u16();
         (

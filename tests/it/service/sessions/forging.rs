@@ -1,4 +1,4 @@
-//! Requests that a browser was made to send by somebody else's page.
+//! Requests that a browser sends for another site's page.
 
 use reqwest::{Method, Response};
 use serde_json::json;
@@ -52,7 +52,8 @@ async fn modifying_requests_carry_the_csrf_token_of_their_session() {
             assert_eq!(with(&browser, path, &[token]).await.status(), 201, "{path}");
         }
         assert_eq!(with(&browser, &pause, &[token]).await.status(), 200);
-        // What changes nothing does not take it, and neither does what no browser sends by itself.
+        // A read needs no token, and neither does a request with a header that browsers never add by
+        // themselves.
         let read = browser.bare(Method::GET, "/api/session").send().await;
         assert_eq!(read.unwrap().status(), 200);
         let bearer = format!("Bearer {ADMIN_TOKEN}");
@@ -88,13 +89,13 @@ async fn cross_site_requests_are_rejected_with_any_credentials() {
     ] {
         let answer = with(&browser, &part, &[token, foreign]).await;
         assert_eq!(said(answer).await, refused(403, "CSRF"), "{foreign:?}");
-        // Logging somebody in, or out, is a thing to be done to them, too.
+        // Logging in and logging out need protection as well.
         for (method, path) in [
             (Method::POST, "/api/session"),
             (Method::POST, "/api/session/resume"),
             (Method::DELETE, "/api/session"),
         ] {
-            let request = browser.asks(method, path).header(foreign.0, foreign.1);
+            let request = browser.request(method, path).header(foreign.0, foreign.1);
             let request = request.json(&json!({ "login": "ada", "password": PASSWORD }));
             let answer = request.send().await.unwrap();
             assert_eq!(
@@ -128,7 +129,7 @@ async fn each_rejected_cross_site_request_is_a_security_event() {
     // With a session it is known whose request it would have been.
     let part = format!("/api/campaigns/{campaign}/participation");
     assert_eq!(with(&browser, &part, &[]).await.status(), 403);
-    // Somebody who is to be logged in, or out, by another site.
+    // Another site tries to log a user in or out.
     let foreign = [("origin", "https://evil.example")];
     assert_eq!(with(&browser, "/api/session", &foreign).await.status(), 422);
     let log_in = browser.bare(Method::POST, "/api/session");

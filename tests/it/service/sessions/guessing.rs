@@ -1,4 +1,4 @@
-//! Passwords that are guessed: who has to wait, and who does not.
+//! Guessed passwords: the guessing client is delayed, and the owner is not.
 
 use serde_json::json;
 
@@ -94,7 +94,7 @@ async fn many_guessing_clients_do_not_lock_the_owner_out() {
         let from = format!("203.0.113.{host}");
         assert_eq!(wrong(&scene, "ada", &from).await, 401, "{host}");
     }
-    // Whoever comes from elsewhere waits now, and the owner from where they were before does not.
+    // Log-ins from other addresses wait now; the owner does not, from an address used before.
     assert_eq!(wrong(&scene, "ada", "203.0.113.99").await, 429);
     for _ in 0..3 {
         assert_eq!(tries(&scene, "ada", PASSWORD, OWNER).await.0, 201);
@@ -138,7 +138,7 @@ async fn correct_passwords_are_no_failures() {
     }
 }
 
-/// Shows a cookie of a remembered log-in that nobody was given.
+/// Resumes with an invented cookie of a remembered log-in.
 async fn resumes(scene: &Scene, cookie: &str, from: &str) -> (u16, String) {
     let request = scene.service.post("/api/session/resume");
     let request = request
@@ -165,7 +165,7 @@ async fn invented_remember_tokens_count_as_failures_of_their_address() {
             .map(|nth| if nth < 3 { &unknown } else { &limited })
             .collect();
         assert_eq!(answers.iter().collect::<Vec<_>>(), wanted);
-        // They are failures like those of passwords, and a real one waits for none of them.
+        // They count as failures, like those of passwords; a valid token is not delayed.
         assert_eq!(wrong(&scene, "ada", STRANGER).await, 429);
         let cookie = owner.cookies["firstcome-remember"].clone();
         let (status, _) = resumes(&scene, &cookie, STRANGER).await;

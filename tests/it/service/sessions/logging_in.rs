@@ -1,4 +1,4 @@
-//! Logging in, taking part, logging out; and not being let in.
+//! Logging in, participating, logging out, and refused log-ins.
 
 use chrono::{DateTime, Utc};
 use reqwest::Method;
@@ -100,8 +100,12 @@ async fn cookies_have_the_strictest_attributes_the_address_allows() {
     }
 }
 
-/// An answer without what is another in each.
-async fn told(service: &Service, login: &str, password: &str) -> (u16, Vec<String>, Value) {
+/// A response without the values that differ in each.
+async fn stable_response(
+    service: &Service,
+    login: &str,
+    password: &str,
+) -> (u16, Vec<String>, Value) {
     let answer = Browser::at(service).log_in(login, password, None).await;
     let status = answer.status().as_u16();
     let names = answer.headers().keys();
@@ -120,7 +124,7 @@ async fn a_refused_log_in_does_not_reveal_the_reason() {
         let disabled = account(service, "bob", &[]).await;
         let answer = change(service, disabled, json!({ "disabled": true })).await;
         assert_eq!(answer.status(), 200);
-        let wrong = told(service, "ada", "a wrong password").await;
+        let wrong = stable_response(service, "ada", "a wrong password").await;
         assert_eq!((wrong.0, &wrong.2["code"]), (401, &json!("LOGIN_REFUSED")));
         for (login, password) in [
             ("nobody", PASSWORD),
@@ -129,7 +133,11 @@ async fn a_refused_log_in_does_not_reveal_the_reason() {
             ("bob", "a wrong password"),
             ("ada", "short"),
         ] {
-            assert_eq!(told(service, login, password).await, wrong, "{login}");
+            assert_eq!(
+                stable_response(service, login, password).await,
+                wrong,
+                "{login}"
+            );
         }
     }
 }
@@ -139,7 +147,7 @@ async fn each_log_in_creates_a_new_session() {
     for scene in Scene::all(&[]).await {
         account(&scene.service, "ada", &[]).await;
         let mut browser = scene.browser();
-        // What somebody else put there is not taken over.
+        // A cookie planted by somebody else is not used.
         let planted = format!("1.{}", "a".repeat(64));
         browser
             .cookies
@@ -184,11 +192,11 @@ async fn an_invalid_session_authenticates_nobody() {
         assert!(!other.is_logged_in().await, "{cookie}");
         assert_eq!(other.takes_part(campaign).await.status(), 401, "{cookie}");
     }
-    // Whoever shows Authorization is asked for that alone.
+    // With `Authorization` only that header counts.
     for (value, status) in [("1", 401), ("Bearer x", 401), ("Basic eDp5", 401)] {
         let path = format!("/api/campaigns/{campaign}/participation");
         let request = browser
-            .asks(Method::POST, &path)
+            .request(Method::POST, &path)
             .header("authorization", value);
         let answer = request.json(&json!({})).send().await.unwrap();
         assert_eq!(answer.status(), status, "{value}");

@@ -1,4 +1,4 @@
-//! Accounts: who makes and changes them, and what that does to those who are logged in.
+//! Accounts: who creates and changes them, with the effect on sessions.
 
 use std::fs;
 use std::io::Write;
@@ -30,7 +30,7 @@ async fn a_disabled_account_cannot_log_in_until_it_is_enabled() {
         assert_eq!(browser.takes_part(campaign).await.status(), 401);
         let answer = browser.log_in("ada", PASSWORD, None).await;
         assert_eq!(said(answer).await, refused(401, "LOGIN_REFUSED"));
-        // What is so already is not changed, and ends nothing.
+        // A change without a difference ends nothing.
         assert_eq!(
             change(service, ada, json!({ "disabled": false }))
                 .await
@@ -84,7 +84,7 @@ async fn sessions_have_the_scopes_of_their_account() {
         let missing = refused(403, "MISSING_SCOPE");
         assert_eq!(said(reader.post(&pause, &json!({})).await).await, missing);
         assert_eq!(said(user.get("/api/admin/campaigns").await).await, missing);
-        // What others took is for readers to see, as with tokens.
+        // Participations of others need the scopes to read them, as with tokens.
         let made = body(user.takes_part(campaign).await).await;
         let path = format!(
             "/api/participations/{}",
@@ -129,7 +129,7 @@ async fn nobody_grants_or_takes_over_scopes_they_do_not_have() {
     assert_eq!(makes("two", json!(["account:manage"])).await, 201);
     assert_eq!(makes("three", json!(["campaign:read"])).await, 403);
     let changes = async |id: i64, asked: Value| {
-        let request = manager.asks(Method::PATCH, &format!("/api/admin/accounts/{id}"));
+        let request = manager.request(Method::PATCH, &format!("/api/admin/accounts/{id}"));
         said(request.json(&asked).send().await.unwrap()).await
     };
     let beyond = refused(403, "FORBIDDEN");
@@ -160,7 +160,7 @@ async fn nobody_changes_their_own_password_without_the_current_one() {
     let mut manager = scene.browser();
     manager.enters("manager", None).await;
     let changes = async |id: i64, asked: Value| {
-        let request = manager.asks(Method::PATCH, &format!("/api/admin/accounts/{id}"));
+        let request = manager.request(Method::PATCH, &format!("/api/admin/accounts/{id}"));
         let answer = request.json(&asked).send().await.unwrap();
         (answer.status().as_u16(), body(answer).await)
     };

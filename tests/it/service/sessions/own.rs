@@ -1,4 +1,4 @@
-//! What owners do with their accounts: passwords and sessions.
+//! Actions of owners on their accounts: passwords and sessions.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -95,16 +95,16 @@ async fn an_owner_sees_their_sessions_and_ends_them() {
         let path = format!("/api/sessions/{}", own["id"].as_str().unwrap());
         let bare = one.bare(Method::DELETE, &path).send().await.unwrap();
         assert_eq!(said(bare).await, refused(403, "CSRF"));
-        let by_bob = bob.asks(Method::DELETE, &path).send().await.unwrap();
+        let by_bob = bob.request(Method::DELETE, &path).send().await.unwrap();
         assert_eq!(said(by_bob).await, refused(404, "NOT_FOUND"));
         assert!(three.is_logged_in().await);
-        let ended = one.asks(Method::DELETE, &path).send().await.unwrap();
+        let ended = one.request(Method::DELETE, &path).send().await.unwrap();
         assert_eq!(ended.status(), 200);
         assert!(!three.is_logged_in().await && one.is_logged_in().await);
 
         // All others.
         let ended = one
-            .asks(Method::DELETE, "/api/sessions")
+            .request(Method::DELETE, "/api/sessions")
             .send()
             .await
             .unwrap();

@@ -1,4 +1,4 @@
-//! Log-ins that are remembered: each token is good once.
+//! Remembered log-ins: each token is valid once.
 
 use serde_json::json;
 
@@ -61,7 +61,7 @@ async fn a_reused_remember_token_ends_all_sessions_of_its_account() {
         bob.enters("bob", Some(true)).await;
         let mut thief = owner.clone();
         thief.cookies.remove(SESSION);
-        // Whoever comes first is let in; that there are two is seen when the other comes.
+        // The first use succeeds; the second one reveals the copy.
         let answer = thief.resume().await;
         thief.is_let_in(answer).await;
         let answer = owner.resume().await;
@@ -90,7 +90,7 @@ async fn a_reused_remember_token_ends_all_sessions_of_its_account() {
         let metrics = scene.service.get("/metrics").send().await.unwrap();
         let metrics = metrics.text().await.unwrap();
         assert!(metrics.contains("firstcome_sessions_resumed_total{result=\"stolen\"} 1\n"));
-        assert!(scene.service.log().contains("shown a second time"));
+        assert!(scene.service.log().contains("used twice"));
     }
 }
 

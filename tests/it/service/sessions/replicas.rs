@@ -1,4 +1,4 @@
-//! Sessions in Redis: for all replicas, after a restart, until their time is over.
+//! Sessions in Redis: valid for all replicas, after a restart, and until they expire.
 
 use redis::AsyncTypedCommands;
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ async fn replicas_share_sessions_which_outlive_them() {
     (browser.cookies, browser.csrf) = (cookies, csrf);
     assert!(browser.is_logged_in().await);
     assert_eq!(browser.takes_part(campaign).await.status(), 201);
-    // What one replica ends, all do.
+    // A session that one replica ends is over for all.
     let mut there = browser.moved_to(&other);
     assert_eq!(there.log_out().await.status(), 204);
     assert!(!browser.is_logged_in().await);
@@ -38,7 +38,7 @@ async fn replicas_share_sessions_which_outlive_them() {
     assert!(!there.is_logged_in().await);
 }
 
-/// Makes what is kept of an account's sessions, or series, older than it may be.
+/// Makes the stored sessions, or series, of an account older than allowed.
 async fn age(key: &str, parts: usize) {
     let mut redis = redis_connection().await;
     let kept = redis.hgetall(key).await.unwrap();
@@ -60,7 +60,7 @@ async fn a_session_expires_and_a_remembered_log_in_continues() {
     let mut redis = redis_connection().await;
     let mut browser = scene.browser();
     browser.enters("ada", Some(true)).await;
-    // Redis forgets by itself what nobody asks for any more.
+    // Redis deletes the keys by itself when they are no longer used.
     for (name, longest_ms) in [("sessions", 12 * 3_600_000), ("series", 30 * 86_400_000)] {
         let left: i64 = redis::cmd("PTTL")
             .arg(key(name))

@@ -1,4 +1,4 @@
-//! A service that people log in to, and a browser that keeps cookies as it is told.
+//! A service with log-ins, and a browser that stores cookies.
 
 use std::collections::BTreeMap;
 
@@ -25,12 +25,12 @@ pub fn settings() -> Vec<(&'static str, String)> {
             "FIRSTCOME_ACCOUNTS_LOGIN_FAILURES_ALL_MAX",
             "100000".to_owned(),
         ),
-        // The machine is shared: nobody is turned away for that.
+        // The machine is shared, so hashing may take long.
         ("FIRSTCOME_ACCOUNTS_HASHING_WAIT_MAX", "30s".to_owned()),
     ]
 }
 
-/// A service, and what it needs to live.
+/// A service and its dependencies.
 pub struct Scene {
     pub service: Service,
     pub folder: TempDir,
@@ -146,7 +146,7 @@ impl<'a> Browser<'a> {
     }
 
     /// A request as one of the session's own pages makes it.
-    pub fn asks(&self, method: Method, path: &str) -> RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.bare(method, path);
         if self.csrf.is_empty() {
             return request;
@@ -155,15 +155,15 @@ impl<'a> Browser<'a> {
     }
 
     pub async fn get(&self, path: &str) -> Response {
-        self.asks(Method::GET, path).send().await.unwrap()
+        self.request(Method::GET, path).send().await.unwrap()
     }
 
     pub async fn post(&self, path: &str, asked: &Value) -> Response {
-        let request = self.asks(Method::POST, path).json(asked);
+        let request = self.request(Method::POST, path).json(asked);
         request.send().await.unwrap()
     }
 
-    /// Logs in, and keeps what it is given.
+    /// Logs in, and stores the cookies.
     pub async fn log_in(
         &mut self,
         login: &str,
@@ -174,13 +174,13 @@ impl<'a> Browser<'a> {
         if let Some(remember) = remember {
             asked["rememberMe"] = json!(remember);
         }
-        let answer = self.asks(Method::POST, "/api/session").json(&asked);
+        let answer = self.request(Method::POST, "/api/session").json(&asked);
         let answer = answer.send().await.unwrap();
         self.keep(answer.headers());
         answer
     }
 
-    /// Logs in, and is let in: the answer's body.
+    /// Logs in, which must succeed. Returns the body of the response.
     pub async fn enters(&mut self, login: &str, remember: Option<bool>) -> Value {
         let answer = self.log_in(login, PASSWORD, remember).await;
         self.is_let_in(answer).await
@@ -205,13 +205,13 @@ impl<'a> Browser<'a> {
     }
 
     pub async fn log_out(&mut self) -> Response {
-        let answer = self.asks(Method::DELETE, "/api/session").send().await;
+        let answer = self.request(Method::DELETE, "/api/session").send().await;
         let answer = answer.unwrap();
         self.keep(answer.headers());
         answer
     }
 
-    /// Whether somebody is logged in.
+    /// Whether the browser is logged in.
     pub async fn is_logged_in(&self) -> bool {
         match self.get("/api/session").await.status().as_u16() {
             200 => true,

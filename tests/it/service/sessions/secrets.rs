@@ -1,4 +1,4 @@
-//! What opens something is nowhere but with whom it was given to.
+//! Secrets appear nowhere except in the response to their owner.
 
 use redis::AsyncTypedCommands;
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};

@@ -1,5 +1,5 @@
-//! One-time codes by time (TOTP): enabled by the owner of an account, asked for at log-in, accepted once, disabled
-//! by the owner or reset by an admin.
+//! Time-based one-time codes (TOTP): enabled by the owner of an account, required at log-in, accepted once,
+//! disabled by the owner or reset by an admin.
 
 mod managing;
 
@@ -15,8 +15,8 @@ use super::scene::{Browser, PASSWORD, Scene, account, refused, said};
 
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// What an authenticator app shows for a secret, so many steps from now: by RFC 6238 alone, and not by the crate
-/// that the service uses. The service accepts the steps 0 and 1, also when the next step begins meanwhile.
+/// The code that an authenticator app shows, this number of steps from now: by RFC 6238, without the crate of
+/// the service. The service accepts the steps 0 and 1, even if the next step begins meanwhile.
 fn code(secret: &str, steps: u64) -> String {
     let (mut bits, mut count, mut key) = (0_u64, 0, Vec::new());
     for letter in secret.bytes() {
@@ -294,7 +294,7 @@ async fn enabling_codes_ends_sessions_opened_without_one_and_keeps_remembered_lo
             said(before.resume().await).await,
             refused(401, "NOT_REMEMBERED")
         );
-        // What is remembered now began with a code, and goes on without another.
+        // The log-in that is remembered now began with a code, and continues without another.
         let mut remembered = scene.browser();
         let asked = json!({
             "login": "ada", "password": PASSWORD, "code": code(&secret, 1), "rememberMe": true,

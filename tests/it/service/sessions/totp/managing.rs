@@ -1,4 +1,4 @@
-//! One-time codes disabled by their owner, reset by an admin, required of accounts with scopes; and where they are not.
+//! One-time codes: disabled by their owner, reset by an admin, and required of accounts with scopes.
 
 use reqwest::Method;
 use serde_json::json;

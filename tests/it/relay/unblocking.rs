@@ -1,5 +1,5 @@
-//! What holds a key back ends just when its next event is read: a row of unknown fate that is delivered
-//! after all, a writer that was to publish an event itself and did not.
+//! A key is unblocked at the moment when its next event is read: because a row of unknown result is delivered,
+//! or because the hold of a writer ends without a publication.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -22,15 +22,15 @@ use crate::support::real;
 
 const KEYS: u32 = 400;
 const KEYS_AT_ONCE: usize = 10;
-/// How long the broker takes at most, and whoever commits meanwhile.
+/// Longest time that the broker takes; other events are committed meanwhile.
 const SPREAD: Duration = Duration::from_millis(8);
-/// The first event of a key is tried again after so long at most: the second waits behind it by then.
+/// The first event of a key is retried after this time at most: by then the second one waits behind it.
 const RETRY: Duration = Duration::from_millis(60);
-/// A writer has so long to publish what it committed.
+/// The time in which a writer has to publish its event.
 const HOLD: Duration = Duration::from_millis(30);
 
-/// Does not know of the first event of each key, the first time, whether it was delivered; says when it has
-/// it for the second time.
+/// Reports an unknown result for the first event of each key at its first attempt, and signals when it gets it
+/// again.
 struct Doubtful {
     double: Double,
     doubted: Mutex<HashSet<String>>,
@@ -116,7 +116,7 @@ async fn no_event_passes_one_unblocked(bench: Bench) {
     assert!(running.stop().await.is_clean());
 }
 
-/// Nobody publishes the first event of a key in the time in which its writer was to.
+/// The writer does not publish the first event of a key within its hold.
 async fn no_event_passes_one_whose_hold_ends(bench: Bench) {
     let double = Arc::new(Double::default());
     let events = events(KEYS, 2);
