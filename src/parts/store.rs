@@ -22,6 +22,7 @@ mod numbers;
 mod order;
 mod outbox;
 mod participations;
+mod query;
 mod rewards;
 mod schema;
 mod shapes;

@@ -87,7 +87,8 @@ impl Store {
         let tx = self.begin().await?;
         let mut added = 0;
         for slice in slices(users, self.statement_bytes_max / ROW_BYTES) {
-            // An upsert would report the rows that exist as affected, too.
+            // As text: the query builder has no INSERT IGNORE. An upsert would report the rows that exist as affected,
+            // too.
             let mut sql = self.sql(if self.is_embedded() {
                 "INSERT OR IGNORE"
             } else {

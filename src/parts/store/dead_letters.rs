@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::Condition;
+use sea_orm::sea_query::{Condition, Expr};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, JoinType,
-    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, RelationDef, Select,
+    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select,
 };
 use serde_json::json;
 use uuid::Uuid;
 
 use super::bounded::Tx;
-use super::entity::outbox_event;
 use super::entity::outbox_parked::{ActiveModel, Column, Entity, Model};
+use super::entity::{by_index, event_of_parked, outbox_event};
 use super::shapes::padded;
 use super::{Store, StoreError};
 use crate::domain::{AuditAction, AuditNote, CampaignId, EventId, Instant, Origin};
@@ -60,9 +60,6 @@ pub struct DeadLetter {
 }
 
 const DEAD: &str = "dead";
-/// A dead letter whose event is missing cannot be replayed.
-const WITH_EVENT: &str = " AND EXISTS (SELECT 1 FROM outbox_event e WHERE e.campaign_id = outbox_parked.campaign_id \
-     AND e.sequence = outbox_parked.sequence)";
 impl Store {
     /// Dead letters in order of event, at most `rows_max`. Those that cannot be read are set aside, and the page
     /// has as many others.
@@ -130,16 +127,27 @@ impl Store {
         ids: &[EventId],
         by: Option<&Origin>,
     ) -> Result<u64, StoreError> {
-        let Some((tx, dead)) = self.still_dead(ids, WITH_EVENT).await? else {
+        // One whose event is missing cannot be replayed.
+        let event = outbox_event::Entity::find().filter(event_of_parked());
+        let has_event = Expr::exists(event.into_query());
+        let still_dead = self.still_dead(ids, Condition::all().add(has_event));
+        let Some((tx, dead)) = still_dead.await? else {
             return Ok(0);
         };
-        let mut sql = self.sql(
-            "UPDATE outbox_parked SET state = 'retry', attempts = 0, copied_at = NULL, next_at = ",
-        );
-        sql.now()
-            .push(" WHERE state = 'dead' AND event_id IN ")
-            .list(dead.ids());
-        let moved = sql.run(&tx).await?;
+        let row = ActiveModel {
+            state: Set("retry".to_owned()),
+            attempts: Set(0),
+            copied_at: Set(None),
+            ..ActiveModel::default()
+        };
+        let moved = Entity::update_many()
+            .set(row)
+            .col_expr(Column::NextAt, self.now_expr())
+            .filter(Column::State.eq(DEAD))
+            .filter(Column::EventId.is_in(dead.ids()))
+            .exec(&tx)
+            .await?
+            .rows_affected;
         let notes = dead.notes(by, AuditAction::DeadLetterReplay, "retry");
         self.write_notes(&tx, &notes).await?;
         tx.commit().await?;
@@ -153,7 +161,7 @@ impl Store {
         ids: &[EventId],
         by: Option<&Origin>,
     ) -> Result<u64, StoreError> {
-        let Some((tx, dead)) = self.still_dead(ids, "").await? else {
+        let Some((tx, dead)) = self.still_dead(ids, Condition::all()).await? else {
             return Ok(0);
         };
         let row = ActiveModel {
@@ -178,24 +186,21 @@ impl Store {
     async fn still_dead(
         &self,
         ids: &[EventId],
-        and: &str,
+        and: Condition,
     ) -> Result<Option<(Tx, Dead)>, StoreError> {
         let tx = self.begin().await?;
-        let parked = self.db.by_index("outbox_parked", "parked_event");
-        let mut sql = self.sql("SELECT event_id, campaign_id FROM ");
-        sql.push(&parked)
-            .push(" WHERE state = 'dead' AND event_id IN ")
-            .list(padded(ids).map(|id| id.0))
-            .push(and);
-        // SQLite has one writer, and this is it.
-        if !self.is_embedded() {
-            sql.push(" FOR UPDATE");
-        }
+        let mut rows = Entity::find()
+            .select_only()
+            .columns([Column::EventId, Column::CampaignId])
+            .filter(Column::State.eq(DEAD))
+            .filter(Column::EventId.is_in(padded(ids).map(|id| id.0)))
+            .filter(and)
+            .lock_exclusive();
+        by_index(&mut rows, "parked_event");
+        let rows: Vec<(Uuid, i64)> = rows.into_tuple().all(&tx).await?;
         let mut dead = Dead::default();
-        for row in sql.rows(&tx).await? {
-            let campaign = CampaignId(row.try_get("", "campaign_id")?);
-            let of_campaign = dead.0.entry(campaign).or_default();
-            of_campaign.push(row.try_get("", "event_id")?);
+        for (event, campaign) in rows {
+            dead.0.entry(CampaignId(campaign)).or_default().push(event);
         }
         if dead.0.is_empty() {
             tx.rollback().await?;
@@ -229,15 +234,8 @@ impl Dead {
 
 /// Dead letters with their events. One whose event is missing can only be discarded, but is listed, too.
 fn find_dead() -> Select<Entity> {
-    let to_event: RelationDef = Entity::belongs_to(outbox_event::Entity)
-        .from((Column::CampaignId, Column::Sequence))
-        .to((
-            outbox_event::Column::CampaignId,
-            outbox_event::Column::Sequence,
-        ))
-        .into();
     Entity::find()
-        .join(JoinType::LeftJoin, to_event)
+        .join(JoinType::LeftJoin, event_of_parked())
         .column_as(outbox_event::Column::EventType, "event_type")
         .column_as(outbox_event::Column::Payload, "payload")
         .filter(Column::State.eq(DEAD))

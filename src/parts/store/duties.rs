@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
+use super::entity::duty::{Column, Entity};
+use super::entity::insert;
 use super::{Store, StoreError};
 
 impl Store {
@@ -25,18 +28,23 @@ impl Store {
         owner: &str,
         term: Duration,
     ) -> Result<bool, StoreError> {
-        let mut take = self.sql("UPDATE duty SET owner = ");
-        take.bind(owner).push(", expires_at = ").after(term);
-        take.push(" WHERE name = ").bind(name);
-        take.push(" AND (owner = ")
-            .bind(owner)
-            .push(" OR expires_at <= ");
-        if take.now().push(")").run(on).await? == 1 {
+        let is_over = Column::ExpiresAt.into_expr().lte(self.now_expr());
+        let taken = Entity::update_many()
+            .col_expr(Column::Owner, owner.into())
+            .col_expr(Column::ExpiresAt, self.after(term))
+            .filter(Column::Name.eq(name))
+            .filter(Column::Owner.eq(owner).or(is_over))
+            .exec(on)
+            .await?;
+        if taken.rows_affected == 1 {
             return Ok(true);
         }
-        let mut first = self.sql("INSERT INTO duty (name, owner, expires_at) VALUES (");
-        first.bind(name).push(",").bind(owner).push(",").after(term);
-        match first.push(")").run(on).await {
+        let first = insert::<Entity, _>([
+            (Column::Name, name.into()),
+            (Column::Owner, owner.into()),
+            (Column::ExpiresAt, self.after(term)),
+        ]);
+        match on.execute(&first).await.map_err(StoreError::from) {
             Ok(_) => Ok(true),
             Err(StoreError::Constraint(_)) => Ok(false),
             Err(error) => Err(error),

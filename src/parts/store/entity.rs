@@ -5,7 +5,8 @@ use std::time::Duration;
 use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, Query};
 use sea_orm::{
-    ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Value,
+    ActiveValue, ColumnTrait, EntityTrait, IdentityOf, QueryFilter, QueryOrder, QuerySelect,
+    RelationDef, Select, Value,
 };
 
 use super::shapes::padded;
@@ -37,7 +38,6 @@ macro_rules! table {
     };
 }
 
-// Without `purged_events`: no reader of a campaign needs it.
 table! { campaign "campaign" serial(id) {
     name: String, description: String, kind: String, state: String, total_stock: Option<i64>,
     committed_units: i64, participation_count: i64, per_user_limit: i32, per_user_limit_max: i32,
@@ -45,7 +45,8 @@ table! { campaign "campaign" serial(id) {
     closes_at: Option<DateTimeUtc>, reward: Option<String>, gate_epoch: i64,
     gate_closed_until: Option<DateTimeUtc>, gate_rebuild_until: Option<DateTimeUtc>, gate_expires: bool,
     loosened_at: Option<DateTimeUtc>, cancellable: bool, has_coupons: bool, reward_since: DateTimeUtc,
-    allow_list_id: Option<i64>, returns: i64, event_sequence: i64, version: i64, created_at: DateTimeUtc, updated_at: DateTimeUtc,
+    allow_list_id: Option<i64>, returns: i64, event_sequence: i64, purged_events: i64, version: i64,
+    created_at: DateTimeUtc, updated_at: DateTimeUtc,
 } }
 
 table! { allow_list "allow_list" serial(id) {
@@ -80,8 +81,7 @@ table! { outbox_event "outbox_event" key(campaign_id: i64, sequence: i64) {
     rank: Option<i64>, traceparent: Option<String>, payload: String, created_at: DateTimeUtc,
 } }
 
-table! { #[allow(dead_code, reason = "the statements about it are text: see `outbox`")]
-outbox_position "outbox_position" key(campaign_id: i64) { published: i64, } }
+table! { outbox_position "outbox_position" key(campaign_id: i64) { published: i64, } }
 
 table! { outbox_parked "outbox_parked" key(campaign_id: i64, sequence: i64) {
     event_id: Uuid, topic: String, message_key: String, key_hash: i32, state: String, attempts: i32,
@@ -157,14 +157,58 @@ table! { coupon "coupon" key(id: Uuid) {
 
 table! { revocation "revocation" key(participation_id: Uuid) { undecided_until: Option<DateTimeUtc>, } }
 
+/// A join on these columns; as a condition in a subquery, too.
+fn join<E: EntityTrait, R: EntityTrait>(
+    from: impl IdentityOf<E>,
+    to: impl IdentityOf<R>,
+) -> RelationDef {
+    let relation = E::belongs_to(R::default()).from(from).to(to);
+    relation.into()
+}
+
+/// From a campaign to its position, which has no row before an event is published.
+pub fn position_of_campaign() -> RelationDef {
+    use {campaign::Column as Campaign, outbox_position::Column as Position};
+    join::<campaign::Entity, outbox_position::Entity>(Campaign::Id, Position::CampaignId)
+}
+
+/// From a campaign to its stream.
+pub fn events_of_campaign() -> RelationDef {
+    use {campaign::Column as Campaign, outbox_event::Column as Event};
+    join::<campaign::Entity, outbox_event::Entity>(Campaign::Id, Event::CampaignId)
+}
+
+/// From a campaign to its parked rows.
+pub fn parked_of_campaign() -> RelationDef {
+    use {campaign::Column as Campaign, outbox_parked::Column as Parked};
+    join::<campaign::Entity, outbox_parked::Entity>(Campaign::Id, Parked::CampaignId)
+}
+
+/// From a parked row to its event.
+pub fn event_of_parked() -> RelationDef {
+    use {outbox_event::Column as Event, outbox_parked::Column as Parked};
+    let parked = (Parked::CampaignId, Parked::Sequence);
+    let event = (Event::CampaignId, Event::Sequence);
+    join::<outbox_parked::Entity, outbox_event::Entity>(parked, event)
+}
+
 /// Inserts a row: each column with a value, or with an expression of the database.
 pub fn insert<E: EntityTrait, const COLUMNS: usize>(
     row: [(E::Column, Expr); COLUMNS],
 ) -> InsertStatement {
-    let (columns, values): (Vec<_>, Vec<_>) = row.into_iter().unzip();
+    insert_rows::<E, COLUMNS>([row])
+}
+
+/// The same with rows, all with the same columns.
+pub fn insert_rows<E: EntityTrait, const COLUMNS: usize>(
+    rows: impl IntoIterator<Item = [(E::Column, Expr); COLUMNS]>,
+) -> InsertStatement {
     let mut insert = Query::insert();
-    insert.into_table(E::default().table_ref()).columns(columns);
-    insert.values_panic(values);
+    insert.into_table(E::default().table_ref());
+    for row in rows {
+        let (columns, values): (Vec<_>, Vec<_>) = row.into_iter().unzip();
+        insert.columns(columns).values_panic(values);
+    }
     insert
 }
 

@@ -1,6 +1,10 @@
 //! The changes of a campaign's participations in order of arrival, each with its event, whose place in the stream is
 //! the order of processing.
 
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+use super::entity::{campaign, outbox_event};
 use super::numbers::{to_signed, to_unsigned};
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, EventId};
@@ -27,32 +31,40 @@ impl Store {
         from_rank: u64,
         rows_max: u32,
     ) -> Result<Vec<Ordered>, StoreError> {
-        let mut sql =
-            self.sql("SELECT e.`rank`, e.key_sequence, e.sequence, e.id FROM outbox_event e");
-        sql.push(" WHERE e.campaign_id = ").bind(campaign.0);
-        sql.push(" AND e.`rank` >= ").bind(to_signed(from_rank));
-        sql.push(" ORDER BY e.`rank`, e.key_sequence LIMIT ");
-        let rows = sql.bind(rows_max).rows(&self.db).await?;
-        rows.iter()
-            .map(|row| {
-                let sequence: i32 = row.try_get_by_index(1)?;
-                Ok(Ordered {
-                    rank: to_unsigned(row.try_get_by_index(0)?),
-                    sequence: sequence.unsigned_abs(),
-                    position: to_unsigned(row.try_get_by_index(2)?),
-                    event: EventId(row.try_get_by_index(3)?),
-                })
-            })
-            .collect()
+        use outbox_event::{Column, Entity};
+        let rows: Vec<(i64, i32, i64, Uuid)> = Entity::find()
+            .select_only()
+            .columns([
+                Column::Rank,
+                Column::KeySequence,
+                Column::Sequence,
+                Column::Id,
+            ])
+            .filter(Column::CampaignId.eq(campaign.0))
+            .filter(Column::Rank.gte(to_signed(from_rank)))
+            .order_by_asc(Column::Rank)
+            .order_by_asc(Column::KeySequence)
+            .limit(u64::from(rows_max))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let ordered = |(rank, change, position, event): (i64, i32, i64, Uuid)| Ordered {
+            rank: to_unsigned(rank),
+            sequence: change.unsigned_abs(),
+            position: to_unsigned(position),
+            event: EventId(event),
+        };
+        Ok(rows.into_iter().map(ordered).collect())
     }
 
     /// Number of published events of a campaign that are deleted; their order is unknown.
     pub async fn purged_count(&self, campaign: CampaignId) -> Result<u64, StoreError> {
-        let mut sql = self.sql("SELECT purged_events FROM campaign WHERE id = ");
-        let rows = sql.bind(campaign.0).rows(&self.db).await?;
-        Ok(match rows.first() {
-            Some(row) => to_unsigned(row.try_get("", "purged_events")?),
-            None => 0,
-        })
+        let purged: Option<i64> = campaign::Entity::find_by_id(campaign.0)
+            .select_only()
+            .column(campaign::Column::PurgedEvents)
+            .into_tuple()
+            .one(&self.db)
+            .await?;
+        Ok(purged.map_or(0, to_unsigned))
     }
 }

@@ -13,7 +13,11 @@ mod parked;
 mod purge;
 mod target;
 
-use sea_orm::{QueryResult, Value};
+use sea_orm::sea_query::{Expr, ExprTrait, Func};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, JoinType, QueryFilter,
+    QueryOrder, QueryResult, QuerySelect, QueryTrait, Select,
+};
 
 pub use counts::OutboxCounts;
 pub use due::{DueRows, Parked};
@@ -24,7 +28,11 @@ pub use parked::{
 pub use purge::{PurgePage, Purgeable};
 pub use target::{Partitions, Targets};
 
-use super::sql::Sql;
+use super::entity::{
+    campaign, event_of_parked, insert_rows, outbox_event, outbox_parked, outbox_position,
+    position_of_campaign,
+};
+use super::query::on_key;
 use super::{Store, StoreError};
 use crate::domain::{BUCKETS, CampaignId, EventId, LogPlace, OutboxEvent, Topic};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
@@ -71,24 +79,16 @@ impl LogEntry {
     }
 }
 
-/// The columns of an event, `e`.
-const EVENT_COLUMNS: &str = "e.campaign_id, e.sequence, e.id, e.aggregatetype, e.aggregateid, e.type, e.message_key, \
-     e.key_sequence, e.`rank`, e.traceparent, e.payload, e.created_at";
-
-/// Campaigns with their positions.
-const ENDS: &str = "SELECT c.id, c.event_sequence, o.published FROM campaign c \
-     LEFT JOIN outbox_position o ON o.campaign_id = c.id WHERE ";
-
 impl Store {
     /// The streams of `buckets` with pending events.
     pub async fn streams_behind(&self, buckets: &[u16]) -> Result<Vec<StreamEnds>, StoreError> {
         if buckets.is_empty() {
             return Ok(Vec::new());
         }
-        let mut sql = self.sql(ENDS);
-        sql.push("c.event_sequence > COALESCE(o.published, 0) AND ");
-        in_buckets(&mut sql, "c.id", buckets);
-        self.ends(&mut sql).await
+        let behind = campaign::Column::EventSequence.into_expr().gt(published());
+        let ends = ends().filter(behind);
+        self.ends(ends.filter(in_buckets(campaign::Column::Id, buckets)))
+            .await
     }
 
     /// These streams, those with nothing pending too.
@@ -99,23 +99,18 @@ impl Store {
         if campaigns.is_empty() {
             return Ok(Vec::new());
         }
-        let mut sql = self.sql(ENDS);
-        sql.push("c.id IN ").list(padded(campaigns).map(|id| id.0));
-        self.ends(&mut sql).await
+        let these = campaign::Column::Id.is_in(padded(campaigns).map(|id| id.0));
+        self.ends(ends().filter(these)).await
     }
 
-    async fn ends(&self, sql: &mut Sql) -> Result<Vec<StreamEnds>, StoreError> {
-        let rows = sql.rows(&self.db).await?;
-        rows.iter()
-            .map(|row| {
-                let published: Option<i64> = row.try_get("", "published")?;
-                Ok(StreamEnds {
-                    campaign: CampaignId(row.try_get("", "id")?),
-                    published: published.map_or(0, to_unsigned),
-                    end: to_unsigned(row.try_get("", "event_sequence")?),
-                })
-            })
-            .collect()
+    async fn ends(&self, ends: Select<campaign::Entity>) -> Result<Vec<StreamEnds>, StoreError> {
+        let rows: Vec<(i64, i64, Option<i64>)> = ends.into_tuple().all(&self.db).await?;
+        let ends = |(campaign, end, published): (i64, i64, Option<i64>)| StreamEnds {
+            campaign: CampaignId(campaign),
+            published: published.map_or(0, to_unsigned),
+            end: to_unsigned(end),
+        };
+        Ok(rows.into_iter().map(ends).collect())
     }
 
     /// The events of a stream after a sequence, in order, at most `rows_max`.
@@ -125,58 +120,86 @@ impl Store {
         after: u64,
         rows_max: u32,
     ) -> Result<Vec<LogEntry>, StoreError> {
-        let mut sql = self.sql("SELECT ");
-        sql.push(EVENT_COLUMNS)
-            .push(", p.state AS parked_state FROM outbox_event e LEFT JOIN outbox_parked p ")
-            .push("ON p.campaign_id = e.campaign_id AND p.sequence = e.sequence ")
-            .push("WHERE e.campaign_id = ")
-            .bind(campaign.0)
-            .push(" AND e.sequence > ")
-            .bind(to_signed(after))
-            .push(" ORDER BY e.sequence LIMIT ")
-            .bind(rows_max);
-        sql.rows(&self.db).await?.iter().map(entry).collect()
+        use outbox_event::{Column, Entity};
+        let events = Entity::find()
+            .join(JoinType::LeftJoin, event_of_parked().rev())
+            .column_as(outbox_parked::Column::State, "parked_state")
+            .filter(Column::CampaignId.eq(campaign.0))
+            .filter(Column::Sequence.gt(to_signed(after)))
+            .order_by_asc(Column::Sequence)
+            .limit(u64::from(rows_max));
+        let rows = self.db.query_all(events.as_query()).await?;
+        rows.iter().map(entry).collect()
     }
 
     /// Moves the positions of streams forward, never back.
     pub async fn advance(&self, positions: &[(CampaignId, u64)]) -> Result<(), StoreError> {
+        use outbox_position::{Column, Entity};
         if positions.is_empty() {
             return Ok(());
         }
         // Always in this order, so that two relays cannot deadlock.
         let mut positions = positions.to_vec();
         positions.sort_unstable();
-        let mut sql = self.sql("INSERT INTO outbox_position (campaign_id, published) VALUES ");
-        sql.rows_of(positions.iter().map(|(campaign, published)| -> [Value; 2] {
-            [campaign.0.into(), to_signed(*published).into()]
-        }));
-        sql.push(if self.is_embedded() {
-            " ON CONFLICT (campaign_id) DO UPDATE SET published = MAX(published, excluded.published)"
-        } else {
-            " AS moved ON DUPLICATE KEY UPDATE \
-             published = GREATEST(outbox_position.published, moved.published)"
+        let rows = positions.iter().map(|(campaign, published)| {
+            let published = to_signed(*published);
+            [
+                (Column::CampaignId, campaign.0.into()),
+                (Column::Published, published.into()),
+            ]
         });
-        sql.run(&self.db).await?;
+        let known = Expr::col((Entity, Column::Published));
+        let later = Func::greatest([known, self.fresh(Column::Published)]);
+        let advance = on_key::<Entity>()
+            .value(Column::Published, later)
+            .to_owned();
+        let mut insert = insert_rows::<Entity, _>(rows);
+        self.db.execute(insert.on_conflict(advance)).await?;
         Ok(())
     }
 
     /// Whether an event still waits to be published.
     pub async fn is_pending(&self, place: LogPlace) -> Result<bool, StoreError> {
-        let mut sql = self.sql("SELECT 1 FROM outbox_position WHERE campaign_id = ");
-        sql.bind(place.campaign.0).push(" AND published >= ");
-        sql.bind(to_signed(place.sequence));
-        sql.push(" AND NOT EXISTS (SELECT 1 FROM outbox_parked p WHERE p.campaign_id = ");
-        sql.bind(place.campaign.0).push(" AND p.sequence = ");
-        sql.bind(to_signed(place.sequence));
-        sql.push(" AND p.state IN ('retry', 'waiting', 'blocked'))");
-        Ok(sql.rows(&self.db).await?.is_empty())
+        use outbox_position::{Column, Entity};
+        let waits = ["retry", "waiting", "blocked"];
+        let waits = outbox_parked::Entity::find()
+            .filter(is_at(place))
+            .filter(outbox_parked::Column::State.is_in(waits));
+        let published = Entity::find_by_id(place.campaign.0)
+            .filter(Column::Published.gte(to_signed(place.sequence)))
+            .filter(Expr::not_exists(waits.into_query()));
+        Ok(published.one(&self.db).await?.is_none())
     }
 }
 
-/// Appends the condition that the campaign of a row is in one of these buckets; see [`CampaignId::bucket`].
-fn in_buckets<'a>(sql: &'a mut Sql, campaign: &str, buckets: &[u16]) -> &'a mut Sql {
-    sql.push(campaign).push(" % ").bind(BUCKETS);
-    sql.push(" IN ").list(padded(buckets))
+/// Campaigns with their positions.
+fn ends() -> Select<campaign::Entity> {
+    use campaign::{Column, Entity};
+    Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::EventSequence])
+        .column(outbox_position::Column::Published)
+        .join(JoinType::LeftJoin, position_of_campaign())
+}
+
+/// The position of a stream, 0 if there is none.
+fn published() -> Expr {
+    let published = outbox_position::Column::Published.into_expr();
+    Func::coalesce([published, Expr::Constant(0.into())]).into()
+}
+
+/// The condition that the campaign of a row is in one of these buckets; see [`CampaignId::bucket`].
+fn in_buckets(campaign: impl ColumnTrait, buckets: &[u16]) -> Expr {
+    let bucket = campaign.into_expr().modulo(BUCKETS);
+    bucket.is_in(padded(buckets))
+}
+
+/// The condition that a parked row is that of this event.
+fn is_at(place: LogPlace) -> Condition {
+    use outbox_parked::Column;
+    Condition::all()
+        .add(Column::CampaignId.eq(place.campaign.0))
+        .add(Column::Sequence.eq(to_signed(place.sequence)))
 }
 
 fn entry(row: &QueryResult) -> Result<LogEntry, StoreError> {
@@ -223,23 +246,21 @@ fn unknown(column: &str, value: &str) -> StoreError {
 }
 
 fn event(row: &QueryResult) -> Result<OutboxEvent, StoreError> {
-    let topic: String = row.try_get("", "aggregatetype")?;
-    let rank: Option<i64> = row.try_get("", "rank")?;
-    let change: i64 = row.try_get("", "key_sequence")?;
-    let LogPlace { campaign, sequence } = place(row)?;
+    let row = outbox_event::Model::from_query_result(row, "")?;
+    let (topic, change) = (row.aggregate_type, row.key_sequence);
     Ok(OutboxEvent {
-        id: EventId(row.try_get("", "id")?),
-        campaign_id: campaign,
-        sequence,
+        id: EventId(row.id),
+        campaign_id: CampaignId(row.campaign_id),
+        sequence: to_unsigned(row.sequence),
         topic: Topic::parse(&topic).ok_or_else(|| unknown("aggregatetype", &topic))?,
-        aggregate_id: row.try_get("", "aggregateid")?,
-        event_type: row.try_get("", "type")?,
-        key: row.try_get::<String>("", "message_key")?.into(),
+        aggregate_id: row.aggregate_id,
+        event_type: row.event_type,
+        key: row.message_key.into(),
         key_sequence: u32::try_from(change)
             .map_err(|_| unknown("key_sequence", &change.to_string()))?,
-        rank: rank.map(to_unsigned),
-        traceparent: row.try_get("", "traceparent")?,
-        payload: row.try_get("", "payload")?,
-        created_at: row.try_get("", "created_at")?,
+        rank: row.rank.map(to_unsigned),
+        traceparent: row.traceparent,
+        payload: row.payload,
+        created_at: row.created_at,
     })
 }

@@ -20,11 +20,12 @@ pub use self::verifying::Rewarded;
 
 use std::time::Duration;
 
-use sea_orm::Value;
+use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{ConnectionTrait, EntityTrait};
 
 use super::bounded::Tx;
+use super::entity::insert_rows;
 use super::shapes::slices;
-use super::sql::Sql;
 use super::{Database, Schema, StoreConfig, StoreError};
 use crate::runtime::clock::Clock;
 
@@ -50,30 +51,21 @@ impl Rewards {
     }
 
     /// Inserts rows, as many with each statement as it has room for; a row takes `row_bytes` on the wire.
-    async fn insert<T, const COLUMNS: usize>(
+    async fn insert<E: EntityTrait, T, const COLUMNS: usize>(
         &self,
         tx: &Tx,
-        insert: Insert,
+        row_bytes: usize,
         rows: &[T],
-        row: impl Fn(&T) -> [Value; COLUMNS],
+        row: impl Fn(&T) -> [(E::Column, Expr); COLUMNS],
+        existing: Option<OnConflict>,
     ) -> Result<(), StoreError> {
-        for slice in slices(rows, self.statement_bytes_max / insert.row_bytes) {
-            let mut sql = self.sql(insert.into);
-            sql.rows_of(slice.iter().map(&row));
-            if let Some(or_add) = insert.or_add {
-                or_add(&mut sql);
+        for slice in slices(rows, self.statement_bytes_max / row_bytes) {
+            let mut insert = insert_rows::<E, COLUMNS>(slice.iter().map(&row));
+            if let Some(existing) = existing.clone() {
+                insert.on_conflict(existing);
             }
-            sql.run(tx).await?;
+            tx.execute(&insert).await?;
         }
         Ok(())
     }
-}
-
-/// A statement that inserts rows.
-#[derive(Clone, Copy)]
-struct Insert {
-    into: &'static str,
-    row_bytes: usize,
-    /// What to add to where a row is there already; none: that is an error.
-    or_add: Option<fn(&mut Sql) -> &mut Sql>,
 }

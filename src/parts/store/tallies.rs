@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
-use super::entity::rejection_tally;
 use super::entity::rejection_total::{Column, Entity};
+use super::entity::{insert_rows, rejection_tally};
 use super::numbers::{to_signed, to_unsigned};
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, Instant};
@@ -43,27 +43,28 @@ impl Store {
         let minutes = minutes
             .into_iter()
             .map(|((campaign, minute, reason), count)| {
+                use rejection_tally::Column;
                 [
-                    campaign.into(),
-                    minute.into(),
-                    reason.into(),
-                    to_signed(count).into(),
+                    (Column::CampaignId, campaign.into()),
+                    (Column::Minute, minute.into()),
+                    (Column::Reason, reason.into()),
+                    (Column::Count, to_signed(count).into()),
                 ]
             });
         let totals = totals.into_iter().map(|((campaign, reason), count)| {
-            [campaign.into(), reason.into(), to_signed(count).into()]
+            [
+                (Column::CampaignId, campaign.into()),
+                (Column::Reason, reason.into()),
+                (Column::Count, to_signed(count).into()),
+            ]
         });
+        let mut minutes = insert_rows::<rejection_tally::Entity, _>(minutes);
+        minutes.on_conflict(self.or_add::<rejection_tally::Entity>());
+        let mut totals = insert_rows::<Entity, _>(totals);
+        totals.on_conflict(self.or_add::<Entity>());
         let tx = self.begin().await?;
-        let mut by_minute =
-            self.sql("INSERT INTO rejection_tally (campaign_id, minute, reason, count) VALUES ");
-        by_minute
-            .rows_of(minutes)
-            .or_add::<rejection_tally::Entity>();
-        by_minute.run(&tx).await?;
-        let mut total =
-            self.sql("INSERT INTO rejection_total (campaign_id, reason, count) VALUES ");
-        total.rows_of(totals).or_add::<Entity>();
-        total.run(&tx).await?;
+        tx.execute(&minutes).await?;
+        tx.execute(&totals).await?;
         Ok(tx.commit().await?)
     }
 

@@ -1,8 +1,9 @@
 //! Changes dated by the database's clock: opening and closing a campaign, and when units became available.
 
-use sea_orm::{EntityTrait, QuerySelect};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
-use crate::domain::CampaignId;
+use crate::domain::{CampaignId, State};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::campaign::{Column, Entity};
 use crate::parts::store::numbers::to_signed;
@@ -15,21 +16,24 @@ impl Store {
         let tx = self.begin().await?;
         self.take_row(&tx, id).await?;
         // MySQL assigns from left to right: nothing here reads a column already assigned.
-        let mut sql = self.sql("UPDATE campaign SET updated_at = ");
-        sql.now()
-            .push(", loosened_at = ")
-            .now()
-            .push(", version = version + 1, state = CASE WHEN closes_at <= ")
-            .now()
-            .push(" THEN 'closed' ELSE 'open' END WHERE id = ")
-            .bind(id.0);
-        sql.push(" AND version = ").bind(to_signed(version));
-        sql.push(" AND (state IN ('scheduled', 'open', 'paused') AND closes_at <= ")
-            .now();
-        sql.push(" OR state = 'scheduled' AND (opens_at IS NULL OR opens_at <= ")
-            .now()
-            .push("))");
-        let moved = sql.run(&tx).await? == 1;
+        let is_over = || Column::ClosesAt.into_expr().lte(self.now_expr());
+        let opens = Column::OpensAt.is_null();
+        let opens = opens.or(Column::OpensAt.into_expr().lte(self.now_expr()));
+        let closes = [State::Scheduled, State::Open, State::Paused].map(State::as_str);
+        let closes = Column::State.is_in(closes).and(is_over());
+        let opens = Column::State.eq(State::Scheduled.as_str()).and(opens);
+        let state = Expr::case(is_over(), State::Closed.as_str()).finally(State::Open.as_str());
+        let moved = Entity::update_many()
+            .col_expr(Column::UpdatedAt, self.now_expr())
+            .col_expr(Column::LoosenedAt, self.now_expr())
+            .col_expr(Column::Version, Column::Version.into_expr().add(1))
+            .col_expr(Column::State, state.into())
+            .filter(Column::Id.eq(id.0))
+            .filter(Column::Version.eq(to_signed(version)))
+            .filter(closes.or(opens))
+            .exec(&tx)
+            .await?;
+        let moved = moved.rows_affected == 1;
         tx.commit().await?;
         Ok(moved)
     }

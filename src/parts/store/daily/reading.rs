@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
+use sea_orm::sea_query::{Asterisk, Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use crate::domain::{CampaignId, Day, DaySums, Instant, Status};
@@ -46,30 +46,33 @@ impl Store {
         day: Day,
         ids: &Range<Uuid>,
     ) -> Result<Vec<(CampaignId, DaySums)>, StoreError> {
+        use participation::Column as Part;
         let (start, end) = (day.start(), day.end());
-        let mut sql = self.sql("SELECT campaign_id, status, ");
-        if self.is_embedded() {
+        let nth_hour = if self.is_embedded() {
             // Without the fraction, which it would round.
-            sql.push("(unixepoch(substr(created_at, 1, 19)) - ");
-            sql.bind(start.timestamp());
-            sql.push(") / 3600");
+            let text = "(unixepoch(substr(created_at, 1, 19)) - ?) / 3600";
+            Expr::cust_with_values(text, [start.timestamp()])
         } else {
-            sql.push("TIMESTAMPDIFF(HOUR, ").bind(start);
-            sql.push(", created_at)");
-        }
-        sql.push(
-            " AS nth_hour, COUNT(*) AS participations, CAST(SUM(quantity) AS SIGNED) AS units, \
-             MIN(created_at) AS first_at, MAX(created_at) AS last_at FROM ",
-        );
-        sql.push(&self.db.by_index("participation", "participation_id"))
-            .push(" WHERE id >= ")
-            .bind(ids.start);
-        sql.push(" AND id < ").bind(ids.end);
-        sql.push(" AND created_at >= ").bind(start);
-        sql.push(" AND created_at < ").bind(end);
-        sql.push(" GROUP BY campaign_id, status, nth_hour");
-        let rows = sql.rows(&self.db).await?;
-        rows.iter().map(sums).collect()
+            Expr::cust_with_values("TIMESTAMPDIFF(HOUR, ?, created_at)", [start])
+        };
+        let mut rows = participation::Entity::find()
+            .select_only()
+            .columns([Part::CampaignId, Part::Status])
+            .expr_as(nth_hour, "nth_hour")
+            .expr(Expr::col(Asterisk).count())
+            .expr(Part::Quantity.into_expr().sum().cast_as("SIGNED"))
+            .expr(Part::CreatedAt.into_expr().min())
+            .expr(Part::CreatedAt.into_expr().max())
+            .filter(Part::Id.gte(ids.start))
+            .filter(Part::Id.lt(ids.end))
+            .filter(Part::CreatedAt.gte(start))
+            .filter(Part::CreatedAt.lt(end))
+            .group_by(Part::CampaignId)
+            .group_by(Part::Status)
+            .group_by(Expr::col("nth_hour"));
+        by_index(&mut rows, "participation_id");
+        let rows: Vec<SliceRow> = rows.into_tuple().all(&self.db).await?;
+        rows.into_iter().map(sums).collect()
     }
 
     /// Refusals between two times, by campaign and code.
@@ -119,20 +122,21 @@ impl Store {
     }
 }
 
-fn sums(row: &QueryResult) -> Result<(CampaignId, DaySums), StoreError> {
-    let word: String = row.try_get("", "status")?;
+/// Campaign, status, hour, participations, units, and the first and the last time.
+type SliceRow = (i64, String, i64, i64, i64, Option<Instant>, Option<Instant>);
+
+fn sums(row: SliceRow) -> Result<(CampaignId, DaySums), StoreError> {
+    let (campaign, word, hour, participations, units, first_at, last_at) = row;
     let status = parse("a participation's status", &word, Status::parse)?;
-    let participations = to_unsigned(row.try_get("", "participations")?);
-    let units = to_unsigned(row.try_get("", "units")?);
-    let hour: i64 = row.try_get("", "nth_hour")?;
+    let (participations, units) = (to_unsigned(participations), to_unsigned(units));
     let mut sums = DaySums {
         units,
         units_standing: if status.holds_units() { units } else { 0 },
-        first_at: row.try_get("", "first_at")?,
-        last_at: row.try_get("", "last_at")?,
+        first_at,
+        last_at,
         ..DaySums::default()
     };
     *sums.by_status.of(status) = participations;
     sums.count_hour(usize::try_from(hour).unwrap_or_default(), participations);
-    Ok((CampaignId(row.try_get("", "campaign_id")?), sums))
+    Ok((CampaignId(campaign), sums))
 }

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, Iterable, QueryFilter, QueryOrder, QueryResult,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder,
+    QueryResult, QuerySelect, QueryTrait, Select,
 };
 
 use super::runs::hold;
 use crate::domain::{ByStatus, CampaignId, Day, DaySums, Instant, RunId, Zone};
-use crate::parts::store::entity::daily_day;
 use crate::parts::store::entity::daily_stat::{ActiveModel, Column, Entity};
+use crate::parts::store::entity::{campaign, daily_day};
 use crate::parts::store::json::{from_text, to_text};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
+use crate::parts::store::query::or_replace;
 use crate::parts::store::{Run, Store, StoreError};
 
 /// The statistics of a campaign on a day.
@@ -42,13 +43,6 @@ pub struct Done {
     pub is_complete: bool,
 }
 
-/// Columns of the key of a row; they come first.
-const KEY_COLUMNS: usize = 3;
-
-const READ: &str = "SELECT s.campaign_id, c.name, s.day, s.reserved, s.confirmed, s.cancelled, s.expired, \
-     s.units, s.units_standing, s.refusals, s.hours, s.first_at, s.last_at FROM daily_stat s \
-     LEFT JOIN campaign c ON c.id = s.campaign_id WHERE ";
-
 impl Store {
     /// Writes or replaces the statistics of a campaign on a day, in a transaction of its own. False: the run has
     /// lost its lease, and nothing is written.
@@ -59,11 +53,9 @@ impl Store {
         sums: &DaySums,
     ) -> Result<bool, StoreError> {
         let row = row(run, campaign, sums)?;
-        let key = [Column::Zone, Column::Day, Column::CampaignId];
-        let others = Column::iter().skip(KEY_COLUMNS);
         let tx = self.begin().await?;
         Entity::insert(row)
-            .on_conflict(OnConflict::columns(key).update_columns(others).to_owned())
+            .on_conflict(or_replace::<Entity>())
             .exec_without_returning(&tx)
             .await?;
         // Last, so that a renewal of the lease does not wait for the lock on the row.
@@ -76,11 +68,11 @@ impl Store {
 
     /// The statistics of all campaigns on a day, in order of campaign.
     pub async fn daily(&self, day: Day) -> Result<Vec<DailyRow>, StoreError> {
-        let mut sql = self.sql(READ);
-        sql.push("s.zone = ").bind(day.zone.name());
-        sql.push(" AND s.day = ").bind(day.date);
-        sql.push(" ORDER BY s.campaign_id");
-        let rows = sql.rows(&self.db).await?;
+        let rows = daily_rows()
+            .filter(Column::Zone.eq(day.zone.name()))
+            .filter(Column::Day.eq(day.date))
+            .order_by_asc(Column::CampaignId);
+        let rows = self.db.query_all(rows.as_query()).await?;
         rows.iter().map(daily_row).collect()
     }
 
@@ -91,13 +83,13 @@ impl Store {
         zone: Zone,
         (from, until): (NaiveDate, NaiveDate),
     ) -> Result<Vec<DailyRow>, StoreError> {
-        let mut sql = self.sql(READ);
-        sql.push("s.campaign_id = ").bind(campaign.0);
-        sql.push(" AND s.zone = ").bind(zone.name());
-        sql.push(" AND s.day >= ").bind(from);
-        sql.push(" AND s.day <= ").bind(until);
-        sql.push(" ORDER BY s.day");
-        let rows = sql.rows(&self.db).await?;
+        let rows = daily_rows()
+            .filter(Column::CampaignId.eq(campaign.0))
+            .filter(Column::Zone.eq(zone.name()))
+            .filter(Column::Day.gte(from))
+            .filter(Column::Day.lte(until))
+            .order_by_asc(Column::Day);
+        let rows = self.db.query_all(rows.as_query()).await?;
         rows.iter().map(daily_row).collect()
     }
 
@@ -145,17 +137,42 @@ fn row(run: &Run, campaign: CampaignId, sums: &DaySums) -> Result<ActiveModel, S
     })
 }
 
-/// Reads a row of [`READ`] by position: a day has many rows, and reading by name searches the names for each.
+/// Rows with the names of their campaigns.
+fn daily_rows() -> Select<Entity> {
+    let to_campaign = Entity::belongs_to(campaign::Entity)
+        .from(Column::CampaignId)
+        .to(campaign::Column::Id);
+    Entity::find()
+        .select_only()
+        .column(campaign::Column::Name)
+        .columns([
+            Column::CampaignId,
+            Column::Day,
+            Column::Reserved,
+            Column::Confirmed,
+            Column::Cancelled,
+            Column::Expired,
+            Column::Units,
+            Column::UnitsStanding,
+            Column::Refusals,
+            Column::Hours,
+            Column::FirstAt,
+            Column::LastAt,
+        ])
+        .join(JoinType::LeftJoin, to_campaign.into())
+}
+
+/// Reads a row of [`daily_rows`] by position: a day has many rows, and reading by name searches the names for each.
 fn daily_row(row: &QueryResult) -> Result<DailyRow, StoreError> {
     let number = |column: usize| -> Result<u64, StoreError> {
         Ok(to_unsigned(row.try_get_by_index(column)?))
     };
-    let name: Option<String> = row.try_get_by_index(1)?;
+    let name: Option<String> = row.try_get_by_index(0)?;
     let refusals: String = row.try_get_by_index(9)?;
     let refusals: BTreeMap<String, u64> = from_text("the refusals of a day", &refusals)?;
     let hours: String = row.try_get_by_index(10)?;
     Ok(DailyRow {
-        campaign: CampaignId(row.try_get_by_index(0)?),
+        campaign: CampaignId(row.try_get_by_index(1)?),
         name: name.unwrap_or_default(),
         date: row.try_get_by_index(2)?,
         sums: DaySums {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition, OnConflict};
+use sea_orm::sea_query::{Expr, ExprTrait, IntoCondition};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait, Select, UpdateMany,
@@ -17,6 +17,7 @@ use crate::parts::store::entity::daily_run::{ActiveModel, Column, Entity};
 use crate::parts::store::entity::{daily_day, duty, insert, purge};
 use crate::parts::store::json::to_text;
 use crate::parts::store::numbers::{narrow, to_signed};
+use crate::parts::store::query::or_replace;
 use crate::parts::store::{Store, StoreError};
 
 /// The name of the lease.
@@ -230,7 +231,7 @@ async fn begin(
 }
 
 async fn note_day(tx: &Tx, run: &Run, is_complete: bool) -> Result<(), StoreError> {
-    use daily_day::{ActiveModel, Column, Entity};
+    use daily_day::{ActiveModel, Entity};
     let day = ActiveModel {
         zone: Set(run.day.zone.name().to_owned()),
         day: Set(run.day.date),
@@ -238,13 +239,8 @@ async fn note_day(tx: &Tx, run: &Run, is_complete: bool) -> Result<(), StoreErro
         aggregated_at: Set(run.started_at),
         is_complete: Set(is_complete),
     };
-    let changed = [Column::RunId, Column::AggregatedAt, Column::IsComplete];
     Entity::insert(day)
-        .on_conflict(
-            OnConflict::columns([Column::Zone, Column::Day])
-                .update_columns(changed)
-                .to_owned(),
-        )
+        .on_conflict(or_replace::<Entity>())
         .exec_without_returning(tx)
         .await?;
     Ok(())

@@ -3,9 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::ParkedState;
+use sea_orm::sea_query::{Asterisk, Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QuerySelect, QueryTrait};
+
+use super::{ParkedState, published};
 use crate::domain::{CampaignId, Instant};
+use crate::parts::store::entity::{
+    campaign, events_of_campaign, outbox_event, outbox_parked, outbox_parked::Column,
+    parked_of_campaign, position_of_campaign,
+};
 use crate::parts::store::numbers::to_unsigned;
+use crate::parts::store::query::count_by;
 use crate::parts::store::{Store, StoreError};
 
 /// How many events wait, by state.
@@ -23,12 +31,6 @@ pub struct OutboxCounts {
     pub discarded: u64,
 }
 
-/// Events behind the position of their stream. A parked event is not pending, on whichever side of the position.
-const BEHIND: &str = "SELECT c.id, c.event_sequence - COALESCE(o.published, 0) - \
-     (SELECT COUNT(*) FROM outbox_parked p WHERE p.campaign_id = c.id AND p.sequence > COALESCE(o.published, 0)) \
-     AS behind FROM campaign c LEFT JOIN outbox_position o ON o.campaign_id = c.id \
-     WHERE c.event_sequence > COALESCE(o.published, 0)";
-
 impl Store {
     /// How many events wait and where, of one campaign or of all.
     pub async fn outbox_counts(
@@ -40,14 +42,11 @@ impl Store {
             pending,
             ..OutboxCounts::default()
         };
-        let mut sql = self.sql("SELECT state, COUNT(*) AS count_rows FROM outbox_parked");
-        if let Some(campaign) = campaign {
-            sql.push(" WHERE campaign_id = ").bind(campaign.0);
-        }
-        sql.push(" GROUP BY state");
-        for row in sql.rows(&self.db).await? {
-            let rows = to_unsigned(row.try_get("", "count_rows")?);
-            let state: String = row.try_get("", "state")?;
+        let parked = outbox_parked::Entity::find().apply_if(campaign, |rows, id| {
+            rows.filter(Column::CampaignId.eq(id.0))
+        });
+        let parked: Vec<(String, u64)> = count_by(parked, Column::State, &self.db).await?;
+        for (state, rows) in parked {
             match ParkedState::parse(&state) {
                 Some(ParkedState::Retry | ParkedState::Waiting) => counts.retry += rows,
                 Some(ParkedState::Blocked) => counts.blocked = rows,
@@ -60,51 +59,59 @@ impl Store {
         Ok(counts)
     }
 
-    /// Events behind the positions, by campaign.
+    /// Events behind the positions, by campaign. A parked event is not among them, on whichever side of the position.
     async fn behind(
         &self,
         campaign: Option<CampaignId>,
     ) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
-        let mut sql = self.sql(BEHIND);
-        if let Some(campaign) = campaign {
-            sql.push(" AND c.id = ").bind(campaign.0);
-        }
-        let rows = sql.rows(&self.db).await?;
-        rows.iter()
-            .map(|row| {
-                let campaign = CampaignId(row.try_get("", "id")?);
-                Ok((campaign, to_unsigned(row.try_get("", "behind")?)))
-            })
-            .collect()
+        use campaign::{Column, Entity};
+        let end = || Column::EventSequence.into_expr();
+        let parked = outbox_parked::Entity::find()
+            .select_only()
+            .expr(Expr::col(Asterisk).count())
+            .filter(parked_of_campaign())
+            .filter(outbox_parked::Column::Sequence.into_expr().gt(published()));
+        let rows: Vec<(i64, i64)> = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .expr(end().sub(published()).sub(parked.into_query()))
+            .join(JoinType::LeftJoin, position_of_campaign())
+            .filter(end().gt(published()))
+            .apply_if(campaign, |rows, id| rows.filter(Column::Id.eq(id.0)))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let behind = |(campaign, behind)| (CampaignId(campaign), to_unsigned(behind));
+        Ok(rows.into_iter().map(behind).collect())
     }
 
     /// Events that the broker has not acknowledged, of each campaign that has any. Reads what waits, and
     /// nothing of what was published.
     pub async fn unpublished_counts(&self) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
         let mut counts = self.behind(None).await?;
-        let mut sql = self.sql("SELECT campaign_id, COUNT(*) AS count_rows FROM outbox_parked ");
-        sql.push("WHERE state <> 'acknowledged' GROUP BY campaign_id");
-        for row in sql.rows(&self.db).await? {
-            let campaign = CampaignId(row.try_get("", "campaign_id")?);
-            *counts.entry(campaign).or_default() += to_unsigned(row.try_get("", "count_rows")?);
+        let waits = Column::State.ne(ParkedState::Acknowledged.as_str());
+        let parked = outbox_parked::Entity::find().filter(waits);
+        for (campaign, rows) in count_by(parked, Column::CampaignId, &self.db).await? {
+            *counts.entry(CampaignId(campaign)).or_default() += rows;
         }
         Ok(counts)
     }
 
     /// For how long the oldest pending event has waited; none: nothing is pending.
     pub async fn oldest_pending_age(&self) -> Result<Option<Duration>, StoreError> {
-        let mut sql = self.sql(
-            "SELECT MIN(e.created_at) AS oldest FROM campaign c \
-             LEFT JOIN outbox_position o ON o.campaign_id = c.id \
-             JOIN outbox_event e ON e.campaign_id = c.id AND e.sequence = COALESCE(o.published, 0) + 1 \
-             WHERE c.event_sequence > COALESCE(o.published, 0)",
-        );
-        let rows = sql.rows(&self.db).await?;
-        let oldest: Option<Instant> = match rows.first() {
-            Some(row) => row.try_get("", "oldest")?,
-            None => None,
-        };
+        use campaign::{Column, Entity};
+        let next = published().add(Expr::Constant(1.into()));
+        let oldest: Option<Option<Instant>> = Entity::find()
+            .select_only()
+            .expr(outbox_event::Column::CreatedAt.into_expr().min())
+            .join(JoinType::LeftJoin, position_of_campaign())
+            .join(JoinType::InnerJoin, events_of_campaign())
+            .filter(outbox_event::Column::Sequence.into_expr().eq(next))
+            .filter(Column::EventSequence.into_expr().gt(published()))
+            .into_tuple()
+            .one(&self.db)
+            .await?;
         let age = |at| self.clock.now().signed_duration_since(at).to_std();
-        Ok(oldest.map(|at| age(at).unwrap_or_default()))
+        Ok(oldest.flatten().map(|at| age(at).unwrap_or_default()))
     }
 }

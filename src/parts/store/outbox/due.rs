@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use sea_orm::QueryResult;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, Iterable, JoinType, QueryFilter, QueryOrder,
+    QueryResult, QuerySelect, QueryTrait,
+};
 
 use super::parked::{ParkedRow, ParkedState};
 use super::target::Targets;
-use super::{EVENT_COLUMNS, event, in_buckets, place, reason};
+use super::{event, in_buckets, is_at, place, reason};
 use crate::domain::{LogPlace, OutboxEvent};
-use crate::parts::store::numbers::to_signed;
+use crate::parts::store::entity::outbox_parked::{Column, Entity};
+use crate::parts::store::entity::{event_of_parked, outbox_event};
 use crate::parts::store::{Store, StoreError};
 
 /// Parked rows whose time has come.
@@ -43,23 +48,22 @@ impl Store {
         targets: &Targets,
         rows_max: u32,
     ) -> Result<DueRows, StoreError> {
-        let mut sql = self.sql("SELECT ");
-        sql.push(EVENT_COLUMNS)
-            .push(", p.attempts, p.error_class, p.error FROM outbox_parked p ")
-            .push(
-                "JOIN outbox_event e ON e.campaign_id = p.campaign_id AND e.sequence = p.sequence",
-            )
-            .push(" WHERE p.state = ")
-            .bind(state.as_str())
-            .push(" AND p.next_at <= ")
-            .now()
-            .push(" AND ");
-        in_buckets(&mut sql, "p.campaign_id", buckets);
-        targets.condition(&mut sql);
-        sql.push(" ORDER BY p.state, p.next_at, p.campaign_id, p.sequence LIMIT ")
-            .bind(rows_max);
+        let rows = Entity::find()
+            .select_only()
+            .columns(outbox_event::Column::iter())
+            .columns([Column::Attempts, Column::ErrorClass, Column::Error])
+            .join(JoinType::InnerJoin, event_of_parked())
+            .filter(Column::State.eq(state.as_str()))
+            .filter(Column::NextAt.into_expr().lte(self.now_expr()))
+            .filter(in_buckets(Column::CampaignId, buckets))
+            .filter(targets.condition())
+            .order_by_asc(Column::State)
+            .order_by_asc(Column::NextAt)
+            .order_by_asc(Column::CampaignId)
+            .order_by_asc(Column::Sequence)
+            .limit(u64::from(rows_max));
         let mut due = DueRows::default();
-        for row in sql.rows(&self.db).await? {
+        for row in self.db.query_all(rows.as_query()).await? {
             match parked(&row) {
                 Ok(parked) => due.parked.push(parked),
                 Err(failure) => due.unreadable.push((parked_row(&row)?, reason(&failure))),
@@ -70,22 +74,22 @@ impl Store {
 
     /// Notes that a dead row's copy is in the dead letter topic.
     pub async fn dead_letter_copied(&self, place: LogPlace) -> Result<bool, StoreError> {
-        let mut sql = self.sql("UPDATE outbox_parked SET copied_at = ");
-        sql.now().push(", next_at = NULL WHERE campaign_id = ");
-        sql.bind(place.campaign.0).push(" AND sequence = ");
-        sql.bind(to_signed(place.sequence))
-            .push(" AND state = 'dead'");
-        Ok(sql.run(&self.db).await? == 1)
+        let noted = Entity::update_many()
+            .col_expr(Column::CopiedAt, self.now_expr())
+            .col_expr(Column::NextAt, Expr::null())
+            .filter(is_at(place))
+            .filter(Column::State.eq(ParkedState::Dead.as_str()));
+        Ok(noted.exec(&self.db).await?.rows_affected == 1)
     }
 
     /// Puts off the copy of a dead row.
     pub async fn put_off_copy(&self, place: LogPlace, delay: Duration) -> Result<bool, StoreError> {
-        let mut sql = self.sql("UPDATE outbox_parked SET next_at = ");
-        sql.after(delay).push(" WHERE campaign_id = ");
-        sql.bind(place.campaign.0).push(" AND sequence = ");
-        sql.bind(to_signed(place.sequence));
-        sql.push(" AND state = 'dead' AND copied_at IS NULL");
-        Ok(sql.run(&self.db).await? == 1)
+        let put_off = Entity::update_many()
+            .col_expr(Column::NextAt, self.after(delay))
+            .filter(is_at(place))
+            .filter(Column::State.eq(ParkedState::Dead.as_str()))
+            .filter(Column::CopiedAt.is_null());
+        Ok(put_off.exec(&self.db).await?.rows_affected == 1)
     }
 }
 

@@ -1,7 +1,10 @@
 //! Events that their writer publishes itself: parked as `held` in the transaction of the change. If the writer's
 //! process dies, the row becomes an ordinary retry when its time has come.
 
-use super::parked::ParkedRow;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+
+use super::parked::{ParkedRow, ParkedState};
+use crate::parts::store::entity::outbox_parked::{Column, Entity};
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
@@ -10,10 +13,15 @@ impl Store {
     pub async fn acknowledge_held(&self, row: &ParkedRow) -> Result<(), StoreError> {
         self.note_acknowledged(&[row.place]).await?;
         // Almost never: the request has not answered yet.
-        let mut blocked = self.sql("SELECT 1 FROM outbox_parked WHERE message_key = ");
-        blocked.bind(row.key.to_string());
-        blocked.push(" AND state = 'blocked' LIMIT 1");
-        if !blocked.rows(&self.db).await?.is_empty() {
+        let blocked: Option<i64> = Entity::find()
+            .select_only()
+            .column(Column::CampaignId)
+            .filter(Column::MessageKey.eq(&*row.key))
+            .filter(Column::State.eq(ParkedState::Blocked.as_str()))
+            .into_tuple()
+            .one(&self.db)
+            .await?;
+        if blocked.is_some() {
             self.release_keys(&[row.stream_key()]).await?;
         }
         Ok(())

@@ -2,15 +2,19 @@
 //! bucket's epoch. A row with a negative bucket registers a relay: it is alive though it may own nothing
 //! yet, so that the others know to share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LockBehavior, LockType, Query};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 
 use crate::domain::{BUCKETS, Instant};
 use crate::parts::store::bounded::Tx;
+use crate::parts::store::entity::by_index;
 use crate::parts::store::entity::outbox_lease::{Column, Entity};
+use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::shapes::padded;
 use crate::parts::store::{Store, StoreError};
 
@@ -100,11 +104,10 @@ impl Store {
         let transaction = self.begin().await?;
         let free = self.owned_and_free(&transaction, owner, &rows).await?;
         if !free.is_empty() {
-            let mut sql = self.sql("UPDATE outbox_lease SET expires_at = ");
-            sql.after(lease)
-                .push(" WHERE bucket IN ")
-                .list(free.clone());
-            sql.run(&transaction).await?;
+            let renewed = Entity::update_many()
+                .col_expr(Column::ExpiresAt, self.after(lease))
+                .filter(Column::Bucket.is_in(free.iter().copied()));
+            renewed.exec(&transaction).await?;
         }
         transaction.commit().await?;
         Ok(free.into_iter().collect())
@@ -118,19 +121,14 @@ impl Store {
         owner: &str,
         rows: &[i32],
     ) -> Result<Vec<i32>, StoreError> {
-        let mut sql = self.sql("SELECT bucket FROM ");
-        sql.push(&self.db.by_index("outbox_lease", "PRIMARY"));
-        sql.push(" WHERE bucket IN ").list(padded(rows));
-        sql.push(" AND owner = ").bind(owner);
-        if !self.is_embedded() {
-            sql.push(" FOR UPDATE SKIP LOCKED");
-        }
-        let found = sql.rows(transaction).await?;
-        let number = |row: &QueryResult| {
-            let bucket: i64 = row.try_get("", "bucket")?;
-            Ok(i32::try_from(bucket).unwrap_or(i32::MAX))
-        };
-        found.iter().map(number).collect()
+        let mut found = Entity::find()
+            .select_only()
+            .column(Column::Bucket)
+            .filter(Column::Bucket.is_in(padded(rows)))
+            .filter(Column::Owner.eq(owner))
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+        by_index(&mut found, "PRIMARY");
+        Ok(found.into_tuple().all(transaction).await?)
     }
 
     /// Gives buckets back, so that another relay need not wait for the lease to end: how many. A row that
@@ -141,12 +139,39 @@ impl Store {
         let free = self.owned_and_free(&transaction, owner, &rows).await?;
         let mut released = 0;
         if !free.is_empty() {
-            let mut sql = self.sql("UPDATE outbox_lease SET owner = NULL, expires_at = ");
-            sql.now().push(" WHERE bucket IN ").list(free);
-            released = sql.run(&transaction).await?;
+            let rows = Entity::update_many()
+                .col_expr(Column::Owner, Expr::null())
+                .col_expr(Column::ExpiresAt, self.now_expr())
+                .filter(Column::Bucket.is_in(free));
+            released = rows.exec(&transaction).await?.rows_affected;
         }
         transaction.commit().await?;
         Ok(released)
+    }
+
+    /// The epochs of the buckets that `owner` leases among these; they stay so until the transaction ends, and the
+    /// next owner reads what the transaction wrote.
+    pub(super) async fn leased(
+        &self,
+        tx: &Tx,
+        owner: &str,
+        buckets: &BTreeSet<u16>,
+    ) -> Result<BTreeMap<u16, u64>, StoreError> {
+        let buckets: Vec<u16> = buckets.iter().copied().collect();
+        let rows: Vec<(i32, i64)> = Entity::find()
+            .select_only()
+            .columns([Column::Bucket, Column::Epoch])
+            .filter(Column::Bucket.is_in(padded(&buckets)))
+            .filter(Column::Owner.eq(owner))
+            .lock_shared()
+            .into_tuple()
+            .all(tx)
+            .await?;
+        let leased = |(bucket, epoch): (i32, i64)| {
+            let bucket = u16::try_from(bucket).unwrap_or(u16::MAX);
+            (bucket, epoch.unsigned_abs())
+        };
+        Ok(rows.into_iter().map(leased).collect())
     }
 
     /// Gives back all that `owner` has, its registration too.
@@ -154,8 +179,10 @@ impl Store {
         let table = self.lease_table(owner).await?;
         let buckets: Vec<u16> = table.mine.iter().map(|held| held.bucket).collect();
         self.release_buckets(owner, &buckets).await?;
-        let mut sql = self.sql("DELETE FROM outbox_lease WHERE bucket < 0 AND owner = ");
-        sql.bind(owner).run(&self.db).await?;
+        let registration = Entity::delete_many()
+            .filter(Column::Bucket.lt(0))
+            .filter(Column::Owner.eq(owner));
+        registration.exec(&self.db).await?;
         Ok(())
     }
 
@@ -194,15 +221,31 @@ impl Store {
 
     /// Registers `owner` as alive, and deletes expired registrations.
     async fn register_relay(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
-        let mut sweep = self.sql("DELETE FROM outbox_lease WHERE bucket < 0");
-        sweep.push(" AND expires_at <= ").now();
-        sweep.run(&self.db).await?;
+        let expired = Entity::delete_many()
+            .filter(Column::Bucket.lt(0))
+            .filter(Column::ExpiresAt.into_expr().lte(self.now_expr()));
+        expired.exec(&self.db).await?;
         // Two relays that start at once may draw one number; the slower registers in the next round.
-        let mut insert = self.sql("INSERT INTO outbox_lease");
-        insert.push(" (bucket, owner, epoch, expires_at) SELECT COALESCE(MIN(bucket), 0) - 1, ");
-        insert.bind(owner).push(", 1, ").after(lease);
-        insert.push(" FROM outbox_lease WHERE bucket < 0");
-        insert.run(&self.db).await?;
+        let lowest = Func::coalesce([Column::Bucket.min(), Expr::Constant(0.into())]);
+        let row = Query::select()
+            .expr(Expr::from(lowest).sub(Expr::Constant(1.into())))
+            .exprs([owner.into(), 1.into(), self.after(lease)])
+            .from(Entity)
+            .and_where(Column::Bucket.lt(0))
+            .to_owned();
+        let mut insert = Query::insert();
+        let columns = [
+            Column::Bucket,
+            Column::Owner,
+            Column::Epoch,
+            Column::ExpiresAt,
+        ];
+        insert
+            .into_table(Entity)
+            .columns(columns)
+            .select_from(row)
+            .map_err(|error| DbErr::Custom(error.to_string()))?;
+        self.db.execute(&insert).await?;
         Ok(())
     }
 
@@ -215,63 +258,65 @@ impl Store {
         let transaction = self.begin().await?;
         // A relay that stopped in the middle of writing about a bucket holds its row still: that bucket waits,
         // and the others do not wait with it.
-        let mut sql = self.sql("SELECT bucket FROM outbox_lease WHERE bucket IN ");
-        sql.list(free.iter().copied());
-        sql.push(" AND (owner IS NULL OR expires_at <= ")
-            .now()
-            .push(")");
-        if !self.is_embedded() {
-            sql.push(" FOR UPDATE SKIP LOCKED");
-        }
-        let rows = sql.rows(&transaction).await?;
-        let taken = rows.iter().map(|row| Ok(i32::from(bucket(row, "bucket")?)));
-        let taken: Vec<i32> = taken.collect::<Result<_, StoreError>>()?;
+        let is_free = Column::Owner.is_null();
+        let is_free = is_free.or(Column::ExpiresAt.into_expr().lte(self.now_expr()));
+        let taken: Vec<i32> = Entity::find()
+            .select_only()
+            .column(Column::Bucket)
+            .filter(Column::Bucket.is_in(free.iter().copied()))
+            .filter(is_free)
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .into_tuple()
+            .all(&transaction)
+            .await?;
         if !taken.is_empty() {
-            // MySQL assigns from left to right: nothing here reads a column already assigned.
-            let mut sql = self.sql("UPDATE outbox_lease SET epoch = epoch + 1, owner = ");
-            sql.bind(owner).push(", expires_at = ").after(lease);
-            sql.push(" WHERE bucket IN ").list(taken.clone());
-            sql.run(&transaction).await?;
+            let rows = Entity::update_many()
+                .col_expr(Column::Epoch, Column::Epoch.into_expr().add(1))
+                .col_expr(Column::Owner, owner.into())
+                .col_expr(Column::ExpiresAt, self.after(lease))
+                .filter(Column::Bucket.is_in(taken.iter().copied()));
+            rows.exec(&transaction).await?;
         }
         transaction.commit().await?;
         Ok(taken)
     }
 
     async fn lease_table(&self, owner: &str) -> Result<Table, StoreError> {
-        let mut sql = self.sql("SELECT bucket, owner, epoch, expires_at > ");
-        sql.now().push(" AS live FROM outbox_lease ORDER BY bucket");
+        let rows: Vec<(i32, Option<String>, i64, i64)> = Entity::find()
+            .select_only()
+            .columns([Column::Bucket, Column::Owner, Column::Epoch])
+            .expr(Column::ExpiresAt.into_expr().gt(self.now_expr()))
+            .order_by_asc(Column::Bucket)
+            .into_tuple()
+            .all(&self.db)
+            .await?;
         let mut table = Table::default();
         table.owners.insert(owner.to_owned());
-        for row in sql.rows(&self.db).await? {
-            let holder: Option<String> = row.try_get("", "owner")?;
-            let live = row.try_get::<i64>("", "live")? != 0;
-            let is_registration = row.try_get::<i64>("", "bucket")? < 0;
+        for (number, holder, epoch, live) in rows {
+            let is_registration = number < 0;
             match holder {
                 Some(holder) if holder == owner => {
                     if is_registration {
-                        let number: i64 = row.try_get("", "bucket")?;
-                        table.registration = i32::try_from(number).ok();
+                        table.registration = Some(number);
                     } else {
-                        let epoch: i64 = row.try_get("", "epoch")?;
                         table.mine.push(LeasedBucket {
-                            bucket: bucket(&row, "bucket")?,
-                            epoch: u64::try_from(epoch).unwrap_or_default(),
+                            bucket: bucket(number)?,
+                            epoch: to_unsigned(epoch),
                             is_renewed: false,
                         });
                     }
                 }
-                Some(holder) if live => {
+                Some(holder) if live != 0 => {
                     table.owners.insert(holder);
                 }
                 _ if is_registration => {}
-                _ => table.free.push(bucket(&row, "bucket")?),
+                _ => table.free.push(bucket(number)?),
             }
         }
         Ok(table)
     }
 }
 
-fn bucket(row: &QueryResult, column: &str) -> Result<u16, StoreError> {
-    let number: i64 = row.try_get("", column)?;
-    u16::try_from(number).map_err(|_| super::unknown(column, &number.to_string()))
+fn bucket(number: i32) -> Result<u16, StoreError> {
+    u16::try_from(number).map_err(|_| super::unknown("bucket", &number.to_string()))
 }

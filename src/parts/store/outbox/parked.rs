@@ -8,15 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{QueryResult, Value};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, Select, Value,
+};
 
-use super::{in_buckets, place};
+use super::{in_buckets, is_at};
 use crate::domain::words::words;
 use crate::domain::{CampaignId, EventId, LogPlace, OutboxEvent, Topic, key_hash};
-use crate::parts::store::bounded::Tx;
-use crate::parts::store::numbers::to_signed;
+use crate::parts::store::entity::outbox_parked::{ActiveModel, Column, Entity};
+use crate::parts::store::entity::{insert_rows, outbox_position};
+use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
+use crate::parts::store::query::{delete_by_key, on_key};
 use crate::parts::store::shapes::padded;
-use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 words! {
@@ -131,13 +136,10 @@ pub enum Released {
 }
 
 /// States of rows that are tried again.
-const TRIED_AGAIN: &str = "('retry', 'held', 'waiting')";
+const TRIED_AGAIN: [&str; 3] = ["retry", "held", "waiting"];
 /// States of rows that hold back the later rows of their key.
-const HOLDS_BACK: &str = "('retry', 'held', 'waiting', 'blocked')";
-
-/// Whether the position has passed a row that is acknowledged.
-const IS_FORGOTTEN: &str = "state = 'acknowledged' AND sequence <= \
-     (SELECT o.published FROM outbox_position o WHERE o.campaign_id = outbox_parked.campaign_id)";
+const HOLDS_BACK: [&str; 4] = ["retry", "held", "waiting", "blocked"];
+const BLOCKED: &str = ParkedState::Blocked.as_str();
 
 /// Maximum number of keys released by one search for orphans.
 pub const ORPHAN_KEYS_MAX: usize = 100;
@@ -163,63 +165,50 @@ impl Store {
             tx.rollback().await?;
             return Ok(BTreeSet::new());
         }
-        let mut sql = self.sql(
-            "INSERT INTO outbox_parked (campaign_id, sequence, event_id, topic, message_key, key_hash, state, \
-             attempts, error_class, error, next_at, parked_at) VALUES ",
-        );
-        for (nth, row) in ours.iter().enumerate() {
-            values(sql.push(if nth == 0 { "(" } else { ",(" }), row);
-        }
-        sql.push(if self.is_embedded() {
-            " ON CONFLICT (campaign_id, sequence) DO NOTHING"
-        } else {
-            " ON DUPLICATE KEY UPDATE attempts = outbox_parked.attempts"
-        });
-        sql.run(&tx).await?;
+        let rows = ours.iter().map(|row| self.parked_row(row));
+        let mut insert = insert_rows::<Entity, _>(rows);
+        let stays = on_key::<Entity>()
+            .do_nothing_on([Column::Attempts])
+            .to_owned();
+        tx.execute(insert.on_conflict(stays)).await?;
         tx.commit().await?;
         Ok(ours.iter().map(|row| row.place).collect())
     }
 
-    /// The epochs of the buckets that `owner` leases among these; they stay so until the transaction ends, and the
-    /// next owner reads what the transaction wrote.
-    async fn leased(
-        &self,
-        tx: &Tx,
-        owner: &str,
-        buckets: &BTreeSet<u16>,
-    ) -> Result<BTreeMap<u16, u64>, StoreError> {
-        let buckets: Vec<u16> = buckets.iter().copied().collect();
-        let mut sql = self.sql("SELECT bucket, epoch FROM outbox_lease WHERE bucket IN ");
-        sql.list(padded(&buckets)).push(" AND owner = ").bind(owner);
-        if !self.is_embedded() {
-            sql.push(" FOR SHARE");
-        }
-        let rows = sql.rows(tx).await?;
-        rows.iter()
-            .map(|row| {
-                let (bucket, epoch): (i64, i64) =
-                    (row.try_get("", "bucket")?, row.try_get("", "epoch")?);
-                Ok((
-                    u16::try_from(bucket).unwrap_or(u16::MAX),
-                    epoch.unsigned_abs(),
-                ))
-            })
-            .collect()
+    /// The values of a row.
+    fn parked_row(&self, row: &NewlyParked) -> [(Column, Expr); 12] {
+        let verdict = &row.verdict;
+        [
+            (Column::CampaignId, row.place.campaign.0.into()),
+            (Column::Sequence, to_signed(row.place.sequence).into()),
+            (Column::EventId, row.id.0.into()),
+            (Column::Topic, row.topic.as_str().into()),
+            (Column::MessageKey, (*row.key).into()),
+            (Column::KeyHash, key_hash(&row.key).into()),
+            (Column::State, verdict.state.as_str().into()),
+            (Column::Attempts, verdict.attempts.into()),
+            (Column::ErrorClass, verdict.error_class.into()),
+            (Column::Error, shortened(&verdict.error).into()),
+            (Column::NextAt, self.maybe_after(verdict.next_in)),
+            (Column::ParkedAt, self.now_expr()),
+        ]
     }
 
     /// Writes a new verdict about a row that was tried again; false: it no longer waits for that.
     pub async fn park_again(&self, place: LogPlace, verdict: &Verdict) -> Result<bool, StoreError> {
-        let mut sql = self.sql("UPDATE outbox_parked SET state = ");
-        sql.bind(verdict.state.as_str());
-        sql.push(", attempts = ").bind(verdict.attempts);
-        sql.push(", error_class = ").bind(verdict.error_class);
-        sql.push(", error = ").bind(shortened(&verdict.error));
-        sql.push(", next_at = ");
-        at(&mut sql, verdict.next_in);
-        sql.push(" WHERE campaign_id = ").bind(place.campaign.0);
-        sql.push(" AND sequence = ").bind(to_signed(place.sequence));
-        sql.push(" AND state IN ").push(TRIED_AGAIN);
-        Ok(sql.run(&self.db).await? == 1)
+        let row = ActiveModel {
+            state: Set(verdict.state.as_str().to_owned()),
+            attempts: Set(narrow(verdict.attempts)),
+            error_class: Set(verdict.error_class.to_owned()),
+            error: Set(shortened(&verdict.error)),
+            ..ActiveModel::default()
+        };
+        let parked = Entity::update_many()
+            .set(row)
+            .col_expr(Column::NextAt, self.maybe_after(verdict.next_in))
+            .filter(is_at(place))
+            .filter(Column::State.is_in(TRIED_AGAIN));
+        Ok(parked.exec(&self.db).await?.rows_affected == 1)
     }
 
     /// Notes that rows that were tried again, or published by their writer, are acknowledged. Those that the position
@@ -229,26 +218,29 @@ impl Store {
             return Ok(0);
         }
         let acknowledged = self.note_acknowledged(places).await?;
-        let mut sql = self.sql(&self.db.delete_by_key("outbox_parked"));
-        sql.push(" WHERE (campaign_id, sequence) IN ");
-        sql.pairs(padded(places).map(pair));
-        sql.push(" AND ").push(IS_FORGOTTEN).run(&self.db).await?;
+        let passed = Entity::delete_many().filter(self.are_at(places));
+        delete_by_key(passed.filter(is_forgotten()), &self.db).await?;
         Ok(acknowledged)
     }
 
     /// Notes that rows are acknowledged; how many were still to be tried.
     pub(super) async fn note_acknowledged(&self, places: &[LogPlace]) -> Result<u64, StoreError> {
-        let mut sql = self.sql("UPDATE outbox_parked SET state = 'acknowledged', next_at = NULL");
-        sql.push(" WHERE (campaign_id, sequence) IN ");
-        sql.pairs(padded(places).map(pair));
-        sql.push(" AND state IN ").push(TRIED_AGAIN);
-        sql.run(&self.db).await
+        let row = ActiveModel {
+            state: Set(ParkedState::Acknowledged.as_str().to_owned()),
+            next_at: Set(None),
+            ..ActiveModel::default()
+        };
+        let noted = Entity::update_many()
+            .set(row)
+            .filter(self.are_at(places))
+            .filter(Column::State.is_in(TRIED_AGAIN));
+        Ok(noted.exec(&self.db).await?.rows_affected)
     }
 
     /// Deletes the rows of acknowledged events that positions have passed since.
     pub async fn sweep_acknowledged(&self) -> Result<u64, StoreError> {
-        let mut sql = self.sql("DELETE FROM outbox_parked WHERE ");
-        sql.push(IS_FORGOTTEN).run(&self.db).await
+        let passed = Entity::delete_many().filter(is_forgotten());
+        Ok(passed.exec(&self.db).await?.rows_affected)
     }
 
     /// Makes the next blocked row of each key a retry, unless a row of the key waits for that already. Returns what
@@ -263,19 +255,28 @@ impl Store {
         }
         let names: Vec<&str> = keys.iter().map(|(_, key)| &**key).collect();
         let tx = self.begin_current().await?;
-        let mut sql =
-            self.sql("SELECT campaign_id, sequence, message_key, state FROM outbox_parked");
-        sql.push(" WHERE message_key IN ").list(padded(&names));
-        sql.push(" AND state IN ").push(HOLDS_BACK);
-        sql.push(" ORDER BY campaign_id, sequence");
-        let rows = sql.rows(&tx).await?;
+        let columns = [
+            Column::CampaignId,
+            Column::Sequence,
+            Column::MessageKey,
+            Column::State,
+        ];
+        let rows: Vec<(i64, i64, String, String)> = Entity::find()
+            .select_only()
+            .columns(columns)
+            .filter(Column::MessageKey.is_in(padded(&names)))
+            .filter(Column::State.is_in(HOLDS_BACK))
+            .order_by_asc(Column::CampaignId)
+            .order_by_asc(Column::Sequence)
+            .into_tuple()
+            .all(&tx)
+            .await?;
         let mut due = Vec::new();
-        for row in &rows {
-            let place = place(row)?;
-            let key: String = row.try_get("", "message_key")?;
-            let state: String = row.try_get("", "state")?;
-            let is_blocked = state == ParkedState::Blocked.as_str();
-            let key: StreamKey = (place.campaign, key.into());
+        for (campaign, sequence, key, state) in rows {
+            let (campaign, sequence) = (CampaignId(campaign), to_unsigned(sequence));
+            let place = LogPlace { campaign, sequence };
+            let is_blocked = state == BLOCKED;
+            let key: StreamKey = (campaign, key.into());
             // Another campaign may have the same key.
             if !keys.contains(&key) {
                 continue;
@@ -291,10 +292,12 @@ impl Store {
         }
         self.end_current(tx).await?;
         if !due.is_empty() {
-            let mut sql = self.sql("UPDATE outbox_parked SET state = 'retry', next_at = ");
-            sql.now().push(" WHERE (campaign_id, sequence) IN ");
-            sql.pairs(padded(&due).map(pair));
-            sql.push(" AND state = 'blocked'").run(&self.db).await?;
+            let rows = Entity::update_many()
+                .col_expr(Column::State, ParkedState::Retry.as_str().into())
+                .col_expr(Column::NextAt, self.now_expr())
+                .filter(self.are_at(&due))
+                .filter(Column::State.eq(BLOCKED));
+            rows.exec(&self.db).await?;
         }
         for key in keys {
             released.entry(key.clone()).or_insert(Released::Free);
@@ -304,74 +307,69 @@ impl Store {
 
     /// Keys of `buckets` with a row that holds later ones back.
     pub async fn waiting_keys(&self, buckets: &[u16]) -> Result<Vec<StreamKey>, StoreError> {
-        let mut sql = self.sql("SELECT DISTINCT p.campaign_id, p.message_key FROM outbox_parked p");
-        sql.push(" WHERE p.state IN ")
-            .push(HOLDS_BACK)
-            .push(" AND ");
-        self.keys(in_buckets(&mut sql, "p.campaign_id", buckets))
+        let rows = stream_keys().filter(Column::State.is_in(HOLDS_BACK));
+        self.keys(rows.filter(in_buckets(Column::CampaignId, buckets)))
             .await
     }
 
     /// Keys of `buckets` whose rows wait behind nothing, left by a crash. No more than `ORPHAN_KEYS_MAX`.
     pub async fn orphan_keys(&self, buckets: &[u16]) -> Result<Vec<StreamKey>, StoreError> {
-        let mut sql = self.sql("SELECT DISTINCT p.campaign_id, p.message_key FROM outbox_parked p");
-        sql.push(" WHERE p.state = 'blocked' AND NOT EXISTS (SELECT 1 FROM outbox_parked r");
-        sql.push(" WHERE r.message_key = p.message_key AND r.campaign_id = p.campaign_id");
-        sql.push(" AND r.state IN ")
-            .push(TRIED_AGAIN)
-            .push(") AND ");
-        in_buckets(&mut sql, "p.campaign_id", buckets);
-        let rows_max = i64::try_from(ORPHAN_KEYS_MAX).unwrap_or(i64::MAX);
-        self.keys(sql.push(" LIMIT ").bind(rows_max)).await
+        let same = |column| Expr::col(("r", column)).equals((Entity, column));
+        let waits = Query::select()
+            .expr(Expr::Constant(1.into()))
+            .from_as(Entity, "r")
+            .and_where(same(Column::MessageKey))
+            .and_where(same(Column::CampaignId))
+            .and_where(Expr::col(("r", Column::State)).is_in(TRIED_AGAIN))
+            .to_owned();
+        let rows = stream_keys()
+            .filter(Column::State.eq(BLOCKED))
+            .filter(Expr::not_exists(waits))
+            .filter(in_buckets(Column::CampaignId, buckets))
+            .limit(ORPHAN_KEYS_MAX as u64);
+        self.keys(rows).await
     }
 
     /// A key that is missed here lets rows pass those that wait: a server that takes no writes is not trusted.
-    async fn keys(&self, sql: &mut Sql) -> Result<Vec<StreamKey>, StoreError> {
+    async fn keys(&self, keys: Select<Entity>) -> Result<Vec<StreamKey>, StoreError> {
         let tx = self.begin_current().await?;
-        let rows = sql.rows(&tx).await?;
+        let rows: Vec<(i64, String)> = keys.into_tuple().all(&tx).await?;
         self.end_current(tx).await?;
-        rows.iter().map(stream_key).collect()
+        let key = |(campaign, key): (i64, String)| (CampaignId(campaign), key.into());
+        Ok(rows.into_iter().map(key).collect())
+    }
+
+    /// The condition that a row is that of one of these events.
+    fn are_at(&self, places: &[LogPlace]) -> Expr {
+        let pair = |place: LogPlace| -> (Value, Value) {
+            (place.campaign.0.into(), to_signed(place.sequence).into())
+        };
+        let columns = [Column::CampaignId, Column::Sequence].map(|column| (Entity, column));
+        self.are_among(columns, padded(places).map(pair))
     }
 }
 
-/// Appends the values of a row.
-fn values(sql: &mut Sql, row: &NewlyParked) {
-    let verdict = &row.verdict;
-    let columns: [Value; 10] = [
-        row.place.campaign.0.into(),
-        to_signed(row.place.sequence).into(),
-        row.id.0.into(),
-        row.topic.as_str().into(),
-        Value::from(&*row.key),
-        key_hash(&row.key).into(),
-        verdict.state.as_str().into(),
-        verdict.attempts.into(),
-        verdict.error_class.into(),
-        shortened(&verdict.error).into(),
-    ];
-    for column in columns {
-        sql.bind(column).push(",");
-    }
-    at(sql, verdict.next_in).push(",").now().push(")");
+/// The keys of rows.
+fn stream_keys() -> Select<Entity> {
+    Entity::find()
+        .select_only()
+        .distinct()
+        .columns([Column::CampaignId, Column::MessageKey])
 }
 
-fn stream_key(row: &QueryResult) -> Result<StreamKey, StoreError> {
-    let campaign = CampaignId(row.try_get("", "campaign_id")?);
-    Ok((campaign, row.try_get::<String>("", "message_key")?.into()))
-}
-
-fn pair(place: LogPlace) -> (Value, Value) {
-    (place.campaign.0.into(), to_signed(place.sequence).into())
+/// The condition that a row is acknowledged and the position has passed it.
+fn is_forgotten() -> Condition {
+    let is_own = Expr::col((outbox_position::Entity, outbox_position::Column::CampaignId))
+        .equals((Entity, Column::CampaignId));
+    let published = outbox_position::Entity::find()
+        .select_only()
+        .column(outbox_position::Column::Published)
+        .filter(is_own);
+    Condition::all()
+        .add(Column::State.eq(ParkedState::Acknowledged.as_str()))
+        .add(Column::Sequence.into_expr().lte(published.into_query()))
 }
 
 fn shortened(error: &str) -> String {
     error.chars().take(ERROR_CHARACTERS_MAX).collect()
-}
-
-/// Appends the time `delay` from now, or none.
-fn at(sql: &mut Sql, delay: Option<Duration>) -> &mut Sql {
-    match delay {
-        Some(delay) => sql.after(delay),
-        None => sql.push("NULL"),
-    }
 }

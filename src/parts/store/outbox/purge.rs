@@ -10,11 +10,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::place;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait,
+};
+
 use crate::domain::{CampaignId, Instant, LogPlace, State};
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::entity::purged_segment;
+use crate::parts::store::entity::outbox_event::{self, Column, Entity};
+use crate::parts::store::entity::{
+    by_index, campaign, event_of_parked, events_of_campaign, insert, outbox_parked,
+    outbox_position, position_of_campaign, purged_segment,
+};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
+use crate::parts::store::query::delete_by_key;
 use crate::parts::store::shapes::padded;
 use crate::parts::store::verification::{Purged, Segment, weight_of_event};
 use crate::parts::store::{Store, StoreError};
@@ -73,44 +83,51 @@ impl Store {
             )
         });
         if let Some(from) = from
-            && let Some(stream) = self.stream_over(campaign, "=").await?
+            && let Some(stream) = self
+                .stream_over(campaign::Column::Id.eq(campaign.0))
+                .await?
         {
             let page = self.purge_page(&stream, from, age, rows_max).await?;
             if page.rows > 0 {
                 return Ok(page);
             }
         }
-        match self.stream_over(campaign, ">").await? {
+        match self
+            .stream_over(campaign::Column::Id.gt(campaign.0))
+            .await?
+        {
             Some(stream) => self.purge_page(&stream, 0, age, rows_max).await,
             None => Ok(PurgePage::default()),
         }
     }
 
-    /// The first stream, in order of campaign, that is of a campaign that is over, has published events, and is this
-    /// one or one behind it.
-    async fn stream_over(
-        &self,
-        campaign: CampaignId,
-        comparison: &str,
-    ) -> Result<Option<StreamOver>, StoreError> {
-        let mut sql = self.sql("SELECT c.id, o.published, c.updated_at FROM campaign c ");
-        sql.push("JOIN outbox_position o ON o.campaign_id = c.id WHERE c.state IN ")
-            .list(OVER)
-            .push(" AND c.id ")
-            .push(comparison)
-            .push(" ")
-            .bind(campaign.0)
-            .push(" AND EXISTS (SELECT 1 FROM outbox_event e WHERE e.campaign_id = c.id ")
-            .push("AND e.sequence <= o.published) ORDER BY c.id LIMIT 1");
-        let rows = sql.rows(&self.db).await?;
-        let stream = rows.first().map(|row| {
-            Ok(StreamOver {
-                campaign: CampaignId(row.try_get("", "id")?),
-                published: row.try_get("", "published")?,
-                over_at: row.try_get("", "updated_at")?,
-            })
+    /// The first stream, in order of campaign, that is of one of these campaigns that is over, and has published
+    /// events.
+    async fn stream_over(&self, these: Expr) -> Result<Option<StreamOver>, StoreError> {
+        use campaign::{Column, Entity};
+        let published = outbox_position::Column::Published.into_expr();
+        let events = outbox_event::Entity::find()
+            .filter(events_of_campaign())
+            .filter(outbox_event::Column::Sequence.into_expr().lte(published));
+        let stream: Option<(i64, i64, Instant)> = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .column(outbox_position::Column::Published)
+            .column(Column::UpdatedAt)
+            .join(JoinType::InnerJoin, position_of_campaign())
+            .filter(Column::State.is_in(OVER))
+            .filter(these)
+            .filter(Expr::exists(events.into_query()))
+            .order_by_asc(Column::Id)
+            .into_tuple()
+            .one(&self.db)
+            .await?;
+        let stream = stream.map(|(campaign, published, over_at)| StreamOver {
+            campaign: CampaignId(campaign),
+            published,
+            over_at,
         });
-        stream.transpose()
+        Ok(stream)
     }
 
     async fn purge_page(
@@ -120,30 +137,31 @@ impl Store {
         age: Duration,
         rows_max: u32,
     ) -> Result<PurgePage, StoreError> {
-        let mut sql = self.sql("SELECT e.campaign_id, e.sequence, e.created_at, ");
-        sql.push(
-            "CASE WHEN p.sequence IS NULL THEN 1 ELSE 0 END AS may_go, CASE WHEN e.created_at < ",
-        )
-        .before(age)
-        .push(" THEN 1 ELSE 0 END AS is_old FROM outbox_event e LEFT JOIN outbox_parked p ")
-        .push("ON p.campaign_id = e.campaign_id AND p.sequence = e.sequence ")
-        .push("WHERE e.campaign_id = ")
-        .bind(stream.campaign.0)
-        .push(" AND e.sequence > ")
-        .bind(to_signed(from))
-        .push(" AND e.sequence <= ")
-        .bind(stream.published)
-        .push(" ORDER BY e.sequence LIMIT ")
-        .bind(rows_max);
-        let rows = sql.rows(&self.db).await?;
+        let rows: Vec<(i64, Instant, i64, i64)> = Entity::find()
+            .select_only()
+            .columns([Column::Sequence, Column::CreatedAt])
+            .expr(outbox_parked::Column::Sequence.is_null())
+            .expr(Column::CreatedAt.into_expr().lt(self.before(age)))
+            .join(JoinType::LeftJoin, event_of_parked().rev())
+            .filter(Column::CampaignId.eq(stream.campaign.0))
+            .filter(Column::Sequence.gt(to_signed(from)))
+            .filter(Column::Sequence.lte(stream.published))
+            .order_by_asc(Column::Sequence)
+            .limit(u64::from(rows_max))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
         let mut page = PurgePage {
             rows: u32::try_from(rows.len()).unwrap_or(rows_max),
             ..PurgePage::default()
         };
-        for row in &rows {
-            let place = place(row)?;
+        for (sequence, created_at, may_go, is_old) in rows {
+            let place = LogPlace {
+                campaign: stream.campaign,
+                sequence: to_unsigned(sequence),
+            };
             page.last = Some(place);
-            if row.try_get::<i64>("", "is_old")? == 0 {
+            if is_old == 0 {
                 // So are those behind it: on to the next stream.
                 page.last = Some(LogPlace {
                     sequence: u64::MAX,
@@ -151,10 +169,10 @@ impl Store {
                 });
                 break;
             }
-            if row.try_get::<i64>("", "may_go")? != 0 {
+            if may_go != 0 {
                 page.purgeable.push(Purgeable {
                     place,
-                    created_at: row.try_get("", "created_at")?,
+                    created_at,
                     over_at: stream.over_at,
                 });
             }
@@ -176,22 +194,24 @@ impl Store {
         // Always in this order, so that concurrent callers cannot deadlock.
         for (campaign, sequences) in by_campaign {
             let gone = self.segments_of(&transaction, campaign, &sequences).await?;
-            let mut sql = self.sql(&self.db.delete_by_key("outbox_event"));
-            let deleted = sql
-                .push(" WHERE campaign_id = ")
-                .bind(campaign.0)
-                .push(" AND sequence IN ")
-                .list(padded(&sequences))
-                .run(&transaction)
-                .await?;
+            let events = Entity::delete_many()
+                .filter(Column::CampaignId.eq(campaign.0))
+                .filter(Column::Sequence.is_in(padded(&sequences)));
+            let deleted = delete_by_key(events, &transaction).await?;
             if deleted == 0 {
                 continue;
             }
-            let mut sql = self.sql("UPDATE campaign SET purged_events = purged_events + ");
-            sql.bind(i64::try_from(deleted).unwrap_or(i64::MAX));
-            sql.push(" WHERE id = ").bind(campaign.0);
-            sql.push(" AND state IN ").list(OVER);
-            if sql.run(&transaction).await? != 1 {
+            let purged_events = Expr::col(campaign::Column::PurgedEvents);
+            let counted = campaign::Entity::update_many()
+                .col_expr(
+                    campaign::Column::PurgedEvents,
+                    purged_events.add(to_signed(deleted)),
+                )
+                .filter(campaign::Column::Id.eq(campaign.0))
+                .filter(campaign::Column::State.is_in(OVER))
+                .exec(&transaction)
+                .await?;
+            if counted.rows_affected != 1 {
                 transaction.rollback().await?;
                 return Ok(0);
             }
@@ -210,24 +230,21 @@ impl Store {
         campaign: CampaignId,
         sequences: &[i64],
     ) -> Result<BTreeMap<(CampaignId, i64), Purged>, StoreError> {
-        let events = self.db.by_index("outbox_event", "PRIMARY");
-        let mut sql = self.sql("SELECT `rank`, key_sequence FROM ");
-        sql.push(&events)
-            .push(" WHERE campaign_id = ")
-            .bind(campaign.0)
-            .push(" AND sequence IN ")
-            .list(padded(sequences));
-        // SQLite has one writer, and this is it.
-        if !self.is_embedded() {
-            sql.push(" FOR UPDATE");
-        }
+        let mut rows = Entity::find()
+            .select_only()
+            .columns([Column::Rank, Column::KeySequence])
+            .filter(Column::CampaignId.eq(campaign.0))
+            .filter(Column::Sequence.is_in(padded(sequences)))
+            .lock_exclusive();
+        by_index(&mut rows, "PRIMARY");
+        let rows: Vec<(Option<i64>, i32)> = rows.into_tuple().all(transaction).await?;
         let mut gone: BTreeMap<_, Purged> = BTreeMap::new();
-        for row in sql.rows(transaction).await? {
+        for (rank, change) in rows {
             let (mut segment, mut digest) = (OF_NO_SEGMENT, 0);
-            if let Some(rank) = row.try_get::<Option<i64>>("", "rank")? {
+            if let Some(rank) = rank {
                 let number = Segment::of(campaign, to_unsigned(rank)).number;
                 segment = to_signed(number);
-                digest = weight_of_event(rank, row.try_get("", "key_sequence")?);
+                digest = weight_of_event(rank, change.into());
             }
             let of = gone.entry((campaign, segment)).or_default();
             of.events += 1;
@@ -242,19 +259,16 @@ impl Store {
         transaction: &Tx,
         gone: &BTreeMap<(CampaignId, i64), Purged>,
     ) -> Result<(), StoreError> {
+        use purged_segment::{Column, Entity};
         for ((campaign, segment), purged) in gone {
-            let mut sql = self.sql("INSERT INTO purged_segment VALUES (");
-            let numbers = [
-                *segment,
-                i64::try_from(purged.events).unwrap_or(i64::MAX),
-                purged.digest,
-            ];
-            sql.bind(campaign.0);
-            for number in numbers {
-                sql.push(",").bind(number);
-            }
-            sql.push(")").or_add::<purged_segment::Entity>();
-            sql.run(transaction).await?;
+            let mut row = insert::<Entity, _>([
+                (Column::CampaignId, campaign.0.into()),
+                (Column::Segment, (*segment).into()),
+                (Column::Events, to_signed(purged.events).into()),
+                (Column::Digest, purged.digest.into()),
+            ]);
+            row.on_conflict(self.or_add::<Entity>());
+            transaction.execute(&row).await?;
         }
         Ok(())
     }

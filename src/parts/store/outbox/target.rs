@@ -1,8 +1,11 @@
 //! Parked rows by the topic and the partition that their records go to.
 
+use sea_orm::ColumnTrait;
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, IntoCondition};
+
 use crate::domain::Topic;
+use crate::parts::store::entity::outbox_parked::Column;
 use crate::parts::store::shapes::padded;
-use crate::parts::store::sql::Sql;
 
 /// Some partitions of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +19,11 @@ pub struct Partitions {
 }
 
 impl Partitions {
-    /// Appends the condition that a row is for one of them.
-    fn condition(&self, sql: &mut Sql) {
-        sql.push("(p.topic = ").bind(self.topic.as_str());
-        sql.push(" AND p.key_hash % ").bind(self.count.max(1));
-        sql.push(" IN ").list(padded(&self.numbers)).push(")");
+    /// The condition that a row is for one of them.
+    fn condition(&self) -> Expr {
+        let partition = Column::KeyHash.into_expr().modulo(Ord::max(self.count, 1));
+        let is_of_topic = Column::Topic.eq(self.topic.as_str());
+        is_of_topic.and(partition.is_in(padded(&self.numbers)))
     }
 }
 
@@ -37,22 +40,16 @@ impl Targets {
     /// All of them.
     pub const ALL: Self = Self::AllBut(Vec::new(), Vec::new());
 
-    /// Appends the condition that a row, `p`, is to be read.
-    pub(super) fn condition(&self, sql: &mut Sql) {
+    /// The condition that a row is to be read.
+    pub(super) fn condition(&self) -> Condition {
         match self {
             Self::AllBut(topics, partitions) => {
-                for topic in topics {
-                    sql.push(" AND p.topic <> ").bind(topic.as_str());
-                }
-                for partitions in partitions {
-                    sql.push(" AND NOT ");
-                    partitions.condition(sql);
-                }
+                let others = topics.iter().map(|topic| Column::Topic.ne(topic.as_str()));
+                let elsewhere = partitions.iter().map(|these| these.condition().not());
+                let both = others.chain(elsewhere);
+                both.fold(Condition::all(), Condition::add)
             }
-            Self::Only(partitions) => {
-                sql.push(" AND ");
-                partitions.condition(sql);
-            }
+            Self::Only(partitions) => partitions.condition().into_condition(),
         }
     }
 }

@@ -9,9 +9,9 @@ use std::collections::{HashMap, HashSet};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
+use super::Rewards;
 use super::due::Due;
 use super::plan::{Plan, Standing};
-use super::{Insert, Rewards};
 use crate::domain::{Consumer, EventId, ParticipationId};
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
@@ -38,11 +38,8 @@ pub struct Applied {
     pub rewarded: Vec<ParticipationId>,
 }
 
-const INBOX: Insert = Insert {
-    into: "INSERT INTO inbox (consumer, event_id, participation_id, key_sequence) VALUES ",
-    row_bytes: 70,
-    or_add: None,
-};
+/// What a row of the inbox takes on the wire.
+const ROW_BYTES: usize = 70;
 
 impl Rewards {
     /// Applies `batch`, which is in order, all of it or nothing. `Contended` and `Constraint` mean that
@@ -101,15 +98,16 @@ impl Rewards {
     }
 
     async fn note(&self, tx: &Tx, consumer: Consumer, fresh: &[&Due]) -> Result<(), StoreError> {
-        self.insert(tx, INBOX, fresh, |due| {
+        let row = |due: &&Due| {
             [
-                consumer.as_str().into(),
-                due.change.event.0.into(),
-                due.change.participation.0.into(),
-                narrow(due.change.sequence).into(),
+                (Column::Consumer, consumer.as_str().into()),
+                (Column::EventId, due.change.event.0.into()),
+                (Column::ParticipationId, due.change.participation.0.into()),
+                (Column::KeySequence, narrow(due.change.sequence).into()),
             ]
-        })
-        .await
+        };
+        self.insert::<Entity, _, _>(tx, ROW_BYTES, fresh, row, None)
+            .await
     }
 
     /// The states of the participations, if any.

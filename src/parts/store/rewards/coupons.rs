@@ -6,9 +6,9 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
+use super::Rewards;
 use super::due::Due;
 use super::plan::{Plan, Standing};
-use super::{Insert, Rewards};
 use crate::domain::campaign::CouponTerms;
 use crate::domain::{
     CampaignId, Coupon, CouponId, CouponStatus, Instant, ParticipationId, Reward, UserId,
@@ -25,12 +25,8 @@ use crate::parts::store::unreadable::parse;
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_DIGITS: usize = 26;
 
-const COUPON: Insert = Insert {
-    into: "INSERT INTO coupon (id, code, user_id, campaign_id, participation_id, nth, discount_amount, \
-           minimum_order_amount, valid_from, valid_until, status, created_at) VALUES ",
-    row_bytes: 180,
-    or_add: None,
-};
+/// What a row takes on the wire.
+const ROW_BYTES: usize = 180;
 
 /// Identifies a coupon and its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,24 +107,37 @@ impl Rewards {
             .flat_map(|(due, terms)| (1..=due.change.quantity).map(move |nth| (due, terms, nth)))
             .collect();
         let now = to_stored_precision(self.clock.now());
-        self.insert(tx, COUPON, &coupons, |(due, terms, nth)| {
+        let row = |(due, terms, nth): &(&Due, &CouponTerms, u32)| {
             let change = &due.change;
             [
-                Uuid::now_v7().into(),
-                code().into(),
-                change.user.0.into(),
-                change.campaign.0.into(),
-                change.participation.0.into(),
-                narrow(*nth).into(),
-                to_signed(terms.discount_amount).into(),
-                to_signed(terms.minimum_order_amount).into(),
-                terms.valid_from.map(to_stored_precision).into(),
-                terms.valid_until.map(to_stored_precision).into(),
-                CouponStatus::Issued.as_str().into(),
-                now.into(),
+                (Column::Id, Uuid::now_v7().into()),
+                (Column::Code, code().into()),
+                (Column::UserId, change.user.0.into()),
+                (Column::CampaignId, change.campaign.0.into()),
+                (Column::ParticipationId, change.participation.0.into()),
+                (Column::Nth, narrow(*nth).into()),
+                (
+                    Column::DiscountAmount,
+                    to_signed(terms.discount_amount).into(),
+                ),
+                (
+                    Column::MinimumOrderAmount,
+                    to_signed(terms.minimum_order_amount).into(),
+                ),
+                (
+                    Column::ValidFrom,
+                    terms.valid_from.map(to_stored_precision).into(),
+                ),
+                (
+                    Column::ValidUntil,
+                    terms.valid_until.map(to_stored_precision).into(),
+                ),
+                (Column::Status, CouponStatus::Issued.as_str().into()),
+                (Column::CreatedAt, now.into()),
             ]
-        })
-        .await?;
+        };
+        self.insert::<Entity, _, _>(tx, ROW_BYTES, &coupons, row, None)
+            .await?;
         let mut issued: Vec<Uuid> = coupons
             .iter()
             .map(|(due, ..)| due.change.participation.0)

@@ -9,6 +9,7 @@ use super::Rewards;
 use crate::domain::{Consumer, CouponStatus, EntryKind, Instant, ParticipationId};
 use crate::parts::store::StoreError;
 use crate::parts::store::entity::inbox::{Column, Entity};
+use crate::parts::store::entity::{coupon, ledger};
 use crate::parts::store::shapes::padded;
 
 /// Statuses of coupons that cannot be used any more.
@@ -34,17 +35,26 @@ impl Rewards {
         if participations.is_empty() {
             return Ok(effects);
         }
-        let ids: Vec<Uuid> = participations.iter().map(|id| id.0).collect();
-        let (columns, table) = match consumer {
-            Consumer::Points => ("participation_id, kind", "ledger"),
-            Consumer::Coupons => ("participation_id, status", "coupon"),
+        let ids: Vec<Uuid> = padded(participations).map(|id| id.0).collect();
+        let rows: Vec<(Uuid, String)> = match consumer {
+            Consumer::Points => {
+                use ledger::{Column, Entity};
+                let rows = Entity::find().select_only().distinct();
+                let rows = rows.columns([Column::ParticipationId, Column::Kind]);
+                let rows = rows.filter(Column::ParticipationId.is_in(ids));
+                rows.into_tuple().all(&self.db).await?
+            }
+            Consumer::Coupons => {
+                use coupon::{Column, Entity};
+                let rows = Entity::find().select_only().distinct();
+                let rows = rows.columns([Column::ParticipationId, Column::Status]);
+                let rows = rows.filter(Column::ParticipationId.is_in(ids));
+                rows.into_tuple().all(&self.db).await?
+            }
         };
-        let mut sql = self.sql(&format!("SELECT DISTINCT {columns} FROM {table}"));
-        sql.push(" WHERE participation_id IN ").list(padded(&ids));
         let mut taken_back = HashSet::new();
-        for row in sql.rows(&self.db).await? {
-            let id = ParticipationId(row.try_get_by_index(0)?);
-            let word: String = row.try_get_by_index(1)?;
+        for (id, word) in rows {
+            let id = ParticipationId(id);
             effects.granted.insert(id);
             if word == EntryKind::Reversed.as_str() {
                 taken_back.insert(id);

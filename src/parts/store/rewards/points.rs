@@ -2,32 +2,23 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Value};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
+use super::Rewards;
 use super::due::Due;
 use super::plan::{Plan, Standing};
-use super::{Insert, Rewards};
 use crate::domain::{EntryKind, ParticipationId, to_stored_precision};
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::ledger::{Column, Entity};
 use crate::parts::store::entity::{balance, by_index};
 use crate::parts::store::shapes::padded;
-use crate::parts::store::sql::Sql;
 use crate::parts::store::unreadable::parse;
 
-const LEDGER: Insert = Insert {
-    into: "INSERT INTO ledger (participation_id, kind, user_id, campaign_id, amount, event_id, created_at) \
-           VALUES ",
-    row_bytes: 110,
-    or_add: None,
-};
-const BALANCE: Insert = Insert {
-    into: "INSERT INTO balance (user_id, points) VALUES ",
-    row_bytes: 40,
-    or_add: Some(Sql::or_add::<balance::Entity>),
-};
+/// What an entry, and a balance, take on the wire.
+const ENTRY_BYTES: usize = 110;
+const BALANCE_BYTES: usize = 40;
 
 impl Rewards {
     /// Adds the entries of the ledger to the standings.
@@ -65,28 +56,34 @@ impl Rewards {
             .map(|(due, amount)| (*due, EntryKind::Reversed, -amount));
         let entries: Vec<(&Due, EntryKind, i64)> = granted.chain(reversed).collect();
         let now = to_stored_precision(self.clock.now());
-        self.insert(tx, LEDGER, &entries, |(due, kind, amount)| {
+        let row = |(due, kind, amount): &(&Due, EntryKind, i64)| {
             let change = &due.change;
             [
-                change.participation.0.into(),
-                kind.as_str().into(),
-                change.user.0.into(),
-                change.campaign.0.into(),
-                (*amount).into(),
-                change.event.0.into(),
-                now.into(),
+                (Column::ParticipationId, change.participation.0.into()),
+                (Column::Kind, kind.as_str().into()),
+                (Column::UserId, change.user.0.into()),
+                (Column::CampaignId, change.campaign.0.into()),
+                (Column::Amount, (*amount).into()),
+                (Column::EventId, change.event.0.into()),
+                (Column::CreatedAt, now.into()),
             ]
-        })
-        .await?;
+        };
+        self.insert::<Entity, _, _>(tx, ENTRY_BYTES, &entries, row, None)
+            .await?;
         // In the order of users, so that two batches lock the balances they share in the same order.
         let mut moved: BTreeMap<i64, i64> = BTreeMap::new();
         for (due, _, amount) in &entries {
             *moved.entry(due.change.user.0).or_default() += amount;
         }
         let moved: Vec<(i64, i64)> = moved.into_iter().filter(|(_, by)| *by != 0).collect();
-        self.insert(tx, BALANCE, &moved, |(user, by)| -> [Value; 2] {
-            [(*user).into(), (*by).into()]
-        })
-        .await
+        let row = |(user, by): &(i64, i64)| {
+            [
+                (balance::Column::UserId, (*user).into()),
+                (balance::Column::Points, (*by).into()),
+            ]
+        };
+        let or_add = Some(self.or_add::<balance::Entity>());
+        self.insert::<balance::Entity, _, _>(tx, BALANCE_BYTES, &moved, row, or_add)
+            .await
     }
 }

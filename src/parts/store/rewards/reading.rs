@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::sea_query::{Expr, Order, UnionType};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+};
 use uuid::Uuid;
 
 use super::Rewards;
@@ -83,18 +86,24 @@ impl Rewards {
             return Ok(found);
         }
         let ids: Vec<Uuid> = padded(participations).map(|id| id.0).collect();
-        let mut sql = self.sql(
-            "SELECT participation_id, kind, amount, NULL AS coupon, 0 AS nth FROM ledger \
-             WHERE participation_id IN ",
-        );
-        sql.list(ids.iter().copied());
-        sql.push(
-            " UNION ALL SELECT participation_id, status, 0, id, nth FROM coupon \
-             WHERE participation_id IN ",
-        );
-        sql.list(ids.iter().copied());
-        sql.push(" AND nth <= ").bind(COUPONS_SHOWN_MAX);
-        for row in sql.push(" ORDER BY nth").rows(&self.db).await? {
+        let coupons = coupon::Entity::find()
+            .select_only()
+            .columns([coupon::Column::ParticipationId, coupon::Column::Status])
+            .expr(Expr::Constant(0.into()))
+            .columns([coupon::Column::Id, coupon::Column::Nth])
+            .filter(coupon::Column::ParticipationId.is_in(ids.iter().copied()))
+            .filter(coupon::Column::Nth.lte(COUPONS_SHOWN_MAX));
+        let mut rows = ledger::Entity::find()
+            .select_only()
+            .columns([ledger::Column::ParticipationId, ledger::Column::Kind])
+            .column(ledger::Column::Amount)
+            .expr_as(Expr::null(), "coupon")
+            .expr_as(Expr::Constant(0.into()), "nth")
+            .filter(ledger::Column::ParticipationId.is_in(ids))
+            .into_query();
+        rows.union(UnionType::All, coupons.into_query())
+            .order_by("nth", Order::Asc);
+        for row in self.db.query_all(&rows).await? {
             let word: String = row.try_get_by_index(1)?;
             let granted = found
                 .entry(ParticipationId(row.try_get_by_index(0)?))

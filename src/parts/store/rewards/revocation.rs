@@ -7,7 +7,10 @@
 //! reads the row, and each reads with locks. So whoever comes second sees what the first has written, or one
 //! of the two is a deadlock's victim and tries again.
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::sea_query::{Expr, Func};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+};
 use uuid::Uuid;
 
 use super::Rewards;
@@ -15,8 +18,9 @@ use super::coupons::coupon_status;
 use crate::domain::{CouponStatus, Instant, ParticipationId, to_stored_precision};
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::entity::coupon;
 use crate::parts::store::entity::revocation::{Column, Entity, Model};
+use crate::parts::store::entity::{coupon, insert};
+use crate::parts::store::query::{delete_by_key, on_key};
 use crate::parts::store::shapes::padded;
 
 /// The result of suspending the coupons of a participation.
@@ -80,19 +84,16 @@ impl Rewards {
         participation: ParticipationId,
         until: Instant,
     ) -> Result<(), StoreError> {
-        let mut row =
-            self.sql("INSERT INTO revocation (participation_id, undecided_until) VALUES (");
-        row.bind(participation.0)
-            .push(", ")
-            .bind(to_stored_precision(until));
-        row.push(if self.is_embedded() {
-            ") ON CONFLICT (participation_id) DO UPDATE SET \
-             undecided_until = MAX(revocation.undecided_until, excluded.undecided_until)"
-        } else {
-            ") AS fresh ON DUPLICATE KEY UPDATE \
-             undecided_until = GREATEST(revocation.undecided_until, fresh.undecided_until)"
-        });
-        row.run(tx).await?;
+        let mut row = insert::<Entity, _>([
+            (Column::ParticipationId, participation.0.into()),
+            (Column::UndecidedUntil, to_stored_precision(until).into()),
+        ]);
+        let known = Expr::col((Entity, Column::UndecidedUntil));
+        let later = Func::greatest([known, self.fresh(Column::UndecidedUntil)]);
+        let later = on_key::<Entity>()
+            .value(Column::UndecidedUntil, later)
+            .to_owned();
+        tx.execute(row.on_conflict(later)).await?;
         Ok(())
     }
 
@@ -220,10 +221,8 @@ impl Rewards {
         if participations.is_empty() {
             return Ok(());
         }
-        let table = self.db.delete_by_key("revocation");
-        let mut sql = self.sql(&table);
-        sql.push(" WHERE participation_id IN ");
-        sql.list(padded(participations)).run(tx).await?;
+        let these = Column::ParticipationId.is_in(padded(participations));
+        delete_by_key(Entity::delete_many().filter(these), tx).await?;
         Ok(())
     }
 

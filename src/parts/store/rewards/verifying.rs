@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::QueryResult;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryResult};
 use uuid::Uuid;
 
 use super::Rewards;
-use crate::domain::CampaignId;
+use crate::domain::{CampaignId, EntryKind};
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::numbers::to_unsigned;
+use crate::parts::store::entity::{coupon, ledger};
+use crate::parts::store::query::count_by;
 use crate::parts::store::{StoreError, connection};
 
 /// Examples of one kind of breach that are named.
@@ -24,7 +25,7 @@ pub struct Rewarded {
     pub granted: BTreeMap<CampaignId, u64>,
 }
 
-/// A rule, and the statement that finds what breaks it.
+/// A rule, and the statement that finds what breaks it: text, to be read beside the others.
 struct Rule {
     /// Said of an example.
     broken: &'static str,
@@ -79,19 +80,19 @@ const RULES: [Rule; 6] = [
 impl Rewards {
     /// Reads everything, and says what is wrong.
     pub async fn verify(&self) -> Result<Rewarded, StoreError> {
+        use {coupon::Column as Coupon, ledger::Column as Ledger};
         let patient = self.patient();
         let tx = connection::snapshot(&patient.db).await?;
         let mut rewarded = Rewarded::default();
         for rule in &RULES {
             patient.hold(&tx, rule, &mut rewarded.breaches).await?;
         }
-        for table in ["ledger WHERE kind = 'granted'", "coupon WHERE nth = 1"] {
-            let text = format!("SELECT campaign_id, COUNT(*) FROM {table} GROUP BY campaign_id");
-            for row in patient.sql(&text).rows(&tx).await? {
-                let campaign = CampaignId(row.try_get_by_index(0)?);
-                let count: i64 = row.try_get_by_index(1)?;
-                *rewarded.granted.entry(campaign).or_default() += to_unsigned(count);
-            }
+        let points = ledger::Entity::find().filter(Ledger::Kind.eq(EntryKind::Granted.as_str()));
+        let mut granted = count_by(points, Ledger::CampaignId, &tx).await?;
+        let coupons = coupon::Entity::find().filter(Coupon::Nth.eq(1));
+        granted.extend(count_by(coupons, Coupon::CampaignId, &tx).await?);
+        for (campaign, count) in granted {
+            *rewarded.granted.entry(CampaignId(campaign)).or_default() += count;
         }
         tx.rollback().await?;
         Ok(rewarded)

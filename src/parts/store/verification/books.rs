@@ -47,7 +47,7 @@ pub struct Books {
     pub last_rank: u64,
 }
 
-/// The highest rank is one step in the index, in this order: MySQL would read all of the campaign to
+/// As text, which is a quarter as long. The highest rank is one step in the index, in this order: MySQL would read all of the campaign to
 /// find a `MAX`, or to sort by the rank alone.
 const BOOKS: &str = "SELECT c.id, c.state, c.total_stock, c.committed_units, c.participation_count, \
      c.event_sequence, (SELECT o.published FROM outbox_position o WHERE o.campaign_id = c.id) AS published, \

@@ -3,18 +3,19 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QueryResult,
-    Value,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, Value,
 };
 
 use super::sums::{campaign, count};
 use super::{Segment, Snapshot};
 use crate::domain::CampaignId;
 use crate::parts::store::entity::verified_segment::{Column, Entity, Model};
+use crate::parts::store::entity::{insert, insert_rows};
 use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
+use crate::parts::store::query::on_key;
 use crate::parts::store::shapes::padded;
-use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// The sums of a segment when it was sound.
@@ -52,31 +53,37 @@ impl Store {
         rank: u64,
     ) -> Result<(), StoreError> {
         let segment = Segment::of(campaign, rank);
-        let mut sql = self.sql("INSERT INTO verified_segment (campaign_id, segment, ");
-        sql.push("generation, participations, units, changes, digest, per_user_limit) VALUES (")
-            .bind(campaign.0)
-            .push(",")
-            .bind(to_signed(segment.number));
-        sql.push(match on.get_database_backend() {
-            DbBackend::Sqlite => ",1,0,0,0,0,0) ON CONFLICT (campaign_id, segment) DO UPDATE SET ",
-            _ => ",1,0,0,0,0,0) ON DUPLICATE KEY UPDATE ",
-        });
-        sql.push("generation = verified_segment.generation + 1, verified_at = NULL");
-        sql.run(on).await?;
+        let mut row = insert::<Entity, _>([
+            (Column::CampaignId, campaign.0.into()),
+            (Column::Segment, to_signed(segment.number).into()),
+            (Column::Generation, 1.into()),
+            (Column::Participations, 0.into()),
+            (Column::Units, 0.into()),
+            (Column::Changes, 0.into()),
+            (Column::Digest, 0.into()),
+            (Column::PerUserLimit, 0.into()),
+        ]);
+        let generation = Expr::col((Entity, Column::Generation));
+        let invalid = on_key::<Entity>()
+            .value(Column::Generation, generation.add(1))
+            .value(Column::VerifiedAt, Expr::null())
+            .to_owned();
+        on.execute(row.on_conflict(invalid)).await?;
         Ok(())
     }
 
     /// Invalidates the sums of unsound segments.
     pub async fn forget_segments(&self, segments: &[Segment]) -> Result<(), StoreError> {
         for some in segments.chunks(SEGMENTS_MAX) {
-            let mut sql = self.sql(
-                "UPDATE verified_segment SET verified_at = NULL WHERE (campaign_id, segment) IN ",
-            );
-            sql.pairs(padded(some).map(|segment| {
+            let keys = padded(some).map(|segment| {
                 let number = to_signed(segment.number);
                 (Value::from(segment.campaign.0), Value::from(number))
-            }));
-            sql.run(&self.db).await?;
+            });
+            let columns = [Column::CampaignId, Column::Segment].map(|column| (Entity, column));
+            let unsound = Entity::update_many()
+                .col_expr(Column::VerifiedAt, Expr::null())
+                .filter(self.are_among(columns, keys));
+            unsound.exec(&self.db).await?;
         }
         Ok(())
     }
@@ -88,45 +95,46 @@ impl Store {
         let mut kept = kept.to_vec();
         kept.sort_by_key(|kept| kept.segment);
         for some in kept.chunks(SEGMENTS_MAX) {
-            let mut sql = self.sql("INSERT INTO verified_segment (campaign_id, segment, ");
-            sql.push(
-                "generation, participations, units, changes, digest, per_user_limit, verified_at)",
-            );
-            sql.push(" VALUES ");
             let rows = some.iter().map(|kept| {
+                let limit = narrow(kept.per_user_limit);
                 [
-                    kept.segment.campaign.0,
-                    to_signed(kept.segment.number),
-                    to_signed(kept.generation),
-                    to_signed(kept.participations),
-                    to_signed(kept.units),
-                    to_signed(kept.changes),
-                    kept.digest,
-                    i64::from(narrow(kept.per_user_limit)),
+                    (Column::CampaignId, kept.segment.campaign.0.into()),
+                    (Column::Segment, to_signed(kept.segment.number).into()),
+                    (Column::Generation, to_signed(kept.generation).into()),
+                    (
+                        Column::Participations,
+                        to_signed(kept.participations).into(),
+                    ),
+                    (Column::Units, to_signed(kept.units).into()),
+                    (Column::Changes, to_signed(kept.changes).into()),
+                    (Column::Digest, kept.digest.into()),
+                    (Column::PerUserLimit, limit.into()),
+                    (Column::VerifiedAt, self.now_expr()),
                 ]
             });
-            verified_now(&mut sql, rows);
-            sql.push(self.merge()).run(&self.db).await?;
+            let mut insert = insert_rows::<Entity, _>(rows);
+            self.db.execute(insert.on_conflict(self.merge())).await?;
         }
         Ok(())
     }
 
     /// How an existing row takes new sums: all or none.
-    fn merge(&self) -> &'static str {
-        if self.is_embedded() {
-            return " ON CONFLICT (campaign_id, segment) DO UPDATE SET \
-                 participations = excluded.participations, units = excluded.units, \
-                 changes = excluded.changes, digest = excluded.digest, per_user_limit = excluded.per_user_limit, \
-                 verified_at = excluded.verified_at \
-                 WHERE verified_segment.generation = excluded.generation";
+    fn merge(&self) -> OnConflict {
+        let kept = |column| Expr::col((Entity, column));
+        let is_same = || kept(Column::Generation).eq(self.fresh(Column::Generation));
+        let mut merge = on_key::<Entity>();
+        for column in [
+            Column::Participations,
+            Column::Units,
+            Column::Changes,
+            Column::Digest,
+            Column::PerUserLimit,
+            Column::VerifiedAt,
+        ] {
+            let merged = Expr::case(is_same(), self.fresh(column)).finally(kept(column));
+            merge.value(column, merged);
         }
-        " AS n ON DUPLICATE KEY UPDATE \
-         participations = IF(verified_segment.generation = n.generation, n.participations, verified_segment.participations), \
-         units = IF(verified_segment.generation = n.generation, n.units, verified_segment.units), \
-         changes = IF(verified_segment.generation = n.generation, n.changes, verified_segment.changes), \
-         digest = IF(verified_segment.generation = n.generation, n.digest, verified_segment.digest), \
-         per_user_limit = IF(verified_segment.generation = n.generation, n.per_user_limit, verified_segment.per_user_limit), \
-         verified_at = IF(verified_segment.generation = n.generation, n.verified_at, verified_segment.verified_at)"
+        merge
     }
 
     /// The segments whose time it is to be read again: those read longest ago, with the n-th part of
@@ -191,20 +199,6 @@ async fn read(on: &impl ConnectionTrait, ids: &[CampaignId]) -> Result<Vec<Kept>
         .all(on)
         .await?;
     Ok(rows.into_iter().map(Kept::from).collect())
-}
-
-/// Appends rows of numbers, each with the time now as its last column.
-pub(super) fn verified_now<const COLUMNS: usize>(
-    sql: &mut Sql,
-    rows: impl Iterator<Item = [i64; COLUMNS]>,
-) {
-    for (nth, numbers) in rows.enumerate() {
-        sql.push(if nth == 0 { "(" } else { ",(" });
-        for number in numbers {
-            sql.bind(number).push(",");
-        }
-        sql.now().push(")");
-    }
 }
 
 fn segment(row: &QueryResult) -> Result<Segment, StoreError> {

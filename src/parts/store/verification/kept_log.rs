@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 
-use super::kept::{SEGMENTS_MAX, verified_now};
+use super::kept::SEGMENTS_MAX;
 use super::log::KeptLog;
 use super::{Segment, Snapshot};
 use crate::domain::CampaignId;
+use crate::parts::store::entity::insert_rows;
 use crate::parts::store::entity::verified_log::{Column, Entity, Model};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
+use crate::parts::store::query::or_replace;
 use crate::parts::store::shapes::padded;
 use crate::parts::store::{Store, StoreError};
 
@@ -23,40 +25,25 @@ impl Store {
         let mut kept = kept.to_vec();
         kept.sort_by_key(|kept| kept.segment);
         for some in kept.chunks(SEGMENTS_MAX) {
-            let mut sql =
-                self.sql("INSERT INTO verified_log (campaign_id, segment, last_sequence, ");
-            sql.push("purged_events, events, digest, campaign_events, verified_at) VALUES ");
             let rows = some.iter().map(|kept| {
                 [
-                    kept.segment.campaign.0,
-                    to_signed(kept.segment.number),
-                    to_signed(kept.last),
-                    to_signed(kept.purged_events),
-                    to_signed(kept.events),
-                    kept.digest,
-                    to_signed(kept.campaign_events),
+                    (Column::CampaignId, kept.segment.campaign.0.into()),
+                    (Column::Segment, to_signed(kept.segment.number).into()),
+                    (Column::LastSequence, to_signed(kept.last).into()),
+                    (Column::PurgedEvents, to_signed(kept.purged_events).into()),
+                    (Column::Events, to_signed(kept.events).into()),
+                    (Column::Digest, kept.digest.into()),
+                    (
+                        Column::CampaignEvents,
+                        to_signed(kept.campaign_events).into(),
+                    ),
+                    (Column::VerifiedAt, self.now_expr()),
                 ]
             });
-            verified_now(&mut sql, rows);
-            let (replace, new) = if self.is_embedded() {
-                (
-                    " ON CONFLICT (campaign_id, segment) DO UPDATE SET ",
-                    "excluded",
-                )
-            } else {
-                (" AS n ON DUPLICATE KEY UPDATE ", "n")
-            };
-            sql.push(replace);
-            let columns = [
-                "last_sequence",
-                "purged_events",
-                "events",
-                "digest",
-                "campaign_events",
-                "verified_at",
-            ];
-            let columns = columns.map(|column| format!("{column} = {new}.{column}"));
-            sql.push(&columns.join(", ")).run(&self.db).await?;
+            let mut insert = insert_rows::<Entity, _>(rows);
+            self.db
+                .execute(insert.on_conflict(or_replace::<Entity>()))
+                .await?;
         }
         Ok(())
     }

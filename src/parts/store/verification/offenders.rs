@@ -1,7 +1,8 @@
 //! Names what breaks an invariant, a few of them. Asked only when something does: these statements
 //! compare row by row.
 
-use sea_orm::QueryResult;
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryResult, QuerySelect};
 use uuid::Uuid;
 
 use super::sums::{Ground, STANDS, SUSPECT, count, on};
@@ -9,6 +10,7 @@ use super::waiting::OVERTAKING;
 use super::{Snapshot, sums};
 use crate::domain::{CampaignId, EventId, ParticipationId, UserId};
 use crate::parts::store::StoreError;
+use crate::parts::store::entity::{event_of_parked, outbox_event, outbox_parked};
 
 /// So many are named at most.
 const NAMED_MAX: u32 = 5;
@@ -99,14 +101,20 @@ impl Snapshot {
 
     /// Parked rows without their event, by the event's id.
     pub async fn entries_astray(&self, id: CampaignId) -> Result<Vec<EventId>, StoreError> {
-        let mut sql = self.store.sql(
-            "SELECT w.event_id FROM outbox_parked w LEFT JOIN outbox_event e \
-             ON e.campaign_id = w.campaign_id AND e.sequence = w.sequence \
-             WHERE (e.id IS NULL OR e.id <> w.event_id) AND w.campaign_id = ",
-        );
-        sql.bind(id.0).push(" LIMIT ").bind(NAMED_MAX);
-        let rows = sql.rows(&self.tx).await?;
-        ids(&rows, "event_id").map(|ids| ids.into_iter().map(EventId).collect())
+        use outbox_parked::{Column, Entity};
+        let event = outbox_event::Column::Id;
+        let is_other = event.into_expr().not_equals((Entity, Column::EventId));
+        let astray: Vec<Uuid> = Entity::find()
+            .select_only()
+            .column(Column::EventId)
+            .join(JoinType::LeftJoin, event_of_parked())
+            .filter(event.is_null().or(is_other))
+            .filter(Column::CampaignId.eq(id.0))
+            .limit(u64::from(NAMED_MAX))
+            .into_tuple()
+            .all(&self.tx)
+            .await?;
+        Ok(astray.into_iter().map(EventId).collect())
     }
 
     /// Events that were published while an earlier one of their participation waits, each with that

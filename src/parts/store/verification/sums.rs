@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryResult};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
 
 use super::{Segment, Snapshot, digest};
 use crate::domain::{CampaignId, Instant};
 use crate::parts::store::StoreError;
 use crate::parts::store::entity::purged_segment::{Column, Entity, Model};
+use crate::parts::store::entity::{by_index, participation};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::Sql;
@@ -114,18 +115,16 @@ impl Snapshot {
 
     /// When the last participation up to a segment's end was made: that of the highest rank, or nearly.
     pub async fn newest_of(&self, segment: Segment) -> Result<Option<Instant>, StoreError> {
-        let mut sql = self.store.sql("SELECT p.created_at FROM participation p ");
-        self.by(&mut sql, "PRIMARY")
-            .push(" WHERE p.campaign_id = ")
-            .bind(segment.campaign.0)
-            .push(" AND p.`rank` < ")
-            .bind(to_signed(segment.end()))
-            .push(" ORDER BY p.campaign_id DESC, p.`rank` DESC LIMIT 1");
-        let rows = sql.rows(&self.tx).await?;
-        Ok(rows
-            .first()
-            .map(|row| row.try_get("", "created_at"))
-            .transpose()?)
+        use participation::{Column, Entity};
+        let mut newest = Entity::find()
+            .select_only()
+            .column(Column::CreatedAt)
+            .filter(Column::CampaignId.eq(segment.campaign.0))
+            .filter(Column::Rank.lt(to_signed(segment.end())))
+            .order_by_desc(Column::CampaignId)
+            .order_by_desc(Column::Rank);
+        by_index(&mut newest, "PRIMARY");
+        Ok(newest.into_tuple().one(&self.tx).await?)
     }
 
     /// Appends that the table just named is to be read by this index: both databases would now and
