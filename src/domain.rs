@@ -35,10 +35,10 @@ pub use reward::{
 use chrono::{DateTime, SubsecRound, Utc};
 
 /// A point in time, UTC, with the precision the database keeps: microseconds.
-pub type Instant = DateTime<Utc>;
+pub type Timestamp = DateTime<Utc>;
 
 /// Cuts `at` to what the database keeps, so that a value read back equals the one written.
 #[must_use]
-pub fn to_stored_precision(at: Instant) -> Instant {
+pub fn to_stored_precision(at: Timestamp) -> Timestamp {
     at.trunc_subsecs(6)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ring::hmac;
 use serde::Deserialize;
 
-use crate::domain::{CampaignId, Instant, UserId};
+use crate::domain::{CampaignId, Timestamp, UserId};
 use crate::parts::gate::hex_bytes;
 use crate::runtime::settings::plain;
 
@@ -166,7 +166,7 @@ impl Challenge {
         campaign: CampaignId,
         user: UserId,
         token: Option<&str>,
-        now: Instant,
+        now: Timestamp,
     ) -> Result<(), ChallengeError> {
         if !self.is_required(campaign) {
             return Ok(());
@@ -181,7 +181,7 @@ impl Challenge {
         token: &str,
         campaign: CampaignId,
         user: UserId,
-        now: Instant,
+        now: Timestamp,
     ) -> Result<(), ChallengeError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(ChallengeError::Malformed);

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use super::words::words;
-use super::{AllowListId, CampaignId, Instant, Refusal};
+use super::{AllowListId, CampaignId, Refusal, Timestamp};
 
 words! {
     /// The kind of goods that a campaign hands out.
@@ -93,9 +93,9 @@ pub struct CouponTerms {
     pub minimum_order_amount: u64,
     /// The first moment it can be used; none: at once. Absent in terms stored before there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub valid_from: Option<Instant>,
+    pub valid_from: Option<Timestamp>,
     /// The last moment it can be used; none: for ever.
-    pub valid_until: Option<Instant>,
+    pub valid_until: Option<Timestamp>,
 }
 
 /// A campaign as the store knows it.
@@ -126,9 +126,9 @@ pub struct Campaign {
     /// How long a reservation of a paid campaign waits for its payment.
     pub hold_seconds: u32,
     /// First moment of the window; none: from the start.
-    pub opens_at: Option<Instant>,
+    pub opens_at: Option<Timestamp>,
     /// End of the window, exclusive; none: no end.
-    pub closes_at: Option<Instant>,
+    pub closes_at: Option<Timestamp>,
     /// Reward of a participation.
     pub reward: Option<Reward>,
     /// Whether a confirmed participation may be cancelled.
@@ -142,7 +142,7 @@ pub struct Campaign {
     /// Raised by every change of the fields above, so that an old one never overwrites a newer.
     pub version: u64,
     /// When it was created.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 impl Campaign {
@@ -162,7 +162,7 @@ impl Campaign {
     /// The state at `now`: scheduled campaigns open and close by the clock, even if the schedule has not
     /// written their state yet.
     #[must_use]
-    pub fn state_at(&self, now: Instant) -> State {
+    pub fn state_at(&self, now: Timestamp) -> State {
         let over = self.closes_at.is_some_and(|closes_at| now >= closes_at);
         match self.state {
             State::Scheduled | State::Open | State::Paused if over => State::Closed,
@@ -173,7 +173,7 @@ impl Campaign {
 
     /// Why no participation is possible at `now`, if so. The gate decides again by its own clock.
     #[must_use]
-    pub fn closed_to_all(&self, now: Instant) -> Option<Refusal> {
+    pub fn closed_to_all(&self, now: Timestamp) -> Option<Refusal> {
         match self.state {
             State::Draft => Some(Refusal::NotOpenYet {
                 opens_at: self.opens_at,
@@ -192,7 +192,7 @@ impl Campaign {
 
     /// Why no participation is possible at any time in `span`, if so.
     #[must_use]
-    pub fn closed_throughout(&self, span: &RangeInclusive<Instant>) -> Option<Refusal> {
+    pub fn closed_throughout(&self, span: &RangeInclusive<Timestamp>) -> Option<Refusal> {
         let first = self.closed_to_all(*span.start())?;
         (self.closed_to_all(*span.end()).as_ref() == Some(&first)).then_some(first)
     }
@@ -223,7 +223,7 @@ impl Campaign {
             returns: 0,
             gate_epoch: 3,
             version: 1,
-            created_at: Instant::default(),
+            created_at: Timestamp::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The rules for changes of a committed participation. Pure: a transaction applies them to the row that it has locked.
 
-use super::{Instant, Participation, Status};
+use super::{Participation, Status, Timestamp};
 
 /// A requested change of a participation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum Wish {
     Cancel {
         /// Until when its coupons stay suspended, by the clock of the events' database; none: they were
         /// not suspended.
-        suspended_until: Option<Instant>,
+        suspended_until: Option<Timestamp>,
     },
     /// Not paid in time.
     Expire,
@@ -80,7 +80,7 @@ impl Participation {
         &self,
         wish: &Wish,
         takes_back: TakesBack,
-        now: Instant,
+        now: Timestamp,
     ) -> Result<Status, Obstacle> {
         let in_time = self.expires_at.is_none_or(|expires_at| now < expires_at);
         match (wish, self.status) {
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    const NOW: Instant = DateTime::from_timestamp_nanos(1_800_000_000_000_000_000);
+    const NOW: Timestamp = DateTime::from_timestamp_nanos(1_800_000_000_000_000_000);
 
     fn standing(status: Status, paid_by: Option<&str>) -> Participation {
         Participation {
@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    const fn cancel(suspended_until: Option<Instant>) -> Wish {
+    const fn cancel(suspended_until: Option<Timestamp>) -> Wish {
         Wish::Cancel { suspended_until }
     }
 

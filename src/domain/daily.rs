@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Instant, Status};
+use super::{Status, Timestamp};
 
 /// Participations by status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,9 +47,9 @@ pub struct DaySums {
     /// Refused requests, by code.
     pub refusals: BTreeMap<String, u64>,
     /// When the first was committed.
-    pub first_at: Option<Instant>,
+    pub first_at: Option<Timestamp>,
     /// When the last was committed.
-    pub last_at: Option<Instant>,
+    pub last_at: Option<Timestamp>,
     /// Participations by hour, counted from the beginning of the day.
     pub hours: Vec<u64>,
 }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn sums_do_not_depend_on_the_order() {
-        let at = |text: &str| text.parse::<Instant>().ok();
+        let at = |text: &str| text.parse::<Timestamp>().ok();
         let mut one = DaySums {
             units: 3,
             first_at: at("2026-11-22T10:00:00Z"),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use chrono::{DateTime, Days, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone};
 use uuid::Uuid;
 
-use super::Instant;
+use super::Timestamp;
 
 /// A time zone by its IANA name.
 pub use chrono_tz::Tz as Zone;
@@ -54,7 +54,7 @@ pub struct Day {
 impl Day {
     /// The day of `zone` that a moment is in.
     #[must_use]
-    pub fn of(at: Instant, zone: Zone) -> Self {
+    pub fn of(at: Timestamp, zone: Zone) -> Self {
         Self {
             date: at.with_timezone(&zone).date_naive(),
             zone,
@@ -62,7 +62,7 @@ impl Day {
     }
 
     /// A day that has begun by `now` and is at most a year old.
-    pub fn within_a_year(date: NaiveDate, zone: Zone, now: Instant) -> Result<Self, DayError> {
+    pub fn within_a_year(date: NaiveDate, zone: Zone, now: Timestamp) -> Result<Self, DayError> {
         let today = Self::of(now, zone).date;
         if date > today {
             return Err(DayError::Future);
@@ -78,13 +78,13 @@ impl Day {
 
     /// Its first moment.
     #[must_use]
-    pub fn start(self) -> Instant {
+    pub fn start(self) -> Timestamp {
         first_moment(self.date, self.zone)
     }
 
     /// The first moment after it.
     #[must_use]
-    pub fn end(self) -> Instant {
+    pub fn end(self) -> Timestamp {
         first_moment(self.plus(1).date, self.zone)
     }
 
@@ -123,13 +123,13 @@ impl Day {
 }
 
 /// The smallest id made at a time.
-fn first_id(at: Instant) -> Uuid {
+fn first_id(at: Timestamp) -> Uuid {
     let millis = u128::try_from(at.timestamp_millis()).unwrap_or_default();
     Uuid::from_u128(millis << 80)
 }
 
 /// Midnight; where the clock jumps over it, the moment it jumps to; where it comes twice, the first.
-fn first_moment(date: NaiveDate, zone: Zone) -> Instant {
+fn first_moment(date: NaiveDate, zone: Zone) -> Timestamp {
     let midnight = date.and_time(NaiveTime::MIN);
     let mut local = midnight;
     for _ in 0..GAP_STEPS_MAX {
@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    fn at(text: &str) -> Instant {
+    fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn the_id_range_of_a_day_contains_its_ids() {
         let day = day("2026-11-22", "UTC");
-        let made = |at: Instant| {
+        let made = |at: Timestamp| {
             let seconds = u64::try_from(at.timestamp()).unwrap();
             let nanos = at.timestamp_subsec_nanos();
             Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))

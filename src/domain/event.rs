@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::SecondsFormat;
 
 use super::words::words;
-use super::{CampaignId, EventId, Instant, Participation, Status};
+use super::{CampaignId, EventId, Participation, Status, Timestamp};
 
 /// Events just committed together: a range of one campaign's stream, on its way to the relay.
 #[derive(Clone, Debug)]
@@ -131,7 +131,7 @@ pub struct OutboxEvent {
     /// Value of the Kafka record, JSON.
     pub payload: String,
     /// Becomes `ce_time`.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 impl OutboxEvent {
@@ -141,7 +141,7 @@ impl OutboxEvent {
         participation: &Participation,
         sequence: u32,
         choice: KeyChoice,
-        at: Instant,
+        at: Timestamp,
     ) -> Self {
         let key = choice.key(participation);
         Self {
@@ -177,7 +177,7 @@ impl OutboxEvent {
 }
 
 /// The value of the record. Numbers, ids and words of ours alone: nothing in it has to be escaped.
-fn payload(participation: &Participation, at: Instant) -> String {
+fn payload(participation: &Participation, at: Timestamp) -> String {
     let Participation {
         id,
         campaign_id,

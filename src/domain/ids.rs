@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Instant;
+use super::Timestamp;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
@@ -33,7 +33,7 @@ macro_rules! id {
 
             /// A new identifier for the time `at`.
             #[must_use]
-            pub fn made_at(at: Instant) -> Self {
+            pub fn made_at(at: Timestamp) -> Self {
                 Self(made_at(at))
             }
         }
@@ -86,7 +86,7 @@ const COUNTER_BITS: u32 = 22;
 /// A version 7 UUID for the time of a given clock: rows of a period are found by their identifiers, and the period is
 /// given by the same clock. After the milliseconds come twelve bits of their fraction, a counter, and forty random
 /// bits.
-fn made_at(at: Instant) -> Uuid {
+fn made_at(at: Timestamp) -> Uuid {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let counter = COUNTER.fetch_add(1, Ordering::Relaxed) % (1 << COUNTER_BITS);
     let fraction = (at.timestamp_subsec_nanos() % 1_000_000) * (1 << 12) / 1_000_000;
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn ids_contain_their_time_and_are_ordered_within_it() {
-        let noon: Instant = "2026-11-24T12:00:00.123456Z".parse().unwrap();
+        let noon: Timestamp = "2026-11-24T12:00:00.123456Z".parse().unwrap();
         let ids: Vec<EventId> = (0..3_000)
             .map(|nth| EventId::made_at(noon + TimeDelta::microseconds(nth / 1_000)))
             .collect();

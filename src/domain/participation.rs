@@ -1,7 +1,7 @@
 //! A participation, and the reasons to reject one.
 
 use super::words::words;
-use super::{CampaignId, Instant, ParticipationId, UserId};
+use super::{CampaignId, ParticipationId, Timestamp, UserId};
 
 words! {
     /// The state of a participation.
@@ -50,15 +50,15 @@ pub struct Participation {
     pub amount: Option<u64>,
     pub payment_reference: Option<String>,
     /// When a reservation runs out.
-    pub expires_at: Option<Instant>,
+    pub expires_at: Option<Timestamp>,
     /// When it was committed, by the service's clock.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 impl Participation {
     /// The same, held for as long, but from then on.
     #[must_use]
-    pub fn held_from(self, from: Instant) -> Self {
+    pub fn held_from(self, from: Timestamp) -> Self {
         let made = self.created_at;
         Self {
             expires_at: self.expires_at.map(|until| from + (until - made)),
@@ -81,7 +81,7 @@ impl Participation {
             amount: None,
             payment_reference: None,
             expires_at: None,
-            created_at: Instant::UNIX_EPOCH,
+            created_at: Timestamp::UNIX_EPOCH,
         }
     }
 }
@@ -132,7 +132,7 @@ pub enum Refusal {
     /// The window has not begun.
     NotOpenYet {
         /// When it begins, if that is known.
-        opens_at: Option<Instant>,
+        opens_at: Option<Timestamp>,
     },
     /// The window is over, or the campaign was closed.
     Ended,

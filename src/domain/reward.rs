@@ -2,7 +2,7 @@
 
 use super::campaign::CouponTerms;
 use super::words::words;
-use super::{CampaignId, CouponId, EventId, Instant, ParticipationId, Reward, Status, UserId};
+use super::{CampaignId, CouponId, EventId, ParticipationId, Reward, Status, Timestamp, UserId};
 
 /// Coupons that one participation earns at most: one transaction issues them.
 pub const COUPONS_MAX: u32 = 10_000;
@@ -82,14 +82,14 @@ pub struct Coupon {
     /// Terms as they were when it was issued.
     pub terms: CouponTerms,
     pub status: CouponStatus,
-    pub used_at: Option<Instant>,
+    pub used_at: Option<Timestamp>,
     /// Amount of the order that it was used for.
     pub order_amount: Option<u64>,
     /// The shop's name of that order, where one was given.
     pub order_id: Option<String>,
     /// The name of the shop that used it; none: its holder used it, or it is unused.
     pub used_by: Option<String>,
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 words! {
@@ -113,7 +113,7 @@ pub struct Entry {
     pub kind: EntryKind,
     /// Points; negative where they are taken back.
     pub amount: i64,
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 /// The granted reward of a participation.

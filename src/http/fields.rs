@@ -20,7 +20,7 @@ use self::value::{closed, included, instant, integer, one_of, text};
 use super::faults::Faults;
 use super::object_schema::ObjectSchema;
 use super::words::{Vocabulary, Word};
-use crate::domain::Instant;
+use crate::domain::Timestamp;
 
 /// The largest integer that every JSON reader represents exactly: 2^53 - 1.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
@@ -198,9 +198,9 @@ impl Fields {
     }
 
     /// A time in RFC 3339 that both databases can store.
-    pub fn instant(&mut self, (name, description): Label) -> Defined<'_, Instant> {
+    pub fn instant(&mut self, (name, description): Label) -> Defined<'_, Timestamp> {
         let own = || described(description);
-        self.define::<Instant, _>(name, own, |value| instant(&value))
+        self.define::<Timestamp, _>(name, own, |value| instant(&value))
     }
 
     /// The fields of `T`, as fields of this object.

@@ -11,7 +11,7 @@ use super::views::{
     ParticipationView, RewardsView, format_time,
 };
 use crate::domain::{
-    Coupon, CouponId, CouponStatus, EventId, Instant, Participation, ParticipationId, Redeemers,
+    Coupon, CouponId, CouponStatus, EventId, Participation, ParticipationId, Redeemers, Timestamp,
 };
 use crate::http::operation::{
     AppRef, Caller, Failure, INTEGER_MAX, Json, JsonRequest, OpenApi, Page, Path, Problem, Query,
@@ -208,8 +208,8 @@ fn unavailable(error: StoreError) -> Problem {
 }
 
 /// The reason why a coupon is not redeemable at `now`.
-fn not_redeemable(coupon: &Coupon, now: Instant) -> Problem {
-    let moment = |at: Option<Instant>| at.map_or(Value::Null, |at| format_time(at).into());
+fn not_redeemable(coupon: &Coupon, now: Timestamp) -> Problem {
+    let moment = |at: Option<Timestamp>| at.map_or(Value::Null, |at| format_time(at).into());
     let terms = &coupon.terms;
     match coupon.status {
         CouponStatus::Used => kind::COUPON_USED

@@ -18,10 +18,10 @@ pub use reward::{
 pub use simulation::SimulationView;
 pub use status::StatusView;
 
-use crate::domain::Instant;
+use crate::domain::Timestamp;
 
 /// A time in responses: RFC 3339, UTC, with as many digits as it needs.
-pub fn format_time(at: Instant) -> String {
+pub fn format_time(at: Timestamp) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
@@ -126,7 +126,7 @@ view! {
     /// The service's clock.
     pub struct TimeView as "TimeView" {
         /// The time by the service's clock: what decides whether a campaign is open.
-        now: Instant,
+        now: Timestamp,
         /// The same in milliseconds since 1970.
         epoch_millis: i64,
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::terms::{check, of_changed};
 use crate::domain::{
-    AuditAction, AuditNote, Campaign, CampaignId, Instant, Origin, Pricing, State,
+    AuditAction, AuditNote, Campaign, CampaignId, Origin, Pricing, State, Timestamp,
 };
 use crate::parts::gate::GateError;
 use crate::parts::store::{CampaignChange, NewCampaign, Store, StoreError};
@@ -198,7 +198,7 @@ impl Lifecycle {
         id: CampaignId,
         by: &Origin,
         action: AuditAction,
-        decide: impl Fn(&Campaign, Instant) -> Result<Option<CampaignChange>, LifecycleError>,
+        decide: impl Fn(&Campaign, Timestamp) -> Result<Option<CampaignChange>, LifecycleError>,
     ) -> Result<Campaign, LifecycleError> {
         for _ in 0..CHANGE_ATTEMPTS {
             let campaign = self
@@ -261,7 +261,7 @@ impl Lifecycle {
     }
 }
 
-fn state_when_opened(opens_at: Option<Instant>, now: Instant) -> State {
+fn state_when_opened(opens_at: Option<Timestamp>, now: Timestamp) -> State {
     if opens_at.is_some_and(|at| at > now) {
         State::Scheduled
     } else {

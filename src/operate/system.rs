@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 
-use crate::domain::{self, Instant};
+use crate::domain::{self, Timestamp};
 use crate::events::relay::RelayHandle;
 use crate::parts::gate::ScriptGate;
 use crate::parts::store::{OutboxCounts, RelayLease, Store, StoreError};
@@ -41,7 +41,7 @@ pub enum Guards {
 #[derive(Clone, Debug)]
 pub struct SystemState {
     /// When it was read.
-    pub at: Instant,
+    pub at: Timestamp,
     /// Unpublished events, by state.
     pub outbox: OutboxCounts,
     /// Age of the oldest pending event; none: no event is pending.

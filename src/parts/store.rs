@@ -66,14 +66,14 @@ pub use verification::{
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
-use std::time::{Duration, Instant as Moment};
+use std::time::{Duration, Instant};
 
 use migration::MigratorTrait;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use self::bounded::{Db, Tx};
 use self::sql::Sql;
-use crate::domain::Instant;
+use crate::domain::Timestamp;
 use crate::runtime::clock::{Clock, TimeReading};
 
 /// Longest wait for the answer to a statement that reads a lot.
@@ -194,18 +194,18 @@ impl Store {
 
     /// The time by the database's clock, which decides what cannot be taken back. Embedded, that is this
     /// process's.
-    pub async fn time(&self) -> Result<Instant, StoreError> {
+    pub async fn time(&self) -> Result<Timestamp, StoreError> {
         Sql::time(self, &self.db).await
     }
 
     /// The same, for the clock of this store to follow from then on.
     pub async fn ask_time(&self) -> Result<TimeReading, StoreError> {
-        let asked = Moment::now();
+        let asked = Instant::now();
         let time = self.time().await?;
         let reading = TimeReading {
             asked,
             time,
-            answered: Moment::now(),
+            answered: Instant::now(),
         };
         self.clock.follow(reading);
         Ok(reading)

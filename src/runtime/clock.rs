@@ -6,12 +6,12 @@ mod database;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant as Moment};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 pub use self::database::{DatabaseClock, TimeReading};
-use crate::domain::Instant;
+use crate::domain::Timestamp;
 
 /// A shift of the machine's clock in milliseconds, for tests of clocks that jump: the failpoint `clock.system`.
 #[cfg(feature = "failpoints")]
@@ -41,7 +41,7 @@ pub enum Clock {
 impl Clock {
     /// A clock that is stopped at `at`.
     #[must_use]
-    pub fn manual(at: Instant) -> Self {
+    pub fn manual(at: Timestamp) -> Self {
         Self::Manual(Arc::new(AtomicI64::new(at.timestamp_millis())))
     }
 
@@ -60,7 +60,7 @@ impl Clock {
 
     /// The time now.
     #[must_use]
-    pub fn now(&self) -> Instant {
+    pub fn now(&self) -> Timestamp {
         match self {
             #[allow(
                 clippy::disallowed_methods,
@@ -71,7 +71,7 @@ impl Clock {
                 DateTime::from_timestamp_millis(millis.load(Ordering::SeqCst)).unwrap_or_default()
             }
             Self::Database(database) => {
-                let time = database.time_at(Moment::now());
+                let time = database.time_at(Instant::now());
                 time.unwrap_or_else(|| Self::System.now())
             }
         }
@@ -80,13 +80,13 @@ impl Clock {
     /// The earliest and the latest possible time now, by the deciding clock. A rejection that depends on the time is certain
     /// only if it is right for the whole range.
     #[must_use]
-    pub fn range(&self) -> RangeInclusive<Instant> {
+    pub fn range(&self) -> RangeInclusive<Timestamp> {
         match self {
             Self::System | Self::Manual(_) => {
                 let now = self.now();
                 now..=now
             }
-            Self::Database(database) => database.range_at(Moment::now()),
+            Self::Database(database) => database.range_at(Instant::now()),
         }
     }
 

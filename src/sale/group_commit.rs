@@ -31,7 +31,7 @@ use crate::runtime::supervisor::{Spawner, Stage};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// Store time when the hold starts; none if there is no hold or it is unknown.
-    pub held_from: Option<domain::Instant>,
+    pub held_from: Option<domain::Timestamp>,
     /// Number of its event in the campaign's stream; none: unknown.
     pub sequence: Option<u64>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DurationRound, TimeDelta};
 
-use crate::domain::{CampaignId, Instant, Refusal};
+use crate::domain::{CampaignId, Refusal, Timestamp};
 use crate::parts::store::TallyRow;
 use crate::runtime::clock::Clock;
 
@@ -26,7 +26,7 @@ pub struct Meter {
 #[derive(Debug, Default)]
 struct Counts {
     seconds: HashMap<CampaignId, [Second; SLOTS]>,
-    refusals: HashMap<(CampaignId, Instant, &'static str), u64>,
+    refusals: HashMap<(CampaignId, Timestamp, &'static str), u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_campaign_is_active_while_its_answers_are_among_the_last_five_full_seconds() {
-        let clock = Clock::manual(Instant::UNIX_EPOCH);
+        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
         let meter = Meter::new(clock.clone());
         let id = CampaignId(1);
         meter.count(id, Duration::from_millis(10), None);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::domain::{
-    Actor, AuditAction, AuditNote, Campaign, CampaignId, EventId, Instant, KeyChoice, Origin, Wish,
+    Actor, AuditAction, AuditNote, Campaign, CampaignId, EventId, KeyChoice, Origin, Timestamp,
+    Wish,
 };
 use firstcome::events::relay::Retention;
 use firstcome::operate::audit_retention::AuditPurger;
@@ -47,7 +48,7 @@ async fn forget_the_table(test: &TestStore) {
 }
 
 /// Has all entries written at this time.
-async fn date(test: &TestStore, at: Instant) {
+async fn date(test: &TestStore, at: Timestamp) {
     let db = Database::connect(&test.url).await.unwrap();
     let backend = db.get_database_backend();
     let date = "UPDATE audit_entry SET created_at = ?";

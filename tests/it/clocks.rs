@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::domain::{
-    Actor, AuditAction, AuditNote, CampaignId, Instant, Origin, Pricing, State, to_stored_precision,
+    Actor, AuditAction, AuditNote, CampaignId, Origin, Pricing, State, Timestamp,
+    to_stored_precision,
 };
 use firstcome::events::relay::Retention;
 use firstcome::operate::audit_retention::AuditPurger;
@@ -35,7 +36,7 @@ fn lifecycle(store: &Store) -> Lifecycle {
     Lifecycle::new(store.clone(), catalogue, reconciler, Pricing::Sold)
 }
 
-fn from_now(by: TimeDelta) -> Instant {
+fn from_now(by: TimeDelta) -> Timestamp {
     to_stored_precision(Clock::System.now() + by)
 }
 

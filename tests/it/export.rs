@@ -190,7 +190,7 @@ async fn an_export_line_has_the_known_fields_of_a_participation() {
             assert!(all.ends_with(b"\r\n"));
             read(&all).pop().unwrap()
         };
-        let time = |at: firstcome::domain::Instant| {
+        let time = |at: firstcome::domain::Timestamp| {
             at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
         };
         let number = campaign.id.to_string();
@@ -198,7 +198,7 @@ async fn an_export_line_has_the_known_fields_of_a_participation() {
         let reserved = line().await;
         // It is held for as long as was promised, by the database's clock.
         let until = reserved[10].clone();
-        let held: firstcome::domain::Instant = until.parse().unwrap();
+        let held: firstcome::domain::Timestamp = until.parse().unwrap();
         assert!(until.ends_with('Z') && held >= expires_at - chrono::TimeDelta::seconds(5));
         let expected = [
             &id_text, &number, "7", "1", "2", "reserved", "1", "1000", "", &made, &until, "",

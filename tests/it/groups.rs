@@ -1,6 +1,6 @@
 //! Groups of commands of one kind, as most tests of the store commit them.
 
-use firstcome::domain::{Campaign, CampaignId, Instant, KeyChoice, OutboxEvent};
+use firstcome::domain::{Campaign, CampaignId, KeyChoice, OutboxEvent, Timestamp};
 use firstcome::parts::store::{
     Applicant, Applicants, Changed, Closing, CommitError, Decision, Entered, Entries, Group,
     GroupOutcome, Intake, Making, Mismatch, Store, Wished,
@@ -10,7 +10,7 @@ use firstcome::parts::store::{
 #[derive(Debug, PartialEq, Eq)]
 pub enum BatchOutcome {
     Committed {
-        held_from: Option<Instant>,
+        held_from: Option<Timestamp>,
         first_sequence: u64,
     },
     Mismatch(Mismatch),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use firstcome::domain::{Instant, UserId};
+use firstcome::domain::{Timestamp, UserId};
 use firstcome::events::relay::Retention;
 use firstcome::operate::idempotency_retention::{KeyPurger, Step};
 use firstcome::parts::store::{Store, UserKey};
@@ -48,7 +48,7 @@ async fn run(db: &DatabaseConnection, sql: &str, values: impl IntoIterator<Item 
 }
 
 /// Has the keys of this user written at this time.
-async fn date(test: &TestStore, user: i64, at: Instant) {
+async fn date(test: &TestStore, user: i64, at: Timestamp) {
     let db = Database::connect(&test.url).await.unwrap();
     let sql = "UPDATE idempotency SET created_at = ? WHERE user_id = ?";
     run(&db, sql, [at.into(), user.into()]).await;
@@ -137,7 +137,7 @@ async fn one_replica_sweeps_and_none_again_before_a_quarter_of_the_retention() {
         let sql = "SELECT expires_at FROM duty WHERE name = 'idempotency_keys'";
         let statement = Statement::from_string(db.get_database_backend(), sql);
         let row = db.query_one_raw(statement).await.unwrap().unwrap();
-        let until: Instant = row.try_get("", "expires_at").unwrap();
+        let until: Timestamp = row.try_get("", "expires_at").unwrap();
         let left = until - store.time().await.unwrap();
         assert!(
             left > TimeDelta::days(7) && left < TimeDelta::days(8),

@@ -1,7 +1,7 @@
 //! What the benchmarks work on: a campaign without a bound, and those who take part in it.
 
 use firstcome::domain::{
-    Campaign, Instant, KeyChoice, Kind, ParticipationId, State, UserId, to_stored_precision,
+    Campaign, KeyChoice, Kind, ParticipationId, State, Timestamp, UserId, to_stored_precision,
 };
 use firstcome::parts::store::{Applicant, Intake, Making, NewCampaign, Place};
 use firstcome::runtime::clock::Clock;
@@ -31,7 +31,7 @@ pub fn endless() -> NewCampaign {
 
 /// The time, as the store keeps it.
 #[must_use]
-pub fn now() -> Instant {
+pub fn now() -> Timestamp {
     to_stored_precision(Clock::System.now())
 }
 

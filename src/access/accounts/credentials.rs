@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::{Account, RememberToken, SessionToken, TotpState};
 use crate::access::identity::Scopes;
-use crate::domain::{Instant, UserId};
+use crate::domain::{Timestamp, UserId};
 
 /// The credentials of a log-in, and its address.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ pub struct Remembered {
     /// The token that resumes it.
     pub token: RememberToken,
     /// When it ends.
-    pub ends_at: Instant,
+    pub ends_at: Timestamp,
 }
 
 /// A successful log-in.
@@ -85,7 +85,7 @@ pub struct LoginSuccess {
     /// The token of the new session.
     pub token: SessionToken,
     /// When the session ends at the latest.
-    pub ends_at: Instant,
+    pub ends_at: Timestamp,
     /// The remembered log-in, if the log-in is remembered.
     pub remembered: Option<Remembered>,
     /// Their scopes as an admin in this session.
@@ -104,5 +104,5 @@ pub struct Session {
     /// Their scopes as an admin.
     pub scopes: Scopes,
     /// When the session ends at the latest.
-    pub ends_at: Instant,
+    pub ends_at: Timestamp,
 }

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use totp_rs::{Algorithm, Builder, Secret, Totp};
 
 use super::AccountError;
-use crate::domain::Instant;
+use crate::domain::Timestamp;
 use crate::parts::gate::Digest;
 
 /// The issuer that apps show beside the account.
@@ -61,7 +61,7 @@ impl TotpSecret {
     }
 
     /// The step of a code; none: the code is not valid around this time.
-    pub fn step_of(&self, code: &str, now: Instant) -> Result<Option<i64>, AccountError> {
+    pub fn step_of(&self, code: &str, now: Timestamp) -> Result<Option<i64>, AccountError> {
         let totp = self.totp(None).ok_or(AccountError::Secret)?;
         let now = u64::try_from(now.timestamp()).unwrap_or_default();
         let step = totp.check(code, now);

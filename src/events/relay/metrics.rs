@@ -16,7 +16,7 @@ pub use retention::RetentionMetrics;
 pub(super) use retention::UNKNOWN;
 
 use super::{Context, Item};
-use crate::domain::Instant;
+use crate::domain::Timestamp;
 use crate::domain::metric;
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::supervisor::BoxError;
@@ -147,7 +147,7 @@ impl Metrics {
     /// Counts an acknowledgement.
     /// A row that was read rather than handed over does not tell when it was committed; it counts
     /// from when it was made, which is a little longer.
-    pub(super) fn acknowledged(&self, item: &Item, sent_at: tokio::time::Instant, now: Instant) {
+    pub(super) fn acknowledged(&self, item: &Item, sent_at: tokio::time::Instant, now: Timestamp) {
         self.count("ok", "none");
         if let Some(committed_at) = item.committed_at {
             let woken = sent_at.duration_since(committed_at);

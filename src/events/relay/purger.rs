@@ -89,7 +89,7 @@ struct Sweep {
     /// Whether there are events to look at that are old enough.
     left: Left,
     /// Since when the oldest event known to be overdue could have gone.
-    overdue_since: Option<domain::Instant>,
+    overdue_since: Option<domain::Timestamp>,
     /// Deleted since it last said so.
     purged: u64,
 }

@@ -160,7 +160,7 @@ pub(super) const fn holds_back(state: ParkedState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{CampaignId, EventId, Instant as Time, Topic};
+    use crate::domain::{CampaignId, EventId, Timestamp as Time, Topic};
     use crate::events::relay::owner::Term;
 
     fn stream(published: u64, end: u64) -> Stream {

@@ -2,7 +2,7 @@
 
 use crate::access::accounts::{Account, Change, Manager, scopes_of};
 use crate::access::identity::{AccountManage, PiiRead, Scope, Scopes};
-use crate::domain::{Instant, UserId};
+use crate::domain::{Timestamp, UserId};
 use crate::http::admin::account_requests::AccountDraft;
 use crate::http::operation::{
     Admin, AppRef, Created, Failure, Json, JsonRequest, OpenApi, Page, Path, Query, Read, Request,
@@ -36,7 +36,7 @@ view! {
         /// Whether a log-in needs a one-time code.
         totp: bool = account.has_totp(),
         /// When it was created.
-        created_at: Instant,
+        created_at: Timestamp,
     }
 }
 

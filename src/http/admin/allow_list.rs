@@ -6,7 +6,7 @@ use poem::{IntoResponse, Response};
 use super::csv_upload::CsvUpload;
 
 use crate::access::identity::{CampaignRead, CampaignWrite, PiiRead, Scope};
-use crate::domain::{CampaignId, Instant};
+use crate::domain::{CampaignId, Timestamp};
 use crate::http::auth::{USER_ID_RANGE, user_id};
 use crate::http::json::{no_content, responses};
 use crate::http::operation::{
@@ -37,7 +37,7 @@ view! {
         /// Number of users.
         users: u64,
         /// When it took effect.
-        since: Instant,
+        since: Timestamp,
         /// The admin who imported it; null without the scope `audit:read`.
         #[oai(nullable)]
         actor: Option<String> = actor,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::access::identity::AuditRead;
-use crate::domain::{AuditAction, CampaignId, Instant};
+use crate::domain::{AuditAction, CampaignId, Timestamp};
 use crate::http::operation::{
     Admin, AppRef, Failure, Json, OpenApi, Page, Problem, Query, Section, documented, list,
     page_cursor, page_limit, view,
@@ -20,7 +20,7 @@ view! {
         /// Its id: later entries have larger ones.
         id: i64,
         /// When it happened.
-        at: Instant,
+        at: Timestamp,
         /// The actor: `admin-token` (or `admin-token:previous`), `account:NUMBER`, `jwt:SUBJECT` or `command-line`.
         actor: String,
         /// The action: `campaign.create`, `campaign.change`, `campaign.open`, …
@@ -74,9 +74,9 @@ impl AdminAuditApi {
         /// Only this action, such as `campaign.change`.
         action: Query<Option<String>>,
         /// Only actions at this time or later.
-        from: Query<Option<Instant>>,
+        from: Query<Option<Timestamp>>,
         /// Only actions before this time.
-        to: Query<Option<Instant>>,
+        to: Query<Option<Timestamp>>,
         /// Entries on a page.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,

@@ -6,7 +6,7 @@ use poem::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::access::identity::{CampaignWrite, StatsRead};
-use crate::domain::{AuditAction, AuditNote, Instant, RunId};
+use crate::domain::{AuditAction, AuditNote, RunId, Timestamp};
 use crate::http::json::{json_response, responses};
 use crate::http::operation::{
     Admin, AppRef, Failure, Json, OpenApi, Page, Path, Problem, Query, Section, Word, documented,
@@ -68,10 +68,10 @@ view! {
         /// Its cause.
         cause: Word<Cause> = run.cause.into(),
         /// When it started.
-        started_at: Instant,
+        started_at: Timestamp,
         /// When it ended; null: it is running.
         #[oai(nullable)]
-        finished_at: Option<Instant>,
+        finished_at: Option<Timestamp>,
         /// Its progress.
         progress: ProgressView = run.progress.into(),
         /// The first hundred campaigns that could not be written.

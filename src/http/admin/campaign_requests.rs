@@ -1,7 +1,7 @@
 //! Request bodies about campaigns.
 
 use crate::domain::campaign::CouponTerms;
-use crate::domain::{Instant, Kind, Reward, State};
+use crate::domain::{Kind, Reward, State, Timestamp};
 use crate::http::fields::{Field, Fields, INTEGER_MAX, RequestObject, request_object};
 use crate::http::participations::QUANTITY_MAX;
 use crate::http::problem::Problem;
@@ -44,7 +44,7 @@ request_object! {
 
 impl Draft {
     /// The campaign to create at `now`, which decides the state that it begins in.
-    pub fn campaign(self, now: Instant) -> Result<NewCampaign, Problem> {
+    pub fn campaign(self, now: Timestamp) -> Result<NewCampaign, Problem> {
         let terms = self.terms;
         let opens_at = terms.opens_at.value();
         let opens_later = opens_at.is_some_and(|opens_at| opens_at > now);
@@ -131,9 +131,9 @@ request_object! {
         /// Seconds that a reservation waits for its payment; 120 by default.
         hold_seconds: Option<u32> = integer32("holdSeconds", 1..=HOLD_SECONDS_MAX).optional(),
         /// Start of the window; null: no start.
-        opens_at: Field<Instant> = instant("opensAt").nullable(),
+        opens_at: Field<Timestamp> = instant("opensAt").nullable(),
         /// End of the window, exclusive; null: no end.
-        closes_at: Field<Instant> = instant("closesAt").nullable(),
+        closes_at: Field<Timestamp> = instant("closesAt").nullable(),
         /// Reward of a participation; null: none.
         reward: Field<Reward> = object("reward").nullable().flatten(),
         /// Whether a confirmed participation may be cancelled; false by default.

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::domain::{CampaignId, EventId, Instant};
+use crate::domain::{CampaignId, EventId, Timestamp};
 use crate::http::fields::{Fields, INTEGER_MAX, request_object};
 use crate::parts::store::DeadLetterFilter;
 
@@ -24,9 +24,9 @@ request_object! {
         /// Only those with this key.
         key: Option<String> = text("key", 1..=64).optional(),
         /// Only those parked at this time or later.
-        from: Option<Instant> = instant("from").optional(),
+        from: Option<Timestamp> = instant("from").optional(),
         /// Only those parked before this time.
-        until: Option<Instant> = instant("until").optional(),
+        until: Option<Timestamp> = instant("until").optional(),
         /// `true` selects all dead letters. Not together with another criterion.
         all: bool = flag("all").optional().unwrap_or(false),
         /// Most dead letters to change; 100 when left out.

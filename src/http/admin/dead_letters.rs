@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::dead_letter_selection::Selection;
 use crate::access::identity::{DeadletterReplay, Scope};
-use crate::domain::{CampaignId, EventId, Instant, Origin};
+use crate::domain::{CampaignId, EventId, Origin, Timestamp};
 use crate::http::App;
 use crate::http::operation::{
     Admin, AppRef, Failure, Json, JsonRequest, OpenApi, Page, Path, Problem, Query, Read, Request,
@@ -41,10 +41,10 @@ view! {
         /// The last failure.
         error: String,
         /// When it was parked.
-        parked_at: Instant,
+        parked_at: Timestamp,
         /// When its copy reached the dead letter topic; null: not yet.
         #[oai(nullable)]
-        copied_at: Option<Instant>,
+        copied_at: Option<Timestamp>,
     }
 }
 
@@ -105,9 +105,9 @@ impl AdminDeadLettersApi {
         /// Only those with this key.
         key: Query<Option<String>>,
         /// Only those parked at this time or later.
-        from: Query<Option<Instant>>,
+        from: Query<Option<Timestamp>>,
         /// Only those parked before this time.
-        until: Query<Option<Instant>>,
+        until: Query<Option<Timestamp>>,
         /// Dead letters on a page.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,

@@ -1,7 +1,7 @@
 //! The gate for admins: its state of a campaign, and the memory of that.
 
 use crate::access::identity::CampaignRead;
-use crate::domain::{CampaignId, Instant};
+use crate::domain::{CampaignId, Timestamp};
 use crate::http::operation::{
     Admin, AdminReading, AppRef, Failure, Json, OpenApi, Path, Section, view,
 };
@@ -18,10 +18,10 @@ view! {
         state: String = settings.state.as_str().to_owned(),
         /// Start of the window; null: no start.
         #[oai(nullable)]
-        opens_at: Option<Instant>,
+        opens_at: Option<Timestamp>,
         /// End of the window, exclusive; null: no end.
         #[oai(nullable)]
-        closes_at: Option<Instant>,
+        closes_at: Option<Timestamp>,
         /// Units in stock; null: unlimited.
         #[oai(nullable)]
         total_stock: Option<u64>,

@@ -1,7 +1,7 @@
 //! The topics for admins: their partitions, leaders and offsets.
 
 use crate::access::identity::CampaignRead;
-use crate::domain::{Instant, KeyChoice};
+use crate::domain::{KeyChoice, Timestamp};
 use crate::http::operation::{
     Admin, AdminReading, AppRef, Failure, Json, OpenApi, Section, Word, view, vocabulary,
 };
@@ -59,7 +59,7 @@ view! {
     /// The state of the topics, at most a second old unless reading it takes longer.
     struct TopicsView as "Topics" from state: &TopicsState {
         /// When it was read.
-        at: Instant,
+        at: Timestamp,
         /// The key of a record (`kafka.key`).
         key: Word<KeyChoice> = state.key.into(),
         /// The topics of participations and of campaigns, each followed by its dead letter topic.

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::stats::Reading;
 use crate::access::identity::StatsRead;
-use crate::domain::{CampaignId, EventId, Instant};
+use crate::domain::{CampaignId, EventId, Timestamp};
 use crate::http::operation::{
     Admin, AppRef, Failure, Json, OpenApi, Page, Path, Query, Section, Word, list, page_cursor,
     page_limit, view, vocabulary,
@@ -23,12 +23,12 @@ view! {
         /// Its event; the ids of events are in the order of processing.
         event_id: Uuid = change.event.0,
         /// When the event was created, to the millisecond.
-        processed_at: Instant = created_at(change.event),
+        processed_at: Timestamp = created_at(change.event),
     }
 }
 
 /// When an event was created: the time of a version 7 UUID is in its first 48 bits.
-fn created_at(event: EventId) -> Instant {
+fn created_at(event: EventId) -> Timestamp {
     let millis = i64::try_from(event.0.as_u128() >> 80).unwrap_or_default();
     chrono::DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }
@@ -43,7 +43,7 @@ view! {
         /// Its event.
         event_id: Uuid = arrival.0.event.0,
         /// When the event was created, to the millisecond.
-        processed_at: Instant = created_at(arrival.0.event),
+        processed_at: Timestamp = created_at(arrival.0.event),
     }
 }
 

@@ -2,7 +2,7 @@
 //! the parts.
 
 use crate::access::identity::CampaignRead;
-use crate::domain::{Instant, Topic};
+use crate::domain::{Timestamp, Topic};
 use crate::http::health::PartView;
 use crate::http::operation::{
     Admin, AdminReading, AppRef, Failure, Json, OpenApi, Section, Word, view, vocabulary,
@@ -66,7 +66,7 @@ view! {
     struct SystemView as "System"
     of(state: &SystemState, parts: Vec<PartView>) {
         /// When it was read.
-        at: Instant,
+        at: Timestamp,
         /// The unpublished events.
         outbox: WaitingView = state.into(),
         /// The replicas that publish.

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::access::identity::CampaignWrite;
-use crate::domain::Instant;
+use crate::domain::Timestamp;
 use crate::http::HttpConfig;
 use crate::http::auth::{Admin, Caller};
 use crate::http::campaigns::Plain;
@@ -83,7 +83,7 @@ impl Probe {
         #[oai(name = "id")] _id: Path<Uuid>,
         #[oai(name = "state")] _state: Query<Option<Word>>,
         #[oai(name = "force")] _force: Query<Option<bool>>,
-        #[oai(name = "from")] _from: Query<Option<Instant>>,
+        #[oai(name = "from")] _from: Query<Option<Timestamp>>,
         #[oai(name = "date")] _date: Query<NaiveDate>,
     ) -> Answer {
         Ok(Json(Count { count: 1 }))

@@ -6,7 +6,7 @@ use super::*;
 struct Sample {
     count: u32,
     name: Option<String>,
-    at: Field<Instant>,
+    at: Field<Timestamp>,
 }
 
 impl RequestObject for Sample {

@@ -5,7 +5,7 @@ use std::ops::{Bound, RangeBounds, RangeInclusive};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::domain::{Instant, to_stored_precision};
+use crate::domain::{Timestamp, to_stored_precision};
 use crate::http::words::Vocabulary;
 
 pub const INSTANT_FORM: &str = "must be a time in RFC 3339, such as 2030-01-31T09:00:00Z";
@@ -13,7 +13,7 @@ pub const INSTANT_FORM: &str = "must be a time in RFC 3339, such as 2030-01-31T0
 pub const YEARS: &str = "must be between the years 1970 and 9999";
 
 /// Whether both databases can store a time.
-pub fn is_storable(at: Instant) -> bool {
+pub fn is_storable(at: Timestamp) -> bool {
     (1970..=9999).contains(&chrono::Datelike::year(&at))
 }
 
@@ -67,7 +67,7 @@ pub(super) fn one_of<T: Vocabulary>(value: &Value, words: &[&str]) -> Option<T> 
     T::parse(word)
 }
 
-pub(super) fn instant(value: &Value) -> Result<Instant, String> {
+pub(super) fn instant(value: &Value) -> Result<Timestamp, String> {
     let text = value
         .as_str()
         .ok_or_else(|| "must be a time in RFC 3339, as a string".to_owned())?;

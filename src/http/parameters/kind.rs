@@ -18,7 +18,7 @@ pub enum Kind {
     Integer(i128, i128),
     Uuid,
     Date,
-    Instant,
+    Timestamp,
     Flag,
     Word(Vec<String>),
     /// Any text.
@@ -59,7 +59,7 @@ impl Kind {
             (Some("string"), Some("uuid")) => Self::Uuid,
             // The framework's own name, in documents that are not corrected.
             (Some("string"), Some("date" | "naive-date")) => Self::Date,
-            (Some("string"), Some("date-time")) => Self::Instant,
+            (Some("string"), Some("date-time")) => Self::Timestamp,
             _ => Self::Text,
         }
     }
@@ -74,7 +74,7 @@ impl Kind {
         let is_canonical = match self {
             Self::Integer(..) => canonical::<i128>(raw).is_some(),
             Self::Uuid => canonical::<Uuid>(raw).is_some(),
-            Self::Date | Self::Instant | Self::Flag | Self::Word(_) | Self::Text => true,
+            Self::Date | Self::Timestamp | Self::Flag | Self::Word(_) | Self::Text => true,
         };
         if is_canonical {
             Ok(())
@@ -103,7 +103,7 @@ impl Kind {
             },
             Self::Uuid => require(text.parse::<Uuid>().is_ok(), "must be a UUID"),
             Self::Date => require(canonical::<NaiveDate>(text).is_some(), DATE_FORM),
-            Self::Instant => match DateTime::parse_from_rfc3339(text) {
+            Self::Timestamp => match DateTime::parse_from_rfc3339(text) {
                 Ok(at) => require(is_storable(at.with_timezone(&Utc)), YEARS),
                 Err(_) => Err(INSTANT_FORM.to_owned()),
             },

@@ -3,7 +3,7 @@ use poem::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{Instant, Participation, Status};
+use crate::domain::{Participation, Status, Timestamp};
 use crate::http::fields::read;
 use crate::http::views::ParticipationView;
 use crate::sale::participate::Replayed;
@@ -55,7 +55,7 @@ async fn a_repeated_key_gets_the_same_response_marked_as_replayed() {
 fn a_reservation_has_its_expiry() {
     let view = ParticipationView::from(&Participation {
         status: Status::Reserved,
-        expires_at: Some(Instant::UNIX_EPOCH),
+        expires_at: Some(Timestamp::UNIX_EPOCH),
         remaining: None,
         ..Participation::example()
     });

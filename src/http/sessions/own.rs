@@ -8,7 +8,7 @@ use super::responses::{LoggedIn, Uncached};
 use super::{remembered, report_csrf, report_failure, sessions_of};
 use crate::access::accounts::{Accounts, PasswordChange, RememberToken, SessionToken};
 use crate::access::security_events::{Detail, SecurityEvent};
-use crate::domain::{Actor, Instant, Origin, UserId};
+use crate::domain::{Actor, Origin, Timestamp, UserId};
 use crate::http::auth::{LOGGED_OUT, SessionCookie};
 use crate::http::cookies::Cookies;
 use crate::http::operation::{
@@ -68,11 +68,11 @@ view! {
         current: bool,
         /// When it began; null for a remembered log-in.
         #[oai(nullable)]
-        created_at: Option<Instant>,
+        created_at: Option<Timestamp>,
         /// When it was last used, approximately.
-        last_used_at: Instant,
+        last_used_at: Timestamp,
         /// When it ends at the latest.
-        expires_at: Instant,
+        expires_at: Timestamp,
         /// The address of the log-in; null for a remembered one.
         #[oai(nullable)]
         address: Option<String>,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::access::accounts::{Account, LoginSuccess, SessionToken, TotpState};
 use crate::access::identity::Scopes;
-use crate::domain::Instant;
+use crate::domain::Timestamp;
 use crate::http::cookies::Cookies;
 use crate::http::json::{Json, header_of, json_response, no_content, responses};
 use crate::http::views::view;
@@ -32,7 +32,7 @@ view! {
         scopes: Scopes,
         totp: TotpState,
         token: &SessionToken,
-        expires_at: Instant
+        expires_at: Timestamp
     ) {
         /// Id of the account, and of the user in participations.
         user_id: i64 = account.id.0,
@@ -45,7 +45,7 @@ view! {
         /// Goes into `X-CSRF-Token` of every request that changes something.
         csrf_token: String = token.csrf(),
         /// When the session ends at the latest; it ends earlier when it is idle.
-        expires_at: Instant = expires_at,
+        expires_at: Timestamp = expires_at,
     }
 }
 
@@ -78,7 +78,7 @@ pub struct LoggedIn<T = SessionView> {
 
 impl LoggedIn {
     /// The cookies of a new log-in.
-    pub fn new(login: &LoginSuccess, cookies: Cookies, now: Instant) -> Self {
+    pub fn new(login: &LoginSuccess, cookies: Cookies, now: Timestamp) -> Self {
         let LoginSuccess {
             account,
             token,

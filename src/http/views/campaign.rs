@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::{list, view};
-use crate::domain::{Campaign, Instant, Kind, Reward, State};
+use crate::domain::{Campaign, Kind, Reward, State, Timestamp};
 use crate::http::fields::{self, RequestObject as _};
 use crate::http::words::{Word, vocabulary};
 
@@ -76,7 +76,7 @@ view! {
     /// A campaign.
     #[derive(Clone, PartialEq, Eq)]
     pub struct CampaignView as "Campaign", example
-    of(campaign: &Campaign, now: Instant) {
+    of(campaign: &Campaign, now: Timestamp) {
         /// Id of the campaign.
         id: i64 = campaign.id.0,
         /// Its name.
@@ -105,17 +105,17 @@ view! {
         hold_seconds: u32,
         /// Start of the window; null: no start.
         #[oai(nullable)]
-        opens_at: Option<Instant>,
+        opens_at: Option<Timestamp>,
         /// End of the window, exclusive; null: no end.
         #[oai(nullable)]
-        closes_at: Option<Instant>,
+        closes_at: Option<Timestamp>,
         /// Reward of a participation; null: none.
         #[oai(nullable)]
         reward: Option<RewardView> = campaign.reward.clone().map(RewardView),
         /// Whether a confirmed participation may be cancelled.
         cancellable: bool,
         /// When it was created.
-        created_at: Instant,
+        created_at: Timestamp,
     }
 }
 
@@ -137,7 +137,7 @@ impl Example for CampaignView {
             closes_at: None,
             reward: Some(RewardView(Reward::Points(100))),
             cancellable: false,
-            created_at: Instant::UNIX_EPOCH,
+            created_at: Timestamp::UNIX_EPOCH,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::NaiveDate;
 
 use super::view;
-use crate::domain::{ByStatus, DaySums, Instant};
+use crate::domain::{ByStatus, DaySums, Timestamp};
 use crate::http::words::{Word, vocabulary};
 use crate::operate::statistics::{CampaignStatistics, DayStatistics, Method};
 use crate::parts::store::DailyRow;
@@ -103,10 +103,10 @@ view! {
         sums: SumsView = row.sums.clone().into(),
         /// When the first participation was committed; null: there is none.
         #[oai(nullable)]
-        first_at: Option<Instant> = row.sums.first_at,
+        first_at: Option<Timestamp> = row.sums.first_at,
         /// When the last participation was committed; null: there is none.
         #[oai(nullable)]
-        last_at: Option<Instant> = row.sums.last_at,
+        last_at: Option<Timestamp> = row.sums.last_at,
         /// Participations by hour from the beginning of the day, up to the last hour that has one; a day on which the clock
         /// is changed has 23 or 25.
         hours: Vec<u64> = row.sums.hours,
@@ -117,22 +117,22 @@ view! {
     /// The statistics of a day.
     #[derive(PartialEq)]
     pub struct DayStatisticsView as "DayStatistics"
-    of(statistics: DayStatistics, now: Instant) {
+    of(statistics: DayStatistics, now: Timestamp) {
         /// The date.
         date: NaiveDate = statistics.day.date,
         /// The time zone.
         zone: String = statistics.day.zone.name().to_owned(),
         /// Start of the day.
-        from: Instant = statistics.day.start(),
+        from: Timestamp = statistics.day.start(),
         /// End of the day, exclusive.
-        until: Instant = statistics.day.end(),
+        until: Timestamp = statistics.day.end(),
         /// The source of the statistics.
         method: Word<Method> = statistics.method.into(),
         /// Time of the query, in milliseconds.
         query_time_ms: f64 = millis(statistics.took),
         /// When the day was aggregated; null: computed from the rows.
         #[oai(nullable)]
-        aggregated_at: Option<Instant> = statistics.done.map(|done| done.at),
+        aggregated_at: Option<Timestamp> = statistics.done.map(|done| done.at),
         /// Whether the day was over at that time and all of its campaigns are included.
         complete: bool = statistics
             .done

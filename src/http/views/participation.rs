@@ -4,7 +4,7 @@ use poem_openapi::types::Example;
 use uuid::Uuid;
 
 use super::{GrantedView, list, view};
-use crate::domain::{Instant, Participation, Status};
+use crate::domain::{Participation, Status, Timestamp};
 use crate::http::created::Resource;
 use crate::http::words::{Word, vocabulary};
 
@@ -40,11 +40,11 @@ view! {
         /// When the reservation expires; left out for any other status.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[oai(skip_serializing_if_is_none)]
-        expires_at: Option<Instant>,
+        expires_at: Option<Timestamp>,
         /// When it was created; left out of the response to the request that creates it.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[oai(skip_serializing_if_is_none)]
-        created_at: Option<Instant> = None,
+        created_at: Option<Timestamp> = None,
     }
 }
 
@@ -90,7 +90,7 @@ view! {
         reward: Option<GrantedView>,
         /// When the reward was granted; null: none, or not yet.
         #[oai(nullable)]
-        rewarded_at: Option<Instant>,
+        rewarded_at: Option<Timestamp>,
     }
 }
 

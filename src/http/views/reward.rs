@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{list, view};
-use crate::domain::{Coupon, CouponId, CouponStatus, Entry, EntryKind, Granted, Instant};
+use crate::domain::{Coupon, CouponId, CouponStatus, Entry, EntryKind, Granted, Timestamp};
 use crate::http::words::{Word, vocabulary};
 
 vocabulary!(CouponStatus, "CouponStatus", "The status of a coupon.");
@@ -50,7 +50,7 @@ view! {
         /// Its campaign.
         campaign_id: i64 = entry.campaign.0,
         /// When it was created.
-        created_at: Instant,
+        created_at: Timestamp,
     }
 }
 
@@ -75,19 +75,19 @@ view! {
         minimum_order_amount: u64 = coupon.terms.minimum_order_amount,
         /// Start of its validity; null: no start.
         #[oai(nullable)]
-        valid_from: Option<Instant> = coupon.terms.valid_from,
+        valid_from: Option<Timestamp> = coupon.terms.valid_from,
         /// End of its validity, inclusive; null: no end.
         #[oai(nullable)]
-        valid_until: Option<Instant> = coupon.terms.valid_until,
+        valid_until: Option<Timestamp> = coupon.terms.valid_until,
         /// The participation that earned it.
         participation_id: Uuid = coupon.participation.0,
         /// Its campaign.
         campaign_id: i64 = coupon.campaign.0,
         /// When it was redeemed; null: not redeemed.
         #[oai(nullable)]
-        used_at: Option<Instant>,
+        used_at: Option<Timestamp>,
         /// When it was issued.
-        created_at: Instant,
+        created_at: Timestamp,
     }
 }
 
@@ -111,7 +111,7 @@ view! {
 view! {
     /// A redeemed coupon.
     pub struct CouponUseView as "CouponUse"
-    of(coupon: &Coupon, order_amount: u64, now: Instant) {
+    of(coupon: &Coupon, order_amount: u64, now: Timestamp) {
         /// The coupon.
         coupon_id: Uuid = coupon.id.0,
         /// The shop's id of the order; null: none was given.
@@ -125,7 +125,7 @@ view! {
         amount_to_pay: u64 = order_amount - discount(coupon, order_amount),
         /// When it was redeemed.
         // `now` replaces an unknown time.
-        used_at: Instant = coupon.used_at.unwrap_or(now),
+        used_at: Timestamp = coupon.used_at.unwrap_or(now),
     }
 }
 

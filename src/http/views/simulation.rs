@@ -7,7 +7,7 @@ use poem::http::StatusCode;
 use uuid::Uuid;
 
 use super::view;
-use crate::domain::Instant;
+use crate::domain::Timestamp;
 use crate::http::created::Resource;
 use crate::http::words::{Word, vocabulary};
 use crate::operate::simulate::{Figures, JobStatus, Kind, Latency, Report};
@@ -92,10 +92,10 @@ view! {
         /// Id of the first user; those of the others follow.
         first_user_id: i64 = report.plan.first_user.0,
         /// When it was started.
-        started_at: Instant,
+        started_at: Timestamp,
         /// When it ended; null: it is running.
         #[oai(nullable)]
-        ended_at: Option<Instant>,
+        ended_at: Option<Timestamp>,
         /// Its result; while it is running, so far.
         result: ResultView = report.figures.into(),
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::daily::percentage;
 use super::view;
-use crate::domain::{Campaign, Instant, State};
+use crate::domain::{Campaign, State, Timestamp};
 use crate::http::words::{Word, vocabulary};
 use crate::operate::status::{CampaignStatus, Funnel, Scope};
 use crate::sale::meter::Recent;
@@ -54,7 +54,7 @@ view! {
     /// The live status of a campaign.
     #[derive(Clone, PartialEq)]
     pub struct StatusView as "CampaignStatus"
-    of(status: CampaignStatus, now: Instant) {
+    of(status: CampaignStatus, now: Timestamp) {
         /// Id of the campaign.
         campaign_id: i64 = status.campaign.id.0,
         /// Its name.
@@ -85,7 +85,7 @@ view! {
     }
 }
 
-fn is_available(campaign: &Campaign, now: Instant) -> bool {
+fn is_available(campaign: &Campaign, now: Timestamp) -> bool {
     campaign.closed_to_all(now).is_none() && campaign.current_stock() != Some(0)
 }
 

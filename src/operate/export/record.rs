@@ -2,7 +2,7 @@
 
 use csv_core::{Terminator, WriteResult, WriterBuilder};
 
-use crate::domain::{Instant, Participation};
+use crate::domain::{Participation, Timestamp};
 use crate::parts::store::RankedRow;
 
 /// The columns, named as in the API.
@@ -99,8 +99,8 @@ fn number(value: Option<u64>) -> String {
 }
 
 /// RFC 3339, UTC.
-fn time(at: Option<Instant>) -> String {
-    let text = |at: Instant| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+fn time(at: Option<Timestamp>) -> String {
+    let text = |at: Timestamp| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
     at.map_or_else(String::new, text)
 }
 

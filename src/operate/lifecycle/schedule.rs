@@ -4,10 +4,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant as Timer, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::{Lifecycle, LifecycleError};
-use crate::domain::{Campaign, CampaignId, Instant, State};
+use crate::domain::{Campaign, CampaignId, State, Timestamp};
 use crate::runtime::telemetry::cause;
 use crate::sale::reconcile::Patience;
 
@@ -33,7 +33,7 @@ impl Lifecycle {
 
     /// Waits for `pause`, or less if a campaign that is created or changed meanwhile, by any replica, is due earlier.
     pub async fn until_due(&self, pause: Duration) {
-        let mut due = Timer::now() + pause;
+        let mut due = Instant::now() + pause;
         loop {
             let changed = tokio::select! {
                 () = sleep_until(due) => return,
@@ -41,9 +41,9 @@ impl Lifecycle {
             };
             for id in changed {
                 let pause = self.pause_of(id).await.unwrap_or(RETRY_PAUSE);
-                due = due.min(Timer::now() + pause);
+                due = due.min(Instant::now() + pause);
             }
-            sleep_until(due.min(Timer::now() + CHANGES_PAUSE)).await;
+            sleep_until(due.min(Instant::now() + CHANGES_PAUSE)).await;
         }
     }
 
@@ -103,7 +103,7 @@ impl Lifecycle {
 }
 
 /// Time until a campaign opens or closes; none: it does neither.
-fn until_next(campaign: &Campaign, now: Instant) -> Option<Duration> {
+fn until_next(campaign: &Campaign, now: Timestamp) -> Option<Duration> {
     if !matches!(
         campaign.state,
         State::Scheduled | State::Open | State::Paused

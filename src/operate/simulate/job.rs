@@ -37,9 +37,9 @@ pub struct Report {
     /// Its status.
     pub status: JobStatus,
     /// When it was started.
-    pub started_at: domain::Instant,
+    pub started_at: domain::Timestamp,
     /// When it ended.
-    pub ended_at: Option<domain::Instant>,
+    pub ended_at: Option<domain::Timestamp>,
     /// Its figures so far.
     pub figures: Figures,
 }
@@ -47,7 +47,7 @@ pub struct Report {
 pub(super) struct Job {
     pub(super) id: Uuid,
     pub(super) plan: Plan,
-    started_at: domain::Instant,
+    started_at: domain::Timestamp,
     began: Instant,
     cancel: CancellationToken,
     over: CancellationToken,
@@ -56,7 +56,7 @@ pub(super) struct Job {
 
 struct Progress {
     status: JobStatus,
-    ended: Option<(domain::Instant, Duration)>,
+    ended: Option<(domain::Timestamp, Duration)>,
     measures: Measures,
 }
 
@@ -90,7 +90,7 @@ impl Drop for Ending<'_> {
 }
 
 impl Job {
-    pub(super) fn new(plan: Plan, now: domain::Instant) -> Self {
+    pub(super) fn new(plan: Plan, now: domain::Timestamp) -> Self {
         Self {
             id: Uuid::now_v7(),
             plan,
@@ -125,7 +125,7 @@ impl Job {
     }
 
     /// The time since its end; none: it is running.
-    pub(super) fn over_for(&self, now: domain::Instant) -> Option<Duration> {
+    pub(super) fn over_for(&self, now: domain::Timestamp) -> Option<Duration> {
         let (at, _) = self.progress().ended?;
         Some((now - at).to_std().unwrap_or_default())
     }
@@ -142,7 +142,7 @@ impl Job {
         self.progress().measures.count(answer, took);
     }
 
-    fn end(&self, status: JobStatus, now: domain::Instant) {
+    fn end(&self, status: JobStatus, now: domain::Timestamp) {
         let mut progress = self.progress();
         if progress.status == JobStatus::Started {
             progress.status = status;

@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
 
-use crate::domain::{Instant, metric};
+use crate::domain::{Timestamp, metric};
 use crate::runtime::metrics::{Labels, RegisterMetric};
 
 /// The metrics of the aggregator.
@@ -50,7 +50,7 @@ impl Metrics {
         self.runs.get_or_create(&[("result", result)]).inc();
     }
 
-    pub(super) fn completed(&self, at: Instant) {
+    pub(super) fn completed(&self, at: Timestamp) {
         self.ended("completed");
         self.last_completed.set(at.timestamp());
     }

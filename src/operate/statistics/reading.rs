@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use futures_util::{Stream, StreamExt, stream};
 use uuid::Uuid;
 
-use crate::domain::{CampaignId, Day, DaySums, Instant};
+use crate::domain::{CampaignId, Day, DaySums, Timestamp};
 use crate::parts::store::{Store, StoreError};
 use crate::runtime::retry::{self, retry};
 
@@ -104,8 +104,8 @@ impl Reader {
 
     async fn refusals(
         self,
-        from: Instant,
-        until: Instant,
+        from: Timestamp,
+        until: Timestamp,
     ) -> Result<Vec<(CampaignId, String, u64)>, StoreError> {
         retry(&self.retry, StoreError::verdict, || {
             self.store.refusals_between(from, until)
@@ -115,9 +115,9 @@ impl Reader {
 }
 
 /// The hours of a day; the last one may be shorter.
-fn hours(day: Day) -> impl Iterator<Item = (Instant, Instant)> {
+fn hours(day: Day) -> impl Iterator<Item = (Timestamp, Timestamp)> {
     let (start, end) = (day.start(), day.end());
-    let step = move |from: &Instant| Some(*from + TALLIES).filter(|next| *next < end);
+    let step = move |from: &Timestamp| Some(*from + TALLIES).filter(|next| *next < end);
     std::iter::successors(Some(start), step).map(move |from| (from, end.min(from + TALLIES)))
 }
 

@@ -9,7 +9,7 @@ use croner::Cron;
 use tokio_util::sync::CancellationToken;
 
 use super::{AggregateError, Aggregator, Claim};
-use crate::domain::{Day, Instant, Zone};
+use crate::domain::{Day, Timestamp, Zone};
 use crate::parts::store::{Cause, Redo, StoreError};
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
@@ -54,14 +54,14 @@ impl Schedule {
     }
 
     /// The first time at or after this one.
-    fn next(&self, at: Instant) -> Option<Instant> {
+    fn next(&self, at: Timestamp) -> Option<Timestamp> {
         let local = at.with_timezone(&self.zone);
         let next = self.cron.find_next_occurrence(&local, true).ok()?;
         Some(next.to_utc())
     }
 
     /// Whether the scheduled time after the end of a day has passed.
-    fn is_due(&self, day: Day, now: Instant) -> bool {
+    fn is_due(&self, day: Day, now: Timestamp) -> bool {
         self.next(day.end()).is_some_and(|at| at <= now)
     }
 }
@@ -163,7 +163,7 @@ mod tests {
         Schedule::parse(expression, zone.parse().unwrap()).unwrap()
     }
 
-    fn at(text: &str) -> Instant {
+    fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 

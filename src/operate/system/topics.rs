@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Instant, KeyChoice, Topic};
+use crate::domain::{KeyChoice, Timestamp, Topic};
 use crate::parts::broker::PublishError;
 use crate::parts::broker::kafka::{Kafka, TopicState};
 use crate::runtime::cache::ReadThrough;
@@ -19,7 +19,7 @@ const AGE_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct TopicsState {
     /// When they were read.
-    pub at: Instant,
+    pub at: Timestamp,
     /// The key of a record, which selects its partition.
     pub key: KeyChoice,
     /// The topic of each stream, and after it that of its dead letters.

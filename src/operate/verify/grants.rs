@@ -8,7 +8,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::domain::{CampaignId, Consumer, Instant, KeyChoice, ParticipationId, Status, key_hash};
+use crate::domain::{
+    CampaignId, Consumer, KeyChoice, ParticipationId, Status, Timestamp, key_hash,
+};
 use crate::parts::store::{Rewarding, Rewards, Standing, Store, StoreError};
 
 /// Campaigns, and participations, read by one statement.
@@ -39,7 +41,7 @@ pub struct Keys {
 
 /// The progress of a consumer: for each partition of its newest events, the time before which all events are applied.
 #[derive(Default)]
-struct Progress(HashMap<u32, Instant>);
+struct Progress(HashMap<u32, Timestamp>);
 
 /// The violations of one campaign.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::log_plan::{LogPlan, last_of};
 use super::plan::{Part, Plan};
-use crate::domain::{CampaignId, Instant};
+use crate::domain::{CampaignId, Timestamp};
 use crate::parts::store::{
     Books, Ground, Kept, KeptLog, LogSums, Purged, Segment, Snapshot, StoreError, Sums,
 };
@@ -15,7 +15,7 @@ use crate::parts::store::{
 const COMPLETE_AFTER: Duration = Duration::from_secs(60);
 
 /// Whether a segment with its newest participation at `newest` gets no further ones.
-pub(super) fn is_complete(snapshot: &Snapshot, newest: Option<Instant>) -> bool {
+pub(super) fn is_complete(snapshot: &Snapshot, newest: Option<Timestamp>) -> bool {
     newest.is_none_or(|newest| snapshot.age_of(newest) > COMPLETE_AFTER)
 }
 

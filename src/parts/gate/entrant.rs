@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::{Instant, ParticipationId, Refusal, UserId};
+use crate::domain::{ParticipationId, Refusal, Timestamp, UserId};
 
 /// One participation asking for admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub struct Lease {
     /// Units left after this one; none: unlimited.
     pub remaining: Option<u64>,
     /// End of the lease by the gate's clock; a writer never commits after it.
-    pub lease_until: Instant,
+    pub lease_until: Timestamp,
     /// How much of it was left when the gate answered: less than a whole lease for one who asks again.
     pub left: Duration,
     /// With a key: the time for which the gate is certain that it has not refused the key. An older attempt may have

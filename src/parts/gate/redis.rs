@@ -18,7 +18,7 @@ use super::reply::Reply;
 use super::script::Script;
 use super::start_error::StartError;
 use super::{Admission, GateError, ServerMemory, answers};
-use crate::domain::Instant;
+use crate::domain::Timestamp;
 
 /// How long the key of a ping stays.
 const PING_MS: u64 = 10_000;
@@ -161,7 +161,7 @@ impl RedisEngine {
     }
 
     /// The servers' clocks.
-    pub(super) async fn times(&self) -> Result<Vec<Instant>, GateError> {
+    pub(super) async fn times(&self) -> Result<Vec<Timestamp>, GateError> {
         let answers: Vec<(i64, i64)> = self.ask_all(&["TIME"]).await?;
         let times = answers.into_iter().map(|(seconds, micros)| {
             chrono::DateTime::from_timestamp_micros(seconds * 1_000_000 + micros)

@@ -3,7 +3,7 @@
 use chrono::DateTime;
 
 use super::GateError;
-use crate::domain::{Instant, ParticipationId};
+use crate::domain::{ParticipationId, Timestamp};
 
 /// The shapes the scripts answer in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,13 +88,13 @@ impl Fields {
     }
 
     /// The next field, as microseconds since the Unix epoch.
-    pub(super) fn instant(&mut self) -> Result<Instant, GateError> {
+    pub(super) fn instant(&mut self) -> Result<Timestamp, GateError> {
         self.optional_instant()?
             .ok_or_else(|| GateError::Protocol("a time is missing".to_owned()))
     }
 
     /// The next field, as microseconds since the Unix epoch, that may be the empty word.
-    pub(super) fn optional_instant(&mut self) -> Result<Option<Instant>, GateError> {
+    pub(super) fn optional_instant(&mut self) -> Result<Option<Timestamp>, GateError> {
         let text = self.text()?;
         if text.is_empty() {
             return Ok(None);

@@ -11,7 +11,7 @@ use super::digest::Digest;
 use super::reply::{Fields, unknown};
 use super::script::Script;
 use super::script_gate::ScriptGate;
-use crate::domain::{Instant, UserId};
+use crate::domain::{Timestamp, UserId};
 
 /// How long a session lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +64,9 @@ pub enum Opened {
     /// It is open.
     Session {
         /// When it ends at the latest.
-        ends_at: Instant,
+        ends_at: Timestamp,
         /// When its series does.
-        series_ends_at: Option<Instant>,
+        series_ends_at: Option<Timestamp>,
     },
     /// The account has changed, or is about to: read it again.
     Stale,
@@ -96,7 +96,7 @@ pub enum SeriesToken {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// When it ends at the latest.
-    pub ends_at: Instant,
+    pub ends_at: Timestamp,
     /// The scopes of its account, as they were stored.
     pub scopes: String,
 }
@@ -126,11 +126,11 @@ pub struct Listed {
     /// Which.
     pub login: Login,
     /// When it began; of a series that is not known.
-    pub opened_at: Option<Instant>,
+    pub opened_at: Option<Timestamp>,
     /// When it was used last. For a session this may be late by a sixteenth of the idle time.
-    pub used_at: Instant,
+    pub used_at: Timestamp,
     /// When it ends at the latest.
-    pub ends_at: Instant,
+    pub ends_at: Timestamp,
     /// The address of the log-in.
     pub address: Option<String>,
 }

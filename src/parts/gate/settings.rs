@@ -1,7 +1,7 @@
 //! The settings of a campaign that the gate admits by.
 
 use super::EXACT_MAX;
-use crate::domain::{Campaign, Instant, State};
+use crate::domain::{Campaign, State, Timestamp};
 
 /// The settings of a campaign in the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +15,9 @@ pub struct Settings {
     /// State; `Scheduled` is treated as open within its window.
     pub state: State,
     /// First moment of the window.
-    pub opens_at: Option<Instant>,
+    pub opens_at: Option<Timestamp>,
     /// End of the window, exclusive.
-    pub closes_at: Option<Instant>,
+    pub closes_at: Option<Timestamp>,
     /// Total units; none: unlimited.
     pub total_stock: Option<u64>,
     /// Units one user may hold.

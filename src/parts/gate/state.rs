@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Settings;
-use crate::domain::{Instant, ParticipationId};
+use crate::domain::{ParticipationId, Timestamp};
 
 /// The gate's state of one campaign, for status, verification and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,5 +79,5 @@ pub struct ExpiredLease {
     /// Epoch of the admission.
     pub epoch: u64,
     /// When it expired.
-    pub expired_at: Instant,
+    pub expired_at: Timestamp,
 }

@@ -12,7 +12,7 @@ use super::entity::{insert, set};
 use super::numbers::{to_signed, to_unsigned};
 use super::totp::{AccountTotp, TotpChange};
 use super::{Store, StoreError};
-use crate::domain::{AuditNote, Instant, LoginName, UserId};
+use crate::domain::{AuditNote, LoginName, Timestamp, UserId};
 
 /// An account.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct Account {
     /// Raised by each change.
     pub version: u64,
     /// When it was created.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 impl Account {

@@ -20,7 +20,7 @@ use super::numbers::{to_signed, to_unsigned};
 use super::shapes::{padded, slices};
 use super::{Store, StoreError};
 use crate::domain::{
-    AllowListId, AuditAction, AuditNote, CampaignId, Instant, Origin, State, UserId,
+    AllowListId, AuditAction, AuditNote, CampaignId, Origin, State, Timestamp, UserId,
 };
 use crate::runtime::failpoint;
 
@@ -38,7 +38,7 @@ pub struct AllowList {
     /// How many are in it.
     pub users: u64,
     /// Since when it holds.
-    pub since: Instant,
+    pub since: Timestamp,
     /// The actor who put it in force.
     pub actor: String,
 }

@@ -11,7 +11,7 @@ use super::entity::audit_entry::{Column, Entity, Model};
 use super::entity::{insert, purge};
 use super::json::from_text;
 use super::{Store, StoreError};
-use crate::domain::{AuditAction, AuditNote, CampaignId, Instant};
+use crate::domain::{AuditAction, AuditNote, CampaignId, Timestamp};
 
 /// Longest stored name of an actor; longer names are cut.
 const ACTOR_CHARACTERS_MAX: usize = 255;
@@ -23,7 +23,7 @@ pub struct AuditEntry {
     /// Its number: later entries have larger ones.
     pub id: i64,
     /// When it was written, by the database's clock.
-    pub at: Instant,
+    pub at: Timestamp,
     pub actor: String,
     /// What, in the word of whichever release wrote it.
     pub action: String,
@@ -45,9 +45,9 @@ pub struct AuditFilter {
     /// Of this kind.
     pub action: Option<AuditAction>,
     /// Written at this time or later.
-    pub from: Option<Instant>,
+    pub from: Option<Timestamp>,
     /// Written before this time.
-    pub to: Option<Instant>,
+    pub to: Option<Timestamp>,
     /// Older than this one: the last of the page before.
     pub after: Option<i64>,
 }

@@ -15,7 +15,8 @@ use super::numbers::{narrow, to_signed, to_unsigned};
 use super::unreadable::parse;
 use super::{Store, StoreError};
 use crate::domain::{
-    AllowListId, AuditNote, Campaign, CampaignId, Instant, Kind, Reward, State, to_stored_precision,
+    AllowListId, AuditNote, Campaign, CampaignId, Kind, Reward, State, Timestamp,
+    to_stored_precision,
 };
 
 /// A campaign to be created, in the state `Draft`, `Scheduled` or `Open`.
@@ -34,8 +35,8 @@ pub struct NewCampaign {
     pub max_quantity: u32,
     pub price: Option<u64>,
     pub hold_seconds: u32,
-    pub opens_at: Option<Instant>,
-    pub closes_at: Option<Instant>,
+    pub opens_at: Option<Timestamp>,
+    pub closes_at: Option<Timestamp>,
     pub reward: Option<Reward>,
     pub cancellable: bool,
 }

@@ -15,7 +15,7 @@ use super::entity::outbox_parked::{ActiveModel, Column, Entity, Model};
 use super::entity::{by_index, event_of_parked, outbox_event};
 use super::shapes::padded;
 use super::{Store, StoreError};
-use crate::domain::{AuditAction, AuditNote, CampaignId, EventId, Instant, Origin};
+use crate::domain::{AuditAction, AuditNote, CampaignId, EventId, Origin, Timestamp};
 
 /// Which dead letters are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,9 +27,9 @@ pub struct DeadLetterFilter {
     /// With this key.
     pub key: Option<String>,
     /// Parked at this time or later.
-    pub from: Option<Instant>,
+    pub from: Option<Timestamp>,
     /// Parked before this time.
-    pub until: Option<Instant>,
+    pub until: Option<Timestamp>,
     /// After this one: the last of the page before.
     pub after: Option<EventId>,
 }
@@ -54,9 +54,9 @@ pub struct DeadLetter {
     /// The last failure.
     pub error: String,
     /// When it was parked.
-    pub parked_at: Instant,
+    pub parked_at: Timestamp,
     /// When its copy reached the dead letter topic.
-    pub copied_at: Option<Instant>,
+    pub copied_at: Option<Timestamp>,
 }
 
 const DEAD: &str = "dead";

@@ -13,13 +13,13 @@ use sea_orm::{
 
 use super::numbers::to_unsigned;
 use super::{Database, Schema, Store, StoreError};
-use crate::domain::{Instant, to_stored_precision};
+use crate::domain::{Timestamp, to_stored_precision};
 
 /// A statement under construction.
 #[derive(Debug)]
 pub(super) struct Sql {
     backend: DbBackend,
-    now: Instant,
+    now: Timestamp,
     text: String,
     values: Vec<Value>,
 }
@@ -204,7 +204,7 @@ impl Sql {
     pub(super) async fn time(
         store: &Store,
         on: &impl ConnectionTrait,
-    ) -> Result<Instant, StoreError> {
+    ) -> Result<Timestamp, StoreError> {
         let mut sql = store.sql("SELECT ");
         let rows = sql.now().push(" AS now_at").rows(on).await?;
         let row = rows.first();

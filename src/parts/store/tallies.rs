@@ -9,7 +9,7 @@ use super::entity::rejection_total::{Column, Entity};
 use super::entity::{insert_rows, rejection_tally};
 use super::numbers::{to_signed, to_unsigned};
 use super::{Store, StoreError};
-use crate::domain::{CampaignId, Instant};
+use crate::domain::{CampaignId, Timestamp};
 
 /// So many refusals of one campaign for one reason within one minute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct TallyRow {
     /// Which campaign.
     pub campaign: CampaignId,
     /// Start of the minute.
-    pub minute: Instant,
+    pub minute: Timestamp,
     /// Code of the refusal.
     pub reason: &'static str,
     /// How many more.
@@ -31,7 +31,7 @@ impl Store {
             return Ok(());
         }
         // In order of key, so that concurrent callers cannot deadlock.
-        let mut minutes: BTreeMap<(i64, Instant, &str), u64> = BTreeMap::new();
+        let mut minutes: BTreeMap<(i64, Timestamp, &str), u64> = BTreeMap::new();
         let mut totals: BTreeMap<(i64, &str), u64> = BTreeMap::new();
         for row in rows {
             let campaign = row.campaign.0;

@@ -39,7 +39,7 @@ use std::time::Duration;
 
 use super::bounded::Tx;
 use super::{Store, StoreError, connection};
-use crate::domain::{CampaignId, Instant};
+use crate::domain::{CampaignId, Timestamp};
 
 /// Ranks, or sequences, in a segment.
 pub const SEGMENT_RANKS: u64 = 65_536;
@@ -106,7 +106,7 @@ impl Store {
 impl Snapshot {
     /// How long ago that was.
     #[must_use]
-    pub fn age_of(&self, at: Instant) -> Duration {
+    pub fn age_of(&self, at: Timestamp) -> Duration {
         let age = self.store.clock.now().signed_duration_since(at);
         age.to_std().unwrap_or_default()
     }

@@ -3,11 +3,11 @@
 
 use std::ops::RangeInclusive;
 use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, Instant as Moment};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::domain::Instant;
+use crate::domain::Timestamp;
 
 /// Tolerated drift of the machine's timer: one part of this many. Real timers are ten times better.
 const DRIFT: u32 = 1_000;
@@ -16,11 +16,11 @@ const DRIFT: u32 = 1_000;
 #[derive(Clone, Copy, Debug)]
 pub struct TimeReading {
     /// When the query was sent.
-    pub asked: Moment,
+    pub asked: Instant,
     /// Its time.
-    pub time: Instant,
+    pub time: Timestamp,
     /// When the answer arrived.
-    pub answered: Moment,
+    pub answered: Instant,
 }
 
 /// A clock that follows the database's.
@@ -33,8 +33,8 @@ pub struct DatabaseClock {
 /// its clock between query and answer, so the middle is off by at most half of that time.
 #[derive(Clone, Copy, Debug)]
 struct Estimate {
-    at: Moment,
-    time: Instant,
+    at: Instant,
+    time: Timestamp,
     error: Duration,
 }
 
@@ -48,12 +48,12 @@ impl Estimate {
         }
     }
 
-    fn time_at(&self, moment: Moment) -> Instant {
+    fn time_at(&self, moment: Instant) -> Timestamp {
         let since = moment.saturating_duration_since(self.at);
         moved(self.time, since)
     }
 
-    fn error_at(&self, moment: Moment) -> Duration {
+    fn error_at(&self, moment: Instant) -> Duration {
         self.error + moment.saturating_duration_since(self.at) / DRIFT
     }
 
@@ -67,7 +67,7 @@ impl Estimate {
     }
 }
 
-fn moved(time: Instant, by: Duration) -> Instant {
+fn moved(time: Timestamp, by: Duration) -> Timestamp {
     let by = TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX);
     time.checked_add_signed(by).unwrap_or(time)
 }
@@ -83,13 +83,13 @@ impl DatabaseClock {
     }
 
     /// The database's time at this moment; none: there is no reading yet.
-    pub(super) fn time_at(&self, moment: Moment) -> Option<Instant> {
+    pub(super) fn time_at(&self, moment: Instant) -> Option<Timestamp> {
         Some(self.last()?.time_at(moment))
     }
 
     /// The earliest and the latest possible time of the database at this moment. They move apart with the age of the last
     /// reading; without a reading every time is possible.
-    pub(super) fn range_at(&self, moment: Moment) -> RangeInclusive<Instant> {
+    pub(super) fn range_at(&self, moment: Instant) -> RangeInclusive<Timestamp> {
         let Some(last) = self.last() else {
             return DateTime::<Utc>::MIN_UTC..=DateTime::<Utc>::MAX_UTC;
         };
@@ -111,12 +111,12 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn noon() -> Instant {
+    fn noon() -> Timestamp {
         "2026-11-24T12:00:00Z".parse().unwrap()
     }
 
     /// A reading of a query at `start + after` whose answer took `took`.
-    fn reading(start: Moment, after: Duration, took: Duration, time: Instant) -> TimeReading {
+    fn reading(start: Instant, after: Duration, took: Duration, time: Timestamp) -> TimeReading {
         TimeReading {
             asked: start + after,
             time,
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_clock_continues_from_the_databases_answer() {
-        let (clock, start) = (DatabaseClock::default(), Moment::now());
+        let (clock, start) = (DatabaseClock::default(), Instant::now());
         assert_eq!(clock.time_at(start), None);
         clock.follow(reading(start, SECOND, 2 * SECOND, noon()));
         let hour = Duration::from_secs(3_600);
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_uncertainty_of_the_time_grows_with_latency_and_age() {
-        let (clock, start) = (DatabaseClock::default(), Moment::now());
+        let (clock, start) = (DatabaseClock::default(), Instant::now());
         let unknown = clock.range_at(start);
         assert!(unknown.contains(&DateTime::UNIX_EPOCH) && unknown.contains(&noon()));
         clock.follow(reading(start, Duration::ZERO, 2 * SECOND, noon()));
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_slow_clock_reading_does_not_replace_a_more_exact_one() {
-        let (clock, start) = (DatabaseClock::default(), Moment::now());
+        let (clock, start) = (DatabaseClock::default(), Instant::now());
         clock.follow(reading(start, Duration::ZERO, Duration::ZERO, noon()));
         clock.follow(reading(
             start,
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn an_adjusted_clock_is_followed_at_once_in_both_directions() {
         for set in [TimeDelta::hours(-1), TimeDelta::hours(1)] {
-            let (clock, start) = (DatabaseClock::default(), Moment::now());
+            let (clock, start) = (DatabaseClock::default(), Instant::now());
             clock.follow(reading(start, Duration::ZERO, Duration::ZERO, noon()));
             clock.follow(reading(start, SECOND, SECOND, noon() + set));
             let time = clock.time_at(start + SECOND + SECOND / 2).unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::ChangeError;
-use crate::domain::{Instant, Obstacle, Participation, ParticipationId, Status};
+use crate::domain::{Obstacle, Participation, ParticipationId, Status, Timestamp};
 use crate::parts::store::{Revocation, Rewards, Store, StoreError, Suspension};
 use crate::runtime::failpoint;
 use crate::runtime::retry;
@@ -39,7 +39,7 @@ pub struct Revocations {
 impl Revocations {
     /// Suspends the coupons of a participation that is to be cancelled, and answers until when the
     /// cancellation may commit.
-    pub(super) async fn suspend(&self, stands: &Participation) -> Result<Instant, ChangeError> {
+    pub(super) async fn suspend(&self, stands: &Participation) -> Result<Timestamp, ChangeError> {
         let now = self.store.time().await.map_err(|error| {
             tracing::warn!(error = cause(&error), "read the time");
             ChangeError::Unavailable

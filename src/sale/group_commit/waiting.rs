@@ -166,7 +166,7 @@ impl Waiting {
     }
 
     /// The commands as the store takes them.
-    pub(super) fn group(&self, key_choice: KeyChoice, now: domain::Instant) -> Group<'_> {
+    pub(super) fn group(&self, key_choice: KeyChoice, now: domain::Timestamp) -> Group<'_> {
         let entries = match &self.entries {
             Entrants::None => Entries::None,
             Entrants::Admitted(jobs) => match jobs.first() {

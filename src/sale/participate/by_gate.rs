@@ -15,7 +15,7 @@ use super::{
     CommitMode, Dependencies, FIRST_ANSWER_PAUSE, FIRST_ANSWER_READS, Outcome, ParticipateError,
     Replayed, Request, Step,
 };
-use crate::domain::{Campaign, Instant, Participation};
+use crate::domain::{Campaign, Participation, Timestamp};
 use crate::parts::gate::Entrant;
 use crate::runtime::failpoint;
 use crate::sale::admission::AdmissionError;
@@ -105,7 +105,7 @@ impl Dependencies {
     async fn accepted(
         &self,
         mut participation: Participation,
-        held_from: Option<Instant>,
+        held_from: Option<Timestamp>,
     ) -> Outcome {
         if let Some(held_from) = held_from {
             participation = participation.held_from(held_from);

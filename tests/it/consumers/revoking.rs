@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::domain::{
-    CampaignId, Change, Consumer, EventId, Instant, ParticipationId, Reward, Status, UserId,
+    CampaignId, Change, Consumer, EventId, ParticipationId, Reward, Status, Timestamp, UserId,
     to_stored_precision,
 };
 use firstcome::parts::store::{Due, Revocation, Rewards, StoreConfig, StoreError, Suspension};
@@ -63,7 +63,7 @@ impl Subject {
         }
     }
 
-    async fn suspend(&self, one: ParticipationId, until: Instant) -> Suspension {
+    async fn suspend(&self, one: ParticipationId, until: Timestamp) -> Suspension {
         loop {
             match self.rewards.suspend_coupons(one, until).await {
                 Ok(suspension) => return suspension,

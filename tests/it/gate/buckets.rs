@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::domain::Instant;
+use firstcome::domain::Timestamp;
 use firstcome::parts::gate::{Bucket, ScriptGate, Taken};
 use firstcome::runtime::clock::Clock;
 use futures_util::future::join_all;
@@ -24,7 +24,7 @@ fn token(left: u64, full_in: u32) -> Taken {
 
 #[tokio::test]
 async fn a_token_returns_at_its_exact_time_and_never_above_the_capacity() {
-    let clock = Clock::manual(Instant::UNIX_EPOCH);
+    let clock = Clock::manual(Timestamp::UNIX_EPOCH);
     let gate = ScriptGate::in_process(clock.clone(), "it").unwrap();
     let take = || gate.take("somebody", THREE);
     for left in (0..3).rev() {

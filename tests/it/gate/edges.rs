@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::domain::{Instant, Refusal};
+use firstcome::domain::{Refusal, Timestamp};
 use firstcome::parts::gate::{GateError, RedisConfig, ScriptGate, Settings, StartError, UserUnits};
 use firstcome::runtime::clock::Clock;
 use secrecy::ExposeSecret;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::subject::{LEASE, Subject, already, entrant, same_again, settings, ticket};
 use super::{forget, redis_config, redis_connection};
 
-const NOON: Instant = Instant::UNIX_EPOCH;
+const NOON: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn at_noon() -> (Subject, Clock) {
     let clock = Clock::manual(NOON);

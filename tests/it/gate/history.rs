@@ -5,7 +5,9 @@ use std::time::Duration;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use firstcome::domain::{CampaignId, Instant, ParticipationId, State, UserId, to_stored_precision};
+use firstcome::domain::{
+    CampaignId, ParticipationId, State, Timestamp, UserId, to_stored_precision,
+};
 use firstcome::parts::gate::{
     Admission, Configured, Entrant, Gate, GateState, GivenBack, Key, Mark, Return, ScriptGate,
     Settings, UserUnits,
@@ -54,7 +56,7 @@ enum Answer {
     Rebuilt(bool),
 }
 
-fn now() -> Instant {
+fn now() -> Timestamp {
     to_stored_precision(Clock::System.now())
 }
 
@@ -71,7 +73,7 @@ fn entrant() -> impl Strategy<Value = Entrant> {
     })
 }
 
-fn settings(now: Instant) -> impl Strategy<Value = Settings> {
+fn settings(now: Timestamp) -> impl Strategy<Value = Settings> {
     // Mostly open, or there would be little to compare; and so far from now that the two gates'
     // clocks need not agree.
     let state = prop_oneof![
@@ -125,7 +127,7 @@ fn seats() -> impl Strategy<Value = Vec<UserUnits>> {
     })
 }
 
-fn rebuild(now: Instant) -> impl Strategy<Value = Step> {
+fn rebuild(now: Timestamp) -> impl Strategy<Value = Step> {
     (1_u64..10, settings(now), seats(), 0_u64..20, 0_u64..5).prop_map(
         |(epoch, settings, seats, last_rank, returns)| Step::Rebuild {
             epoch,
@@ -136,7 +138,7 @@ fn rebuild(now: Instant) -> impl Strategy<Value = Step> {
     )
 }
 
-fn step(now: Instant) -> impl Strategy<Value = Step> {
+fn step(now: Timestamp) -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => vec(entrant(), 1..5).prop_map(Step::Admit),
         3 => vec(participation(), 1..4).prop_map(Step::Settle),
@@ -147,7 +149,7 @@ fn step(now: Instant) -> impl Strategy<Value = Step> {
     ]
 }
 
-fn history(now: Instant) -> impl Strategy<Value = Vec<Step>> {
+fn history(now: Timestamp) -> impl Strategy<Value = Vec<Step>> {
     // Some begin without a state.
     (option::weighted(0.9, rebuild(now)), vec(step(now), 1..40))
         .prop_map(|(first, steps)| first.into_iter().chain(steps).collect())
@@ -189,7 +191,7 @@ fn tell_model(model: &mut Model, step: &Step) -> (Answer, Option<GateState>) {
 }
 
 /// The moment a lease ends is the one thing that differs from clock to clock: set to `now`.
-async fn tell_gate(gate: &dyn Gate, step: &Step, now: Instant) -> (Answer, Option<GateState>) {
+async fn tell_gate(gate: &dyn Gate, step: &Step, now: Timestamp) -> (Answer, Option<GateState>) {
     let campaign = CampaignId(1);
     let answer = match step {
         Step::Admit(entrants) => {

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use firstcome::domain::{Instant, ParticipationId, Refusal, State, UserId};
+use firstcome::domain::{ParticipationId, Refusal, State, Timestamp, UserId};
 use firstcome::parts::gate::{
     Admission, Configured, Entrant, GateState, GivenBack, Lease, Mark, Return, Settings, UserUnits,
 };
 
 /// One campaign at a moment that does not move.
 pub struct Model {
-    now: Instant,
+    now: Timestamp,
     state: Option<Held>,
     /// Settings of a campaign that is over, without a state.
     over: Option<Settings>,
@@ -39,7 +39,7 @@ struct Holding {
 }
 
 impl Model {
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: Timestamp) -> Self {
         Self {
             now,
             state: None,
@@ -181,7 +181,7 @@ impl Held {
         Some(total.saturating_sub(self.units()))
     }
 
-    fn admit(&mut self, entrant: Entrant, now: Instant) -> Admission {
+    fn admit(&mut self, entrant: Entrant, now: Timestamp) -> Admission {
         if let Some((_, ticket)) = self.leases.get(&entrant.participation) {
             return Admission::Admitted(*ticket);
         }
@@ -218,7 +218,7 @@ impl Held {
         Admission::Admitted(ticket)
     }
 
-    fn refusal(&self, entrant: Entrant, now: Instant) -> Option<Refusal> {
+    fn refusal(&self, entrant: Entrant, now: Timestamp) -> Option<Refusal> {
         let settings = &self.settings;
         let (held, first) = self
             .holdings

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firstcome::domain::{CampaignId, Instant};
+use firstcome::domain::{CampaignId, Timestamp};
 use firstcome::parts::gate::{Answered, ScriptGate};
 use firstcome::runtime::clock::Clock;
 
@@ -49,7 +49,7 @@ async fn the_latest_figures_of_each_replica_are_summed() {
 
 #[tokio::test]
 async fn figures_of_a_silent_replica_expire() {
-    let clock = Clock::manual(Instant::UNIX_EPOCH);
+    let clock = Clock::manual(Timestamp::UNIX_EPOCH);
     let gate = ScriptGate::in_process(clock.clone(), "it").unwrap();
     note(&gate, "gone", 5).await;
     clock.advance(TERM / 2);

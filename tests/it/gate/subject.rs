@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use firstcome::domain::{CampaignId, Instant, ParticipationId, Refusal, State, UserId};
+use firstcome::domain::{CampaignId, ParticipationId, Refusal, State, Timestamp, UserId};
 use firstcome::parts::gate::{
     Admission, Entrant, ExpiredLease, Gate, GateState, GivenBack, Key, Lease, Mark, Return,
     Settings, UserUnits,
@@ -54,11 +54,11 @@ pub fn same_again(what: &str, got: &Admission, before: &Admission) -> Verdict {
 pub struct Subject {
     pub gate: Arc<dyn Gate>,
     pub campaign: CampaignId,
-    pub now: Instant,
+    pub now: Timestamp,
 }
 
 impl Subject {
-    pub fn new(gate: Arc<dyn Gate>, now: Instant) -> Self {
+    pub fn new(gate: Arc<dyn Gate>, now: Timestamp) -> Self {
         Self {
             gate,
             campaign: CampaignId(7),
@@ -67,7 +67,7 @@ impl Subject {
     }
 
     /// So many hours from now.
-    pub fn hours(&self, hours: i64) -> Instant {
+    pub fn hours(&self, hours: i64) -> Timestamp {
         self.now + TimeDelta::hours(hours)
     }
 

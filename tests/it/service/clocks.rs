@@ -2,7 +2,7 @@
 //! report the wrong machine clock.
 
 use chrono::TimeDelta;
-use firstcome::domain::Instant;
+use firstcome::domain::Timestamp;
 use firstcome::runtime::clock::Clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -23,7 +23,7 @@ async fn replica(parts: &Parts, folder: &TempDir, ahead: i64) -> Service {
     Service::start(folder, &settings).await
 }
 
-fn at(minutes: i64) -> Instant {
+fn at(minutes: i64) -> Timestamp {
     Clock::System.now() + TimeDelta::minutes(minutes)
 }
 
@@ -31,7 +31,7 @@ async fn read(service: &Service, path: &str) -> Value {
     body(service.get(path).send().await.unwrap()).await
 }
 
-fn time(value: &Value) -> Instant {
+fn time(value: &Value) -> Timestamp {
     value.as_str().unwrap().parse().unwrap()
 }
 

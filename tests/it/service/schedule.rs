@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use firstcome::domain::{CampaignId, Instant, Pricing, State, to_stored_precision};
+use firstcome::domain::{CampaignId, Pricing, State, Timestamp, to_stored_precision};
 use firstcome::operate::lifecycle::Lifecycle;
 use firstcome::parts::gate::ScriptGate;
 use firstcome::parts::pubsub::Nodes;
@@ -24,12 +24,12 @@ use crate::support::{campaign_of, real, spawner, until};
 /// How late a step may be on a busy machine. Without a hint the schedule sleeps ten seconds.
 const LATE_MAX: TimeDelta = TimeDelta::seconds(2);
 
-fn from_now(seconds: i64) -> Instant {
+fn from_now(seconds: i64) -> Timestamp {
     to_stored_precision(Clock::System.now() + TimeDelta::seconds(seconds))
 }
 
 /// The campaign gets into this state, in the database and by its clock, soon after `due` and not before.
-async fn moves_on_time(store: &Store, id: i64, state: State, due: Instant) {
+async fn moves_on_time(store: &Store, id: i64, state: State, due: Timestamp) {
     until(state.as_str(), async || {
         let campaign = store.campaign(CampaignId(id)).await.unwrap().unwrap();
         campaign.state == state

@@ -199,7 +199,7 @@ async fn missed_days_are_caught_up_but_none_before_the_first_data() {
         let campaigns = some(&test.store, yesterday, 2).await;
         let sql = Sql::of(&test.url).await;
         let replica = Replica::of(&test.store, settings("UTC"));
-        let made = async |at: firstcome::domain::Instant| {
+        let made = async |at: firstcome::domain::Timestamp| {
             for campaign in &campaigns {
                 let values = [Value::from(at), campaign.id.0.into()];
                 sql.with("UPDATE campaign SET created_at = ? WHERE id = ?", values)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::domain::{
-    Campaign, Day, EventId, Instant, Participation, ParticipationId, Status, Zone,
+    Campaign, Day, EventId, Participation, ParticipationId, Status, Timestamp, Zone,
 };
 use firstcome::operate::alert::{AlertConfig, Alerts};
 use firstcome::operate::statistics::{
@@ -20,7 +20,7 @@ use crate::groups::{BatchOutcome, Groups};
 use crate::store::intake;
 use crate::support::until;
 
-pub fn at(text: &str) -> Instant {
+pub fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
@@ -32,7 +32,7 @@ pub fn day(date: &str, zone: &str) -> Day {
 }
 
 /// When the tests take it to be, so that days keep their distance from it.
-pub fn now() -> Instant {
+pub fn now() -> Timestamp {
     at("2026-11-20T12:00:00Z")
 }
 
@@ -121,7 +121,7 @@ impl Replica {
 }
 
 /// A participation that was committed then.
-pub fn committed(campaign: &Campaign, rank: u64, quantity: u32, at: Instant) -> Intake {
+pub fn committed(campaign: &Campaign, rank: u64, quantity: u32, at: Timestamp) -> Intake {
     let user = i64::try_from(rank).unwrap();
     let of = intake(campaign, user, rank, quantity);
     let made = at - TimeDelta::milliseconds(40);
@@ -158,7 +158,7 @@ pub async fn commit(store: &Store, campaign: &Campaign, batch: &[Intake]) {
 
 pub fn refusals(
     campaign: &Campaign,
-    minute: Instant,
+    minute: Timestamp,
     reason: &'static str,
     count: u64,
 ) -> TallyRow {

@@ -1,6 +1,6 @@
 //! The time at which room was made in a campaign: never before the end of the transactions that held its row.
 
-use firstcome::domain::{Campaign, Instant, State};
+use firstcome::domain::{Campaign, State, Timestamp};
 use firstcome::parts::store::CampaignChange;
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement, TransactionTrait};
 
@@ -26,7 +26,7 @@ async fn is_dated_when_it_got_its_row(
     let loosened_at = format!("SELECT loosened_at FROM campaign WHERE id = {id}");
     let row = db.query_one_raw(Statement::from_string(DbBackend::MySql, loosened_at));
     let row = row.await.unwrap().unwrap();
-    let loosened_at: Instant = row.try_get_by_index(0).unwrap();
+    let loosened_at: Timestamp = row.try_get_by_index(0).unwrap();
     assert!(loosened_at >= held_until, "{loosened_at} {held_until}");
 }
 

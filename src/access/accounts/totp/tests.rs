@@ -2,7 +2,7 @@ use chrono::DateTime;
 
 use super::*;
 
-fn at(seconds: i64) -> Instant {
+fn at(seconds: i64) -> Timestamp {
     DateTime::from_timestamp(seconds, 0).unwrap()
 }
 

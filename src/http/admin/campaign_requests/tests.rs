@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::http::fields::read;
 
-fn now() -> Instant {
+fn now() -> Timestamp {
     "2030-01-01T00:00:00Z".parse().unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! Questions about the server that runs the scripts: its memory, settings, version and clock.
 
 use super::{Engine, OnFailure, ScriptGate};
-use crate::domain::Instant;
+use crate::domain::Timestamp;
 use crate::parts::gate::{GateError, ServerMemory};
 
 impl ScriptGate {
@@ -34,7 +34,7 @@ impl ScriptGate {
     }
 
     /// The clocks of the servers that hold the state; the embedded one has this process's.
-    pub async fn server_times(&self) -> Result<Vec<Instant>, GateError> {
+    pub async fn server_times(&self) -> Result<Vec<Timestamp>, GateError> {
         match &self.engine {
             Engine::Redis(redis) => redis.times().await,
             Engine::InProcess(_) => Ok(Vec::new()),

@@ -1,12 +1,12 @@
 //! A campaign's settings as arguments and replies of the scripts.
 
-use crate::domain::{Instant, State};
+use crate::domain::{State, Timestamp};
 use crate::parts::gate::reply::{Fields, unknown};
 use crate::parts::gate::{EXACT_MAX, GateError, Settings};
 
 /// The settings in the order that `configure.lua` and `swap.lua` take them.
 pub(super) fn settings_args(settings: &Settings) -> [String; 8] {
-    let instant = |at: Option<Instant>| at.map_or_else(String::new, |at| micros(at).to_string());
+    let instant = |at: Option<Timestamp>| at.map_or_else(String::new, |at| micros(at).to_string());
     [
         settings.epoch.to_string(),
         settings.version.to_string(),
@@ -39,6 +39,6 @@ pub(super) fn settings(fields: &mut Fields) -> Result<Settings, GateError> {
 
 /// Microseconds since the Unix epoch, the precision of the store and of Redis' own clock: a window
 /// opens neither earlier nor later than the campaign says.
-fn micros(at: Instant) -> i64 {
+fn micros(at: Timestamp) -> i64 {
     at.timestamp_micros()
 }

@@ -6,7 +6,7 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 
 use super::reward_text;
-use crate::domain::{AuditNote, CampaignId, Instant, Reward, State, to_stored_precision};
+use crate::domain::{AuditNote, CampaignId, Reward, State, Timestamp, to_stored_precision};
 use crate::parts::store::entity::campaign::{ActiveModel, Column, Entity};
 use crate::parts::store::entity::set;
 use crate::parts::store::numbers::{narrow, to_signed};
@@ -34,8 +34,8 @@ pub struct CampaignChange {
     pub max_quantity: Option<u32>,
     pub price: Option<Option<u64>>,
     pub hold_seconds: Option<u32>,
-    pub opens_at: Option<Option<Instant>>,
-    pub closes_at: Option<Option<Instant>>,
+    pub opens_at: Option<Option<Timestamp>>,
+    pub closes_at: Option<Option<Timestamp>>,
     pub reward: Option<Option<Reward>>,
     pub cancellable: Option<bool>,
 }

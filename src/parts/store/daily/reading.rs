@@ -8,7 +8,7 @@ use sea_orm::sea_query::{Asterisk, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use crate::domain::{CampaignId, Day, DaySums, Instant, Status};
+use crate::domain::{CampaignId, Day, DaySums, Status, Timestamp};
 use crate::parts::store::entity::campaign::{Column, Entity};
 use crate::parts::store::entity::{by_index, participation, rejection_tally};
 use crate::parts::store::numbers::to_unsigned;
@@ -78,8 +78,8 @@ impl Store {
     /// Refusals between two times, by campaign and code.
     pub async fn refusals_between(
         &self,
-        from: Instant,
-        until: Instant,
+        from: Timestamp,
+        until: Timestamp,
     ) -> Result<Vec<(CampaignId, String, u64)>, StoreError> {
         use rejection_tally::Column;
         let mut rows = rejection_tally::Entity::find()
@@ -116,14 +116,22 @@ impl Store {
     }
 
     /// When the first campaign was created: earlier days are empty.
-    pub async fn first_campaign_at(&self) -> Result<Option<Instant>, StoreError> {
+    pub async fn first_campaign_at(&self) -> Result<Option<Timestamp>, StoreError> {
         let first = Entity::find().order_by_asc(Column::Id).one(&self.db);
         Ok(first.await?.map(|campaign| campaign.created_at))
     }
 }
 
 /// Campaign, status, hour, participations, units, and the first and the last time.
-type SliceRow = (i64, String, i64, i64, i64, Option<Instant>, Option<Instant>);
+type SliceRow = (
+    i64,
+    String,
+    i64,
+    i64,
+    i64,
+    Option<Timestamp>,
+    Option<Timestamp>,
+);
 
 fn sums(row: SliceRow) -> Result<(CampaignId, DaySums), StoreError> {
     let (campaign, word, hour, participations, units, first_at, last_at) = row;

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use super::runs::hold;
-use crate::domain::{ByStatus, CampaignId, Day, DaySums, Instant, RunId, Zone};
+use crate::domain::{ByStatus, CampaignId, Day, DaySums, RunId, Timestamp, Zone};
 use crate::parts::store::entity::daily_stat::{ActiveModel, Column, Entity};
 use crate::parts::store::entity::{campaign, daily_day};
 use crate::parts::store::json::{from_text, to_text};
@@ -38,7 +38,7 @@ pub struct Done {
     /// By which run.
     pub run: RunId,
     /// When.
-    pub at: Instant,
+    pub at: Timestamp,
     /// Whether the day was over by then and all campaigns were written.
     pub is_complete: bool,
 }

@@ -4,7 +4,7 @@ use sea_orm::{FromQueryResult, QueryResult};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::words::words;
-use crate::domain::{CampaignId, Day, Instant, RunId, Zone};
+use crate::domain::{CampaignId, Day, RunId, Timestamp, Zone};
 use crate::parts::store::StoreError;
 use crate::parts::store::entity::daily_run::Model;
 use crate::parts::store::json::from_text;
@@ -72,8 +72,8 @@ pub struct Run {
     /// Unlike any other's.
     pub owner: String,
     /// When it began, by the database's clock.
-    pub started_at: Instant,
-    pub finished_at: Option<Instant>,
+    pub started_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
     pub progress: Progress,
     /// Campaigns that could not be written, the first of them.
     pub failures: Vec<RunFailure>,
@@ -116,7 +116,7 @@ pub struct Ended {
 
 /// A run as it is now: one that is not over and has no valid lease is abandoned.
 pub(super) fn run(row: &QueryResult) -> Result<Run, StoreError> {
-    let lease_until: Option<Instant> = row.try_get("", "lease_until")?;
+    let lease_until: Option<Timestamp> = row.try_get("", "lease_until")?;
     let is_alive: Option<i64> = row.try_get("", "is_alive")?;
     let row = Model::from_query_result(row, "")?;
     let zone = |zone: &str| zone.parse::<Zone>().ok();

@@ -7,7 +7,7 @@ use sea_orm::sea_query::{Asterisk, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QuerySelect, QueryTrait};
 
 use super::{ParkedState, published};
-use crate::domain::{CampaignId, Instant};
+use crate::domain::{CampaignId, Timestamp};
 use crate::parts::store::entity::{
     campaign, events_of_campaign, outbox_event, outbox_parked, outbox_parked::Column,
     parked_of_campaign, position_of_campaign,
@@ -101,7 +101,7 @@ impl Store {
     pub async fn oldest_pending_age(&self) -> Result<Option<Duration>, StoreError> {
         use campaign::{Column, Entity};
         let next = published().add(Expr::Constant(1.into()));
-        let oldest: Option<Option<Instant>> = Entity::find()
+        let oldest: Option<Option<Timestamp>> = Entity::find()
             .select_only()
             .expr(outbox_event::Column::CreatedAt.into_expr().min())
             .join(JoinType::LeftJoin, position_of_campaign())

@@ -10,7 +10,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
-use crate::domain::{BUCKETS, Instant};
+use crate::domain::{BUCKETS, Timestamp};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::by_index;
 use crate::parts::store::entity::outbox_lease::{Column, Entity};
@@ -188,7 +188,7 @@ impl Store {
 
     /// The relays that are alive, by name.
     pub async fn relay_leases(&self) -> Result<Vec<RelayLease>, StoreError> {
-        let rows: Vec<(String, i32, Instant, Instant)> = Entity::find()
+        let rows: Vec<(String, i32, Timestamp, Timestamp)> = Entity::find()
             .select_only()
             .columns([Column::Owner, Column::Bucket, Column::ExpiresAt])
             .expr_as(self.now_expr(), "now_at")

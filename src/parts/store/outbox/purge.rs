@@ -16,7 +16,7 @@ use sea_orm::{
     QueryTrait,
 };
 
-use crate::domain::{CampaignId, Instant, LogPlace, State};
+use crate::domain::{CampaignId, LogPlace, State, Timestamp};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::outbox_event::{self, Column, Entity};
 use crate::parts::store::entity::{
@@ -35,9 +35,9 @@ pub struct Purgeable {
     /// Where it is; its campaign is over.
     pub place: LogPlace,
     /// When the event was written.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
     /// By when the campaign was over, at the latest.
-    pub over_at: Instant,
+    pub over_at: Timestamp,
 }
 
 /// A range of a stream, in order of sequence.
@@ -55,7 +55,7 @@ pub struct PurgePage {
 struct StreamOver {
     campaign: CampaignId,
     published: i64,
-    over_at: Instant,
+    over_at: Timestamp,
 }
 
 /// The campaigns that can sell nothing any more.
@@ -109,7 +109,7 @@ impl Store {
         let events = outbox_event::Entity::find()
             .filter(events_of_campaign())
             .filter(outbox_event::Column::Sequence.into_expr().lte(published));
-        let stream: Option<(i64, i64, Instant)> = Entity::find()
+        let stream: Option<(i64, i64, Timestamp)> = Entity::find()
             .select_only()
             .column(Column::Id)
             .column(outbox_position::Column::Published)
@@ -137,7 +137,7 @@ impl Store {
         age: Duration,
         rows_max: u32,
     ) -> Result<PurgePage, StoreError> {
-        let rows: Vec<(i64, Instant, i64, i64)> = Entity::find()
+        let rows: Vec<(i64, Timestamp, i64, i64)> = Entity::find()
             .select_only()
             .columns([Column::Sequence, Column::CreatedAt])
             .expr(outbox_parked::Column::Sequence.is_null())

@@ -8,7 +8,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, Qu
 
 use super::{HoldingRow, holdings};
 use crate::domain::{
-    Campaign, CampaignId, Instant, Mark, ParticipationId, State, UserId, UserUnits,
+    Campaign, CampaignId, Mark, ParticipationId, State, Timestamp, UserId, UserUnits,
 };
 use crate::parts::store::entity::campaign;
 use crate::parts::store::entity::participation::{Column, Entity};
@@ -163,9 +163,9 @@ fn is_over(sql: &mut Sql, column: &str, believed_max: Duration) {
 
 /// Why the epoch of this row was not raised.
 fn not_raised(row: &QueryResult, believed_max: Duration) -> Result<Raised, StoreError> {
-    let now_at: Instant = row.try_get("", "now_at")?;
+    let now_at: Timestamp = row.try_get("", "now_at")?;
     let left = |name| -> Result<Option<Duration>, StoreError> {
-        let ends_at: Option<Instant> = row.try_get("", name)?;
+        let ends_at: Option<Timestamp> = row.try_get("", name)?;
         let left = ends_at.and_then(|ends_at| (ends_at - now_at).to_std().ok());
         Ok(left.filter(|left| *left <= believed_max))
     };

@@ -15,7 +15,7 @@ use self::admitted::Admitted;
 pub use self::applicants::{Applicants, Closing, Decision};
 pub use self::change::{Changed, Wished};
 use super::intake::Intake;
-use crate::domain::{Campaign, CampaignId, Instant, KeyChoice, OutboxEvent};
+use crate::domain::{Campaign, CampaignId, KeyChoice, OutboxEvent, Timestamp};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::{Store, StoreError};
 use crate::runtime::failpoint;
@@ -70,7 +70,7 @@ pub enum Entered {
     /// All of those that the gate admitted.
     Admitted {
         /// Store time when the holds for payments and for the relay start; none: there is no hold.
-        held_from: Option<Instant>,
+        held_from: Option<Timestamp>,
         /// Sequence of the first event; the others follow in order of the group.
         first_sequence: u64,
     },

@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::domain::{
-    AuditAction, AuditNote, Campaign, Instant, KeyChoice, Origin, OutboxEvent, Participation,
-    ParticipationId, Status, UserId,
+    AuditAction, AuditNote, Campaign, KeyChoice, Origin, OutboxEvent, Participation,
+    ParticipationId, Status, Timestamp, UserId,
 };
 
 /// A request to take part.
@@ -44,7 +44,7 @@ pub struct Making {
     /// Which key events have.
     pub key_choice: KeyChoice,
     /// When it is committed.
-    pub now: Instant,
+    pub now: Timestamp,
     /// How long the relay does not read the event, because the request publishes it.
     pub hold: Option<TimeDelta>,
 }
@@ -59,7 +59,7 @@ pub struct Intake {
     /// The outbox row of the change.
     pub event: OutboxEvent,
     /// Until when the relay does not read the row, because its writer publishes it.
-    pub hold_until: Option<Instant>,
+    pub hold_until: Option<Timestamp>,
     /// The admin who requested it for the user.
     pub by: Option<Box<Origin>>,
 }
@@ -73,7 +73,7 @@ impl Intake {
 
     /// The same, held for as long, but from then on.
     #[must_use]
-    pub fn held_from(self, from: Instant) -> Self {
+    pub fn held_from(self, from: Timestamp) -> Self {
         let made = self.participation.created_at;
         Self {
             participation: self.participation.held_from(from),

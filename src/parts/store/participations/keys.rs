@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use crate::domain::{CampaignId, Instant, Participation, ParticipationId, UserId};
+use crate::domain::{CampaignId, Participation, ParticipationId, Timestamp, UserId};
 use crate::parts::store::entity::campaign;
 use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::shapes::{padded, slices};
@@ -137,14 +137,14 @@ async fn gates(
     on: &impl ConnectionTrait,
 ) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
     use campaign::{Column, Entity};
-    let rows: Vec<(i64, i64, Option<Instant>)> = Entity::find()
+    let rows: Vec<(i64, i64, Option<Timestamp>)> = Entity::find()
         .select_only()
         .columns([Column::Id, Column::GateEpoch, Column::GateClosedUntil])
         .filter(Column::Id.is_in(padded(ids).map(|id| id.0)))
         .into_tuple()
         .all(on)
         .await?;
-    let gate = |(id, epoch, closed_until): (i64, i64, Option<Instant>)| {
+    let gate = |(id, epoch, closed_until): (i64, i64, Option<Timestamp>)| {
         let gate = GateInForce {
             epoch: to_unsigned(epoch),
             is_closed: closed_until.is_some(),

@@ -2,7 +2,7 @@
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use crate::domain::{CampaignId, Instant, Participation, Status};
+use crate::domain::{CampaignId, Participation, Status, Timestamp};
 use crate::parts::store::entity::by_index;
 use crate::parts::store::entity::participation::{Column, Entity, Model};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
@@ -32,7 +32,7 @@ pub struct RankedRow {
     /// The participation.
     pub participation: Participation,
     /// When that was.
-    pub rewarded_at: Option<Instant>,
+    pub rewarded_at: Option<Timestamp>,
 }
 
 /// What was found.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use crate::domain::{CampaignId, Instant, ParticipationId, Reward, Status};
+use crate::domain::{CampaignId, ParticipationId, Reward, Status, Timestamp};
 use crate::parts::store::entity::participation::{Column, Entity, Model};
 use crate::parts::store::entity::{by_index, campaign};
 use crate::parts::store::json::from_text;
@@ -21,7 +21,7 @@ pub struct Rewarding {
     /// The reward of a unit; none: there is none, or none any more.
     pub reward: Option<Reward>,
     /// Since when that is so.
-    pub since: Instant,
+    pub since: Timestamp,
 }
 
 /// A participation, and since when it has its status.
@@ -34,7 +34,7 @@ pub struct Standing {
     /// Its status.
     pub status: Status,
     /// Since when.
-    pub since: Instant,
+    pub since: Timestamp,
 }
 
 impl Store {
@@ -44,7 +44,7 @@ impl Store {
         after: CampaignId,
         limit: u64,
     ) -> Result<Vec<Rewarding>, StoreError> {
-        let rows: Vec<(i64, Option<String>, Instant)> = campaign::Entity::find()
+        let rows: Vec<(i64, Option<String>, Timestamp)> = campaign::Entity::find()
             .select_only()
             .columns([campaign::Column::Id, campaign::Column::Reward])
             .column(campaign::Column::RewardSince)
@@ -54,7 +54,7 @@ impl Store {
             .into_tuple()
             .all(&self.db)
             .await?;
-        let rewarding = |(id, text, since): (i64, Option<String>, Instant)| {
+        let rewarding = |(id, text, since): (i64, Option<String>, Timestamp)| {
             let reward = text.map(|text| from_text("a campaign's reward", &text));
             Ok(Rewarding {
                 campaign: CampaignId(id),

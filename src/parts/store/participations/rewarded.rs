@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use crate::domain::{CampaignId, Instant, ParticipationId};
+use crate::domain::{CampaignId, ParticipationId, Timestamp};
 use crate::parts::store::entity::participation::{Column, Entity};
 use crate::parts::store::entity::{by_index, rewarded_tally};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
@@ -82,11 +82,11 @@ impl Store {
     pub async fn rewarded_at(
         &self,
         ids: &[ParticipationId],
-    ) -> Result<HashMap<ParticipationId, Instant>, StoreError> {
+    ) -> Result<HashMap<ParticipationId, Timestamp>, StoreError> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        let found: Vec<(Uuid, Instant)> = Entity::find()
+        let found: Vec<(Uuid, Timestamp)> = Entity::find()
             .select_only()
             .columns([Column::Id, Column::RewardedAt])
             .filter(Column::Id.is_in(padded(ids).map(|id| id.0)))

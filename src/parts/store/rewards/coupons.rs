@@ -11,7 +11,7 @@ use super::due::Due;
 use super::plan::{Plan, Standing};
 use crate::domain::campaign::CouponTerms;
 use crate::domain::{
-    CampaignId, Coupon, CouponId, CouponStatus, Instant, ParticipationId, Reward, UserId,
+    CampaignId, Coupon, CouponId, CouponStatus, ParticipationId, Reward, Timestamp, UserId,
     to_stored_precision,
 };
 use crate::parts::store::StoreError;
@@ -160,7 +160,7 @@ impl Rewards {
         &self,
         voucher: &Voucher,
         order: &Order,
-    ) -> Result<(UseOutcome, Instant), StoreError> {
+    ) -> Result<(UseOutcome, Timestamp), StoreError> {
         let now = to_stored_precision(self.clock.now());
         let amount = to_signed(order.amount);
         let by = match voucher {

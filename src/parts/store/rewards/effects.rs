@@ -6,7 +6,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::Rewards;
-use crate::domain::{Consumer, CouponStatus, EntryKind, Instant, ParticipationId};
+use crate::domain::{Consumer, CouponStatus, EntryKind, ParticipationId, Timestamp};
 use crate::parts::store::StoreError;
 use crate::parts::store::entity::inbox::{Column, Entity};
 use crate::parts::store::entity::{coupon, ledger};
@@ -72,7 +72,7 @@ impl Rewards {
         &self,
         consumer: Consumer,
         rows_max: u32,
-    ) -> Result<Vec<(ParticipationId, Instant)>, StoreError> {
+    ) -> Result<Vec<(ParticipationId, Timestamp)>, StoreError> {
         let rows: Vec<(Uuid, Uuid)> = Entity::find()
             .select_only()
             .columns([Column::EventId, Column::ParticipationId])
@@ -88,7 +88,7 @@ impl Rewards {
     }
 }
 
-fn made_at(event: Uuid) -> Option<Instant> {
+fn made_at(event: Uuid) -> Option<Timestamp> {
     let (seconds, nanos) = event.get_timestamp()?.to_unix();
-    Instant::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+    Timestamp::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }

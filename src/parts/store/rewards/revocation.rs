@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::Rewards;
 use super::coupons::coupon_status;
-use crate::domain::{CouponStatus, Instant, ParticipationId, to_stored_precision};
+use crate::domain::{CouponStatus, ParticipationId, Timestamp, to_stored_precision};
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::revocation::{Column, Entity, Model};
@@ -38,7 +38,7 @@ pub struct Revocation {
     /// Which participation.
     pub participation: ParticipationId,
     /// By the clock of the events' database.
-    pub undecided_until: Instant,
+    pub undecided_until: Timestamp,
 }
 
 impl Rewards {
@@ -47,7 +47,7 @@ impl Rewards {
     pub async fn suspend_coupons(
         &self,
         participation: ParticipationId,
-        until: Instant,
+        until: Timestamp,
     ) -> Result<Suspension, StoreError> {
         let tx = self.begin().await?;
         self.expect_cancellation(&tx, participation, until).await?;
@@ -82,7 +82,7 @@ impl Rewards {
         &self,
         tx: &Tx,
         participation: ParticipationId,
-        until: Instant,
+        until: Timestamp,
     ) -> Result<(), StoreError> {
         let mut row = insert::<Entity, _>([
             (Column::ParticipationId, participation.0.into()),
@@ -101,10 +101,10 @@ impl Rewards {
     /// events' database; the oldest first.
     pub async fn due_revocations(
         &self,
-        now: Instant,
+        now: Timestamp,
         limit: u64,
     ) -> Result<Vec<Revocation>, StoreError> {
-        let rows: Vec<(Uuid, Instant)> = Entity::find()
+        let rows: Vec<(Uuid, Timestamp)> = Entity::find()
             .select_only()
             .columns([Column::ParticipationId, Column::UndecidedUntil])
             .filter(Column::UndecidedUntil.lte(to_stored_precision(now)))
@@ -163,7 +163,7 @@ impl Rewards {
     pub async fn postpone_revocations(
         &self,
         undecided: &[Revocation],
-        until: Instant,
+        until: Timestamp,
     ) -> Result<(), StoreError> {
         let tx = self.begin().await?;
         let ids = self.still_so(&tx, undecided).await?;
@@ -172,7 +172,7 @@ impl Rewards {
     }
 
     /// Sets until when these revocations are undecided.
-    async fn date(tx: &Tx, ids: &[Uuid], until: Option<Instant>) -> Result<(), StoreError> {
+    async fn date(tx: &Tx, ids: &[Uuid], until: Option<Timestamp>) -> Result<(), StoreError> {
         Entity::update_many()
             .col_expr(Column::UndecidedUntil, until.into())
             .filter(Column::ParticipationId.is_in(padded(ids)))

@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::{Segment, Snapshot};
-use crate::domain::{CampaignId, Instant, State};
+use crate::domain::{CampaignId, State, Timestamp};
 use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::Sql;
@@ -40,9 +40,9 @@ pub struct Books {
     /// Raised by every change of its settings.
     pub version: u64,
     /// First moment of the window.
-    pub opens_at: Option<Instant>,
+    pub opens_at: Option<Timestamp>,
     /// End of the window, exclusive.
-    pub closes_at: Option<Instant>,
+    pub closes_at: Option<Timestamp>,
     /// The highest rank of its participations; 0: it has none.
     pub last_rank: u64,
 }

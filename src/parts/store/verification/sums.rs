@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
 
 use super::{Segment, Snapshot, digest};
-use crate::domain::{CampaignId, Instant};
+use crate::domain::{CampaignId, Timestamp};
 use crate::parts::store::StoreError;
 use crate::parts::store::entity::purged_segment::{Column, Entity, Model};
 use crate::parts::store::entity::{by_index, participation};
@@ -39,7 +39,7 @@ pub struct Sums {
     /// limit.
     pub suspects: u64,
     /// When the latest of them was made.
-    pub newest: Option<Instant>,
+    pub newest: Option<Timestamp>,
 }
 
 /// Events that are deleted, of one segment.
@@ -114,7 +114,7 @@ impl Snapshot {
     }
 
     /// When the last participation up to a segment's end was made: that of the highest rank, or nearly.
-    pub async fn newest_of(&self, segment: Segment) -> Result<Option<Instant>, StoreError> {
+    pub async fn newest_of(&self, segment: Segment) -> Result<Option<Timestamp>, StoreError> {
         use participation::{Column, Entity};
         let mut newest = Entity::find()
             .select_only()

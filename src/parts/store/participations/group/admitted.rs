@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::rows::{self, Others};
 use super::units::{self, Taken};
 use super::{Entered, Entries, GroupOutcome};
-use crate::domain::{AuditNote, Campaign, Instant};
+use crate::domain::{AuditNote, Campaign, Timestamp};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::participations::intake::Intake;
 use crate::parts::store::sql::Sql;
@@ -16,7 +16,7 @@ pub(super) struct Admitted<'a> {
     campaign: &'a Campaign,
     epoch: u64,
     intakes: Vec<Cow<'a, Intake>>,
-    held_from: Option<Instant>,
+    held_from: Option<Timestamp>,
     others: Others,
 }
 

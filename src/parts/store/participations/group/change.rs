@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{Group, payments, rows};
 use crate::domain::{
-    AuditAction, AuditNote, Instant, KeyChoice, Obstacle, Origin, OutboxEvent, Participation,
-    ParticipationId, Return, Status, TakesBack, Wish,
+    AuditAction, AuditNote, KeyChoice, Obstacle, Origin, OutboxEvent, Participation,
+    ParticipationId, Return, Status, TakesBack, Timestamp, Wish,
 };
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::participation::{Column, Entity, Model};
@@ -56,7 +56,7 @@ struct Step<'a> {
     /// Its status before.
     from: Status,
     /// Until when it waited for a payment.
-    expired_at: Option<Instant>,
+    expired_at: Option<Timestamp>,
     becomes: Participation,
     /// Its number of changes, this one included.
     version: u32,
@@ -195,7 +195,7 @@ async fn update_rows(
     store: &Store,
     tx: &Tx,
     steps: &[Step<'_>],
-    now: Instant,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     for status in [Status::Confirmed, Status::Cancelled, Status::Expired] {
         let same: Vec<&Participation> = steps
@@ -247,7 +247,7 @@ fn events(
     steps: &[Step<'_>],
     before: u64,
     key_choice: KeyChoice,
-    now: Instant,
+    now: Timestamp,
 ) -> Vec<OutboxEvent> {
     (before + 1..)
         .zip(steps)
@@ -262,7 +262,7 @@ fn events(
 
 /// The reservations among them no longer wait for a payment.
 async fn end_reservations(store: &Store, tx: &Tx, steps: &[Step<'_>]) -> Result<(), StoreError> {
-    let reservations: Vec<(Instant, &Participation)> = steps
+    let reservations: Vec<(Timestamp, &Participation)> = steps
         .iter()
         .filter_map(|step| Some((step.expired_at?, &step.becomes)))
         .collect();

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use crate::domain::{Instant, Obstacle, Participation, ParticipationId, Status, Wish};
+use crate::domain::{Obstacle, Participation, ParticipationId, Status, Timestamp, Wish};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::payment::{ActiveModel, Column, Entity};
 use crate::parts::store::numbers::to_signed;
@@ -70,7 +70,7 @@ pub(super) async fn payers<'a>(
 pub(super) async fn record(
     tx: &Tx,
     becoming: impl Iterator<Item = &Participation>,
-    now: Instant,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     let confirmed = becoming.filter(|one| one.status == Status::Confirmed);
     let rows = confirmed.filter_map(|one| {

@@ -4,7 +4,7 @@
 use sea_orm::Value;
 use std::borrow::Cow;
 
-use crate::domain::{Instant, OutboxEvent, key_hash, to_stored_precision};
+use crate::domain::{OutboxEvent, Timestamp, key_hash, to_stored_precision};
 use crate::parts::store::numbers::{narrow, to_signed};
 use crate::parts::store::participations::intake::Intake;
 use crate::parts::store::shapes::slices;
@@ -144,7 +144,7 @@ fn keys(store: &Store, batch: &[Cow<'_, Intake>]) -> Vec<Sql> {
 }
 
 fn reservations(store: &Store, batch: &[Cow<'_, Intake>]) -> Vec<Sql> {
-    let due: Vec<(&Intake, Instant)> = batch
+    let due: Vec<(&Intake, Timestamp)> = batch
         .iter()
         .map(Cow::as_ref)
         .filter_map(|intake| Some((intake, intake.participation.expires_at?)))

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::Decision;
-use crate::domain::{Campaign, Instant, ParticipationId, Refusal};
+use crate::domain::{Campaign, ParticipationId, Refusal, Timestamp};
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::participation::{Column, Entity};
@@ -17,11 +17,11 @@ use crate::parts::store::participations::{HoldingRow, holdings_of};
 /// The data for decisions: the campaign's row, and the units that applicants hold.
 pub(super) struct Book<'a> {
     campaign: &'a Campaign,
-    now: Instant,
+    now: Timestamp,
     /// When `now` was known.
     read_at: std::time::Instant,
     /// When last something was admitted here that was refused before.
-    loosened_at: Option<Instant>,
+    loosened_at: Option<Timestamp>,
     taken: u64,
     last_rank: u64,
     held: HashMap<i64, (u64, ParticipationId)>,
@@ -32,8 +32,8 @@ impl<'a> Book<'a> {
         tx: &Tx,
         campaign: &'a Campaign,
         applicants: &[&Applicant],
-        now: Instant,
-        loosened_at: Option<Instant>,
+        now: Timestamp,
+        loosened_at: Option<Timestamp>,
     ) -> Result<Self, StoreError> {
         let read_at = std::time::Instant::now();
         let opened_at = campaign.opens_at.filter(|opens_at| *opens_at <= now);
