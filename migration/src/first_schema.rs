@@ -39,6 +39,7 @@ pub(super) const SCHEMA: FirstSchema = FirstSchema {
             verification::purged_segment(),
             operation::account(dialect),
             operation::account_recovery_code(dialect),
+            operation::account_token(dialect),
             operation::audit_entry(dialect),
             operation::duty(dialect),
         ]

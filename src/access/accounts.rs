@@ -12,9 +12,11 @@ mod credentials;
 mod enrolment;
 mod error;
 mod login;
+mod messenger;
 mod metrics;
 mod own;
 mod password;
+mod sign_up;
 mod token;
 mod totp;
 
@@ -24,7 +26,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
-pub use config::AccountsConfig;
+pub use config::{AccountsConfig, SignUp};
 pub use credentials::{CodeUsed, Credentials, LoginSuccess, RememberMe, Remembered, Session};
 pub use enrolment::{Enabled, Enrolment};
 pub use error::AccountError;
@@ -32,13 +34,16 @@ pub use error::AccountError;
 pub use metrics::Metrics;
 pub use own::PasswordChange;
 pub use password::{COMMON, Hasher, PASSWORD_CHARACTERS, is_common};
+pub use sign_up::SignedUp;
 pub use token::{RememberToken, SessionToken};
 
 use self::attempts::Attempts;
+use self::messenger::Messenger;
 use crate::access::identity::Scopes;
 use crate::domain::{Actor, AuditAction, AuditNote, LoginName, Origin, UserId};
 use crate::parts::gate::ScriptGate;
 use crate::parts::store::{self, Store, TotpChange};
+use crate::runtime::supervisor::Spawner;
 
 pub use crate::parts::store::Account;
 
@@ -101,6 +106,8 @@ pub struct Accounts {
     attempts: Attempts,
     hasher: Hasher,
     config: AccountsConfig,
+    /// None: there are no tokens, because nobody sends them.
+    messenger: Option<Messenger>,
     /// Longest time from reading an account to opening a session of it.
     login_max: Duration,
     metrics: Metrics,
@@ -116,6 +123,7 @@ impl Accounts {
         request_timeout: Duration,
     ) -> Result<Self, AccountError> {
         Ok(Self {
+            messenger: None,
             attempts: Attempts::new(Arc::clone(&sessions), &config),
             hasher: Hasher::new(&config)?,
             store,
@@ -125,6 +133,16 @@ impl Accounts {
             login_max: request_timeout + OPENING,
             metrics: Metrics::default(),
         })
+    }
+
+    /// The same with tokens for the owners of login names, if the configuration says where they are sent.
+    pub fn with_messages(mut self, spawner: Spawner) -> Result<Self, AccountError> {
+        self.messenger = Messenger::new(&self.config, spawner).map_err(AccountError::Tls)?;
+        Ok(self)
+    }
+
+    fn messenger(&self) -> Result<&Messenger, AccountError> {
+        self.messenger.as_ref().ok_or(AccountError::Disabled)
     }
 
     /// Metrics of log-ins.

@@ -28,6 +28,8 @@ words! {
         LoginFailed = "login.failed",
         LoginThrottled = "login.throttled",
         RememberedLoginReused = "remembered_login.reused",
+        SignedUp = "account.signed_up",
+        AccountDeleted = "account.deleted",
         PasswordChanged = "password.changed",
         SessionsEnded = "sessions.ended",
         TotpEnabled = "totp.enabled",
@@ -52,7 +54,9 @@ impl SecurityEvent {
     const fn is_refusal(self) -> bool {
         !matches!(
             self,
-            Self::PasswordChanged
+            Self::SignedUp
+                | Self::AccountDeleted
+                | Self::PasswordChanged
                 | Self::SessionsEnded
                 | Self::TotpEnabled
                 | Self::TotpDisabled

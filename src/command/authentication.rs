@@ -59,6 +59,7 @@ pub(super) fn accounts(
         config.accounts.clone(),
         config.http.request_timeout,
     )?;
+    let accounts = accounts.with_messages(process.spawner_here())?;
     process
         .telemetry
         .register(|registry| accounts.metrics().register(registry));

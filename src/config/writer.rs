@@ -8,7 +8,8 @@ use crate::runtime::retry;
 use crate::runtime::settings::settings;
 use crate::sale::group_commit::WriterConfig;
 
-/// How long a transaction may take, and what must be left of a lease when it begins: at most a third of the lease.
+/// How long a transaction may take. One of admissions takes at most a third of the lease, which is left of each lease
+/// when it begins.
 const TRANSACTION_MAX: Duration = Duration::from_secs(5);
 
 settings! {
@@ -42,6 +43,7 @@ impl Config {
                 pace: Duration::ZERO,
             },
             transaction_max: TRANSACTION_MAX.min(self.gate.lease / 3),
+            unleased_max: TRANSACTION_MAX,
             contention: retry::Policy {
                 initial: Duration::from_millis(5),
                 max: Duration::from_millis(200),

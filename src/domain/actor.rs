@@ -27,6 +27,8 @@ pub enum Actor {
     User(UserId),
     /// A command on the machine: `command-line`.
     CommandLine,
+    /// Somebody who signs up, or has forgotten the password: `nobody`.
+    Nobody,
 }
 
 impl fmt::Display for Actor {
@@ -38,6 +40,7 @@ impl fmt::Display for Actor {
             Self::Subject(subject) => write!(formatter, "jwt:{subject}"),
             Self::User(id) => write!(formatter, "user:{id}"),
             Self::CommandLine => formatter.write_str("command-line"),
+            Self::Nobody => formatter.write_str("nobody"),
         }
     }
 }
@@ -48,7 +51,14 @@ mod tests {
 
     #[test]
     fn no_two_kinds_share_a_name() {
-        let subjects = ["admin-token", "account:7", "7", "command-line", "user:7"];
+        let subjects = [
+            "admin-token",
+            "account:7",
+            "7",
+            "command-line",
+            "user:7",
+            "nobody",
+        ];
         let subjects = subjects.map(|subject| Actor::Subject(subject.to_owned()).to_string());
         for actor in [
             Actor::AdminToken(AdminToken::Current),
@@ -56,6 +66,7 @@ mod tests {
             Actor::Account(UserId(7)),
             Actor::User(UserId(7)),
             Actor::CommandLine,
+            Actor::Nobody,
         ] {
             assert!(!subjects.contains(&actor.to_string()), "{actor}");
         }

@@ -59,6 +59,7 @@ words! {
         AccountCreate = "account.create",
         AccountChange = "account.change",
         AccountPassword = "account.password",
+        AccountDelete = "account.delete",
         AccountTotp = "account.totp",
         AllowListRead = "allow_list.read",
         AllowListReplace = "allow_list.replace",

@@ -11,7 +11,7 @@ use super::campaigns::CampaignsApi;
 use super::health::HealthApi;
 use super::participations::{ChangesApi, ParticipationsApi};
 use super::rewards::RewardsApi;
-use super::sessions::{OwnAccountApi, OwnTotpApi, SessionsApi};
+use super::sessions::{OwnAccountApi, OwnTotpApi, SessionsApi, SignUpApi};
 
 /// Defines a tuple of unit structs, as a type and as a value.
 macro_rules! apis {
@@ -24,7 +24,7 @@ macro_rules! apis {
     };
 }
 
-apis!(PublicApis, public: CampaignsApi, ParticipationsApi, ChangesApi, RewardsApi, SessionsApi, OwnAccountApi, OwnTotpApi);
+apis!(PublicApis, public: CampaignsApi, ParticipationsApi, ChangesApi, RewardsApi, SessionsApi, OwnAccountApi, OwnTotpApi, SignUpApi);
 // A tuple has at most 16 members.
 apis!(AdminApis, admin: AdminAccountsApi, AdminCampaignsApi, AdminAllowListApi, AdminCouponsApi, AdminGateApi, AdminDeadLettersApi, AdminOutboxApi, AdminSystemApi, AdminKafkaApi, AdminAuditApi, AdminExportApi, AdminSimulationApi, AdminStatsApi, AdminOrderApi, AdminBatchApi);
 

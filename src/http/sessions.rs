@@ -3,6 +3,7 @@
 mod log_in;
 mod own;
 mod responses;
+mod sign_up;
 mod totp;
 
 use poem::http::{HeaderMap, header};
@@ -12,6 +13,7 @@ use secrecy::ExposeSecret;
 pub use self::log_in::LogIn;
 pub use self::own::OwnAccountApi;
 use self::responses::{LoggedIn, LoggedOut, SessionView, Uncached};
+pub use self::sign_up::SignUpApi;
 pub use self::totp::OwnTotpApi;
 use super::auth::{LOGGED_OUT, SessionCookie};
 use super::client_address::client_address;

@@ -1,6 +1,7 @@
 //! The store: the source of truth. MySQL in production, SQLite when embedded; the statements are the same unless a
 //! method documents a difference. Entities of the object mapper never leave this module.
 
+mod account_tokens;
 mod accounts;
 mod allow_lists;
 mod audit;
@@ -32,6 +33,7 @@ mod totp;
 mod unreadable;
 mod verification;
 
+pub use account_tokens::{AccountToken, TokenPurpose};
 pub use accounts::{Account, AccountChange, NewAccount};
 pub use allow_lists::{AllowList, Enforced};
 pub use audit::{AuditEntry, AuditFilter};

@@ -51,6 +51,8 @@ const PACED_ITEMS_MIN: usize = 4;
 struct Batcher<T> {
     queue: mpsc::Sender<T>,
     limit: Arc<Limit>,
+    /// The limit of prior items; none: there are none.
+    prior: Option<Arc<Limit>>,
 }
 
 impl BatcherConfig {
@@ -62,6 +64,21 @@ impl BatcherConfig {
             wait_max: self.wait_max,
         }
     }
+}
+
+impl<T> Batcher<T> {
+    fn reserve(&self, limit: &Arc<Limit>, campaign: CampaignId) -> Option<Slot<T>> {
+        let occupancy = limit.acquire(campaign)?;
+        let permit = self.queue.clone().try_reserve_owned().ok()?;
+        Some(Slot { permit, occupancy })
+    }
+}
+
+/// Whether a set of batchers has slots for prior items.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Prior {
+    None,
+    Some,
 }
 
 /// A set of batchers, chosen by campaign.
@@ -126,15 +143,49 @@ impl<T: Send + 'static> Batchers<T> {
         W: Fn(Vec<T>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
+        Self::start_with((spawner, name, stage), config, Prior::None, work)
+    }
+
+    /// The same with as many slots again for prior items ([`Batchers::reserve_prior`]), which others cannot use.
+    pub fn start_with_prior<W, F>(
+        spawner: &Spawner,
+        name: &'static str,
+        stage: Stage,
+        config: BatcherConfig,
+        work: W,
+    ) -> Self
+    where
+        W: Fn(Vec<T>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::start_with((spawner, name, stage), config, Prior::Some, work)
+    }
+
+    fn start_with<W, F>(
+        (spawner, name, stage): (&Spawner, &'static str, Stage),
+        config: BatcherConfig,
+        prior: Prior,
+        work: W,
+    ) -> Self
+    where
+        W: Fn(Vec<T>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let limit = || Arc::new(Limit::new(config.bounds()));
         let batchers = (0..config.count.max(1)).map(|_| {
-            let (queue, waiting) = mpsc::channel(config.capacity);
+            let prior = (prior == Prior::Some).then(limit);
+            let queues = 1 + usize::from(prior.is_some());
+            let (queue, waiting) = mpsc::channel(config.capacity * queues);
             let waiting = Arc::new(Mutex::new(waiting));
             let work = work.clone();
             spawner.start(name, stage, Policy::restart(), move |stop| {
                 run(Arc::clone(&waiting), work.clone(), config, stop)
             });
-            let limit = Arc::new(Limit::new(config.bounds()));
-            Batcher { queue, limit }
+            Batcher {
+                queue,
+                limit: limit(),
+                prior,
+            }
         });
         Self {
             batchers: batchers.collect(),
@@ -145,9 +196,21 @@ impl<T: Send + 'static> Batchers<T> {
     #[must_use]
     pub fn reserve(&self, campaign: CampaignId) -> Option<Slot<T>> {
         let batcher = self.of(campaign)?;
-        let occupancy = batcher.limit.acquire(campaign)?;
-        let permit = batcher.queue.clone().try_reserve_owned().ok()?;
-        Some(Slot { permit, occupancy })
+        batcher.reserve(&batcher.limit, campaign)
+    }
+
+    /// Reserves a slot for a prior item: a flood of others takes none of these.
+    #[must_use]
+    pub fn reserve_prior(&self, campaign: CampaignId) -> Option<Slot<T>> {
+        let batcher = self.of(campaign)?;
+        batcher.reserve(batcher.prior.as_ref()?, campaign)
+    }
+
+    /// Whether there is a slot for a prior item now.
+    #[must_use]
+    pub fn has_prior_slot(&self, campaign: CampaignId) -> bool {
+        let prior = self.of(campaign).and_then(|batcher| batcher.prior.as_ref());
+        prior.is_some_and(|limit| limit.has_room(campaign))
     }
 
     /// Whether there is a slot for a campaign's item now, for an early rejection. It may be taken a moment later.

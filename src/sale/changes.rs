@@ -195,7 +195,7 @@ impl Inner {
     async fn place_in_time(&self, campaign: CampaignId) -> Option<(WriterPlace, Occupancy)> {
         let deadline = Instant::now() + PLACE_WAIT_MAX;
         loop {
-            if let Some(place) = self.writer.reserve(campaign) {
+            if let Some(place) = self.writer.reserve_change(campaign) {
                 return Some(place);
             }
             if Instant::now() >= deadline {

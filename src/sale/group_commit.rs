@@ -110,8 +110,10 @@ pub type ChangeResult = Result<ChangeOutcome, NotCommitted>;
 pub struct WriterConfig {
     /// Queue and batch.
     pub batchers: BatcherConfig,
-    /// How long a transaction may take, which is left of each lease when it begins.
+    /// How long a transaction of admissions may take, which is left of each lease when it begins.
     pub transaction_max: Duration,
+    /// How long another transaction may take.
+    pub unleased_max: Duration,
     /// How deadlocks and lock waits are retried.
     pub contention: retry::Policy,
 }
@@ -188,7 +190,7 @@ impl Writer {
             waits,
         });
         let of_batches = Arc::clone(&committer);
-        let batchers = Batchers::start(
+        let batchers = Batchers::start_with_prior(
             spawner,
             "writer.batcher",
             Stage::Writer,
@@ -216,6 +218,19 @@ impl Writer {
     pub fn reserve(&self, campaign: CampaignId) -> Option<(WriterPlace, Occupancy)> {
         let (place, occupancy) = self.batchers.reserve(campaign)?.split();
         Some((WriterPlace { campaign, place }, occupancy))
+    }
+
+    /// Reserves a place for a change. Those who want to take part cannot use these places: who has something comes first.
+    #[must_use]
+    pub fn reserve_change(&self, campaign: CampaignId) -> Option<(WriterPlace, Occupancy)> {
+        let (place, occupancy) = self.batchers.reserve_prior(campaign)?.split();
+        Some((WriterPlace { campaign, place }, occupancy))
+    }
+
+    /// Whether there is a place for a change now.
+    #[must_use]
+    pub fn has_place_for_change(&self, campaign: CampaignId) -> bool {
+        self.batchers.has_prior_slot(campaign)
     }
 
     /// Whether there is a place now.

@@ -280,6 +280,7 @@ pub fn changes_with(
     let config = WriterConfig {
         batchers,
         transaction_max: Duration::from_secs(5),
+        unleased_max: Duration::from_secs(5),
         contention: Policy::default(),
     };
     let writer = Writer::start(&spawner, dependencies, config);

@@ -178,3 +178,29 @@ async fn a_gate_that_does_not_answer_is_not_called_until_a_probe_succeeds() {
     assert_eq!(gate.outages(), 1);
     forget(&prefix).await;
 }
+
+/// As behind a proxy that has lost the server: the bytes are acknowledged, and nothing answers.
+#[tokio::test]
+async fn a_connection_that_takes_everything_and_answers_nothing_is_replaced() {
+    let real = redis_config();
+    let url = real.url.as_ref().unwrap().expose_secret().to_owned();
+    let address = url.trim_start_matches("redis://").trim_end_matches('/');
+    let proxy = Proxy::start(address.parse().unwrap()).await;
+    let through = RedisConfig {
+        url: Some(url.replace(address, &proxy.address.to_string()).into()),
+        response_timeout: Duration::from_millis(300),
+        ..real
+    };
+    let prefix = unique("silent");
+    let gate = ScriptGate::redis(&through, &prefix).await.unwrap();
+    let gate = gate.with_breaker();
+    assert!(gate.inspect(CampaignId(1)).await.is_ok());
+    proxy.silence();
+    gate.inspect(CampaignId(1)).await.unwrap_err();
+    assert!(gate.is_away());
+    let back = gate.until_back(Duration::from_millis(20));
+    let back = tokio::time::timeout(Duration::from_secs(30), back).await;
+    back.expect("the gate is back by a new connection");
+    assert!(gate.inspect(CampaignId(1)).await.is_ok());
+    forget(&prefix).await;
+}

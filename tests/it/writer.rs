@@ -133,6 +133,7 @@ fn config() -> WriterConfig {
             pace: Duration::ZERO,
         },
         transaction_max: Duration::from_secs(1),
+        unleased_max: Duration::from_secs(1),
         contention: retry::Policy {
             initial: Duration::from_millis(5),
             ..retry::Policy::default()
@@ -456,4 +457,16 @@ async fn sequences(test: &TestStore, id: CampaignId) -> Vec<u64> {
         other => panic!("{other:?}"),
     };
     entries.iter().map(sequence).collect()
+}
+
+#[tokio::test]
+async fn a_flood_of_entries_leaves_places_for_changes() {
+    let test = sqlite().await;
+    let (_supervisor, writer) = writer_on(&test, &Arc::new(YesGate::default()));
+    let campaign = CampaignId(1);
+    let flood: Vec<_> = std::iter::from_fn(|| writer.reserve(campaign)).collect();
+    assert!(!flood.is_empty() && !writer.has_place(campaign));
+    assert!(writer.has_place_for_change(campaign));
+    let changes: Vec<_> = std::iter::from_fn(|| writer.reserve_change(campaign)).collect();
+    assert_eq!(changes.len(), flood.len(), "their number has a bound, too");
 }

@@ -39,6 +39,27 @@ pub(super) fn account_recovery_code(dialect: &Dialect) -> Table {
     Table::new("account_recovery_code", columns).clustered()
 }
 
+/// Tokens that were sent to the owner of a login name, by SHA-256 in hexadecimal digits: each is used once, for a
+/// sign-up or for a new password.
+pub(super) fn account_token(dialect: &Dialect) -> Table {
+    let Dialect {
+        time,
+        ascii,
+        ascii_any_case,
+        ascii_exact,
+        ..
+    } = dialect;
+    let columns = format!(
+        "digest CHAR(64) {ascii_exact} NOT NULL PRIMARY KEY,
+        purpose VARCHAR(16) {ascii} NOT NULL,
+        login VARCHAR(64) {ascii_any_case} NOT NULL,
+        password_hash VARCHAR(255) {ascii_exact} NULL,
+        account_id BIGINT NULL,
+        expires_at {time} NOT NULL"
+    );
+    Table::new("account_token", columns).index("account_token_by_end", "expires_at")
+}
+
 /// The audit log: what admins did, a row for each action. Nothing refers to these rows and they refer to
 /// nothing, so that they can outlive what they are about.
 pub(super) fn audit_entry(dialect: &Dialect) -> Table {

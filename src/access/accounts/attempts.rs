@@ -12,12 +12,18 @@ use std::time::Duration;
 
 use super::concurrent::{Concurrent, LoginPermit, Name};
 use super::{AccountError, AccountsConfig};
-use crate::access::limits::network;
+use crate::access::limits::{Rate, network};
 use crate::parts::gate::{Bucket, Digest, LoginBounds, LoginEnd, LoginTry, ScriptGate, Taken};
 use crate::runtime::telemetry::cause;
 
 /// `Retry-After` if too many log-ins are in progress: about the time of a hash and its queue.
 const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
+
+/// Requests for a new password for one login name: each sends a message to its owner.
+const RESETS: Rate = Rate {
+    requests: 5,
+    period: Duration::from_secs(3_600),
+};
 
 /// Counts failed log-ins.
 pub(super) struct Attempts {
@@ -28,6 +34,8 @@ pub(super) struct Attempts {
     /// Log-ins by one login name, successful or not: from known addresses, and the same number from others; none: not
     /// limited.
     name: Option<Bucket>,
+    /// Sign-ups and requests for a new password from one address; none: not limited.
+    sign_up: Option<Bucket>,
     concurrent: Concurrent,
 }
 
@@ -48,6 +56,7 @@ impl Attempts {
             bounds: config.login_bounds(),
             address: config.login_rate_address.map(Into::into),
             name: config.login_rate_name.map(Into::into),
+            sign_up: config.sign_up_rate_address.map(Into::into),
             concurrent: Concurrent::new(config),
         }
     }
@@ -112,6 +121,28 @@ impl Attempts {
             Some(bucket) => self.take(&address_bucket(address), bucket).await,
             None => Ok(None),
         }
+    }
+
+    /// Counts a sign-up or a request for a new password; an error: there were too many from the address, or for the
+    /// login name.
+    pub async fn count_request(
+        &self,
+        address: Option<IpAddr>,
+        reset: Option<&str>,
+    ) -> Result<(), AccountError> {
+        if let Some(bucket) = self.sign_up {
+            let name = format!("sign_up_address:{}", address_key(address));
+            if let Some(wait) = self.take(&name, bucket).await? {
+                return Err(AccountError::Throttled(wait, "sign_up_address"));
+            }
+        }
+        if let Some(login) = reset {
+            let name = format!("password_reset:{}", Digest::of(&login.to_lowercase()));
+            if let Some(wait) = self.take(&name, RESETS.into()).await? {
+                return Err(AccountError::Throttled(wait, "password_reset"));
+            }
+        }
+        Ok(())
     }
 
     async fn take(&self, name: &str, bucket: Bucket) -> Result<Option<Duration>, AccountError> {

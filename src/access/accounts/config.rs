@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use crate::access::limits::Rate;
+use crate::domain::words::words;
 use crate::parts::gate::{Lifetime, LoginBounds};
 use crate::runtime::settings::{DAY, MINUTE, SECOND, settings};
+use crate::runtime::web;
 
 /// Least cost of a hash, after OWASP's *Password Storage Cheat Sheet*: the least memory, and the least product of memory
 /// and iterations among the pairs that it treats as equal (7 MiB and 5, …, 46 MiB and 1).
@@ -14,6 +18,20 @@ const MEMORY_ONE_PASS_KIB_MIN: u32 = 47_104;
 
 /// Shortest time for which failed log-ins count.
 const FORGET: Duration = Duration::from_secs(3_600);
+words! {
+    /// Who may create an account.
+    #[derive(Default)]
+    pub enum SignUp {
+        /// Nobody but admins.
+        #[default]
+        Off = "off",
+        /// Everybody.
+        Open = "open",
+        /// Everybody who proves that the login name is theirs.
+        Verified = "verified",
+    }
+}
+
 /// How long an address is known after a correct password, and the number of failures that end this.
 const GOOD: Duration = Duration::from_secs(30 * 86_400);
 const GOOD_FAILURES_MAX: u32 = 20;
@@ -67,6 +85,18 @@ settings! {
         login_failures_all_max: u32 = 100, in ..=1_000_000;
         /// Longest delay
         login_delay_max: Duration = MINUTE * 15, in SECOND..=DAY;
+        /// Who may create an account over `POST /api/accounts`: nobody (`off`), everybody (`open`), or everybody who
+        /// proves with a token that the login name is theirs (`verified`; needs `verify_url`)
+        sign_up: SignUp = SignUp::Off;
+        /// Web address that gets a JSON document for each token to be sent to the owner of a login name:
+        /// [Sign-up](authentication.md#sign-up). With it, users can reset a forgotten password
+        verify_url: Option<SecretString> = None;
+        /// Time limit of one such request
+        verify_timeout: Duration = SECOND * 5, in Duration::from_millis(10)..=MINUTE;
+        /// How long a token is valid
+        verify_max: Duration = MINUTE * 60, in SECOND..=DAY * 7;
+        /// Sign-ups and requests for a new password from one address
+        sign_up_rate_address: Option<Rate> = Some(per_minute(10));
         /// Whether accounts with scopes must have [one-time codes](authentication.md#one-time-codes): without them their
         /// sessions have no scopes
         totp_required: bool = false;
@@ -116,6 +146,15 @@ impl AccountsConfig {
         require(
             self.login_failures_all_max >= self.login_failures_max,
             "accounts.login_failures_all_max: must be at least accounts.login_failures_max",
+        );
+        let address = self.verify_url.as_ref().map(ExposeSecret::expose_secret);
+        require(
+            address.is_none_or(|url| web::address(url).is_some()),
+            "accounts.verify_url: must begin with https:// or http://",
+        );
+        require(
+            self.sign_up != SignUp::Verified || self.verify_url.is_some(),
+            "accounts.verify_url: accounts.sign_up=verified needs it",
         );
         let (memory, iterations) = (self.password_memory_kib, self.password_iterations);
         let passes = u64::from(memory) * u64::from(iterations);

@@ -45,6 +45,12 @@ pub enum AccountError {
     /// Another account has the login name.
     #[error("the login name is taken")]
     LoginTaken,
+    /// Sign-up, or new passwords for those who forgot theirs, are not enabled.
+    #[error("it is not enabled")]
+    Disabled,
+    /// The token was used, has expired, or never existed.
+    #[error("use a token: there is none")]
+    NoToken,
     /// The account has, or would have, scopes that the admin lacks.
     #[error("the account has scopes that the admin lacks")]
     ScopesExceeded,
@@ -66,6 +72,9 @@ pub enum AccountError {
     /// The stored value is not a secret of one-time codes.
     #[error("read the secret of one-time codes")]
     Secret,
+    /// TLS for `accounts.verify_url` cannot be set up.
+    #[error("set up TLS")]
+    Tls(#[source] rustls::Error),
     /// A hashing thread died.
     #[error("hash a password: the thread ended")]
     Thread(#[source] tokio::task::JoinError),

@@ -44,6 +44,25 @@ impl Accounts {
         self.open(account, address, None, None).await
     }
 
+    /// Deletes the account, after all its sessions and remembered log-ins. Participations and rewards stay, under its
+    /// number, which no other account gets. A wrong password counts as a failed log-in.
+    pub async fn delete_own(
+        &self,
+        user: UserId,
+        current: &SecretString,
+        by: Origin,
+    ) -> Result<(), AccountError> {
+        let account = self.find(user).await?;
+        let shown = Credentials::of(&account, current, None, by.address);
+        let (account, _) = self.checked(&shown, CodeCheck::Omitted).await?;
+        let next = account.version.saturating_add(1);
+        let ended = self.sessions.revoke_sessions(user, next, self.login_max);
+        ended.await?;
+        let note = AuditNote::beside(by, AuditAction::AccountDelete);
+        let deleted = self.store.delete_account(user, account.version, note);
+        deleted.await?.then_some(()).ok_or(AccountError::Busy)
+    }
+
     /// The sessions and remembered log-ins of an account.
     pub async fn logins(&self, user: UserId) -> Result<Vec<Listed>, GateError> {
         let idle = self.config.session_idle;

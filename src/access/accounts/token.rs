@@ -136,6 +136,42 @@ impl fmt::Debug for RememberToken {
     }
 }
 
+/// A token that is sent to the owner of a login name, and used once.
+#[derive(Clone)]
+pub struct MailedToken(String);
+
+impl MailedToken {
+    /// A new token.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(secret())
+    }
+
+    /// Reads a token.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        checked(text).map(Self)
+    }
+
+    /// The stored digest.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        Digest::of(&self.0).to_string()
+    }
+
+    /// The text for its owner.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for MailedToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("MailedToken")
+    }
+}
+
 /// 256 random bits, from a generator that the operating system seeds.
 fn secret() -> String {
     let (high, low): (u128, u128) = (rand::random(), rand::random());

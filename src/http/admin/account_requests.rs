@@ -16,10 +16,7 @@ request_object! {
     #[derive(Debug)]
     pub struct AccountDraft as "CreateAccount" {
         /// The login name; case is irrelevant.
-        login: Option<LoginName> = text("login", ..)
-            .pattern("^[A-Za-z0-9._@+-]{1,64}$")
-            .try_map(|text| LoginName::parse(&text).map(Some).ok_or(LoginName::FORM))
-            .required(),
+        login: Option<LoginName> = login_name("login").required(),
         /// The password.
         password: SecretString = new_password("password").required(),
         /// Its scopes as an admin; none when left out.
@@ -60,6 +57,13 @@ request_object! {
 }
 
 impl Fields {
+    /// The login name of an account.
+    pub(in crate::http) fn login_name(&mut self, label: Label) -> Defined<'_, Option<LoginName>> {
+        self.text(label, ..)
+            .pattern("^[A-Za-z0-9._@+-]{1,64}$")
+            .try_map(|text| LoginName::parse(&text).map(Some).ok_or(LoginName::FORM))
+    }
+
     /// A password that an account is to have.
     pub(in crate::http) fn new_password(&mut self, label: Label) -> Defined<'_, SecretString> {
         let password = self.text(label, PASSWORD_CHARACTERS);

@@ -40,6 +40,13 @@ impl From<AccountError> for Problem {
             AccountError::LoginTaken => {
                 kind::LOGIN_TAKEN.because("Another account has this login name.")
             }
+            AccountError::Disabled => Self::not_found(
+                "This is not enabled: see accounts.sign_up and accounts.verify_url.",
+            ),
+            AccountError::NoToken => Self::invalid_field(
+                "token",
+                "was used, has expired, or never existed: request a new one",
+            ),
             AccountError::ScopesExceeded => kind::FORBIDDEN
                 .because("The account has, or would have, scopes that you do not have yourself."),
             AccountError::OwnPassword => {
@@ -48,7 +55,10 @@ impl From<AccountError> for Problem {
             AccountError::Busy => busy(),
             AccountError::Store(error) => error.into(),
             AccountError::Gate(error) => error.into(),
-            error @ (AccountError::Hash(_) | AccountError::Thread(_) | AccountError::Secret) => {
+            error @ (AccountError::Hash(_)
+            | AccountError::Thread(_)
+            | AccountError::Secret
+            | AccountError::Tls(_)) => {
                 tracing::error!(
                     error = cause(&error),
                     "cannot verify a password or a one-time code"
@@ -66,6 +76,8 @@ fn throttled(limit: &str) -> &'static str {
         "login_address_concurrent" => {
             "Other log-ins from this address are in progress: retry later."
         }
+        "sign_up_address" => "Too many requests from this address: retry later.",
+        "password_reset" => "Too many requests for this login name: retry later.",
         "login_rate" => "Too many log-ins with this name: retry later.",
         _ => "Too many log-ins failed: retry later.",
     }

@@ -72,7 +72,8 @@ const EVERYWHERE: Group = &[
     ),
     (
         429,
-        "The address has reached its limit of pending bodies or live streams (ADDRESS_LIMIT).",
+        "The address has used up its rate of reads, see Retry-After (RATE_LIMITED); or it has reached its limit of \
+         pending bodies or live streams (ADDRESS_LIMIT).",
     ),
     (431, "The request head is too large (HEADERS_TOO_LARGE)."),
     (500, "Internal error (INTERNAL)."),

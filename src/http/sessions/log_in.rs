@@ -32,6 +32,11 @@ impl Fields {
         password.map(SecretString::from)
     }
 
+    /// A token that was sent to the owner of a login name.
+    pub(super) fn mailed_token(&mut self, label: Label) -> Defined<'_, SecretString> {
+        self.text(label, 1..=128).map(SecretString::from)
+    }
+
     /// A one-time code, or a recovery code with separators.
     pub(super) fn code(&mut self, label: Label) -> Defined<'_, SecretString> {
         self.text(label, 6..=32).map(SecretString::from)

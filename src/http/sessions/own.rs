@@ -2,9 +2,10 @@
 
 use poem_openapi::Enum;
 use poem_openapi::param::Header;
+use secrecy::SecretString;
 use serde::Serialize;
 
-use super::responses::{LoggedIn, Uncached};
+use super::responses::{LoggedIn, LoggedOut, Uncached};
 use super::{remembered, report_csrf, report_failure, sessions_of};
 use crate::access::accounts::{Accounts, PasswordChange, RememberToken, SessionToken};
 use crate::access::security_events::{Detail, SecurityEvent};
@@ -44,6 +45,16 @@ request_object! {
         "currentPassword": "correct horse battery staple",
         "newPassword": "incorrect mule battery clip",
     }
+}
+
+request_object! {
+    /// Deletes one's account.
+    #[derive(Debug)]
+    pub struct DeleteAccount as "DeleteAccount" {
+        /// The current password.
+        current: SecretString = password("currentPassword").required(),
+    }
+    example { "currentPassword": "correct horse battery staple" }
 }
 
 /// The kind of a log-in.
@@ -177,6 +188,36 @@ impl OwnAccountApi {
         let entered = changed.inspect_err(|error| report_failure(request, error))?;
         signed_in.note(request, SecurityEvent::PasswordChanged);
         Ok(LoggedIn::new(&entered, signed_in.cookies, app.clock.now()))
+    }
+
+    /// Delete one's account.
+    ///
+    /// Needs the current password. Ends all sessions and remembered log-ins, and clears the cookies. Participations and
+    /// rewards stay, under the number of the account, which no other account gets.
+    #[oai(
+        path = "/api/session/delete-account",
+        method = "post",
+        operation_id = "deleteAccount"
+    )]
+    async fn delete_account(
+        &self,
+        app: AppRef<'_>,
+        request: &Request,
+        cookie: SessionCookie,
+        /// The `csrfToken` of the session.
+        #[oai(name = "X-CSRF-Token")]
+        _token: Header<Option<String>>,
+        body: JsonRequest<DeleteAccount>,
+    ) -> Result<LoggedOut, Failure<ChangingPassword>> {
+        let signed_in = SignedIn::by(&app, request, cookie).await?;
+        let by = signed_in.origin(request);
+        let deleted = signed_in
+            .accounts
+            .delete_own(signed_in.user, &body.0.current, by)
+            .await;
+        deleted.inspect_err(|error| report_failure(request, error))?;
+        signed_in.note(request, SecurityEvent::AccountDeleted);
+        Ok(LoggedOut::new(signed_in.cookies))
     }
 
     /// List one's sessions and remembered log-ins.

@@ -4,7 +4,7 @@ mod config;
 mod wire;
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use redis::{
     Client, ClientTlsConfig, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo,
@@ -19,6 +19,7 @@ use super::script::Script;
 use super::start_error::StartError;
 use super::{Admission, GateError, ServerMemory, answers};
 use crate::domain::Timestamp;
+use crate::runtime::telemetry::cause;
 
 /// How long the key of a ping stays.
 const PING_MS: u64 = 10_000;
@@ -72,9 +73,9 @@ impl RedisConfig {
 
 /// Runs scripts over a wire.
 pub(super) struct RedisEngine {
-    wire: Wire,
+    config: RedisConfig,
+    wire: RwLock<Arc<Wire>>,
     scripts: HashMap<Script, redis::Script>,
-    response_timeout: Duration,
 }
 
 impl RedisEngine {
@@ -85,10 +86,31 @@ impl RedisEngine {
             .map(|script| (*script, redis::Script::new(script.source())))
             .collect();
         Ok(Self {
-            wire: Wire::connect(config, &scripts).await?,
+            wire: RwLock::new(Arc::new(Wire::connect(config, &scripts).await?)),
+            config: config.clone(),
             scripts,
-            response_timeout: config.response_timeout,
         })
+    }
+
+    /// Replaces the connection. The client replaces one that is closed, but not one that takes everything and answers
+    /// nothing, as behind a proxy that has lost the server.
+    pub(super) async fn replace_connection(&self) {
+        let connected = Wire::connect(&self.config, &self.scripts);
+        match tokio::time::timeout(self.config.connect_timeout, connected).await {
+            Ok(Ok(wire)) => {
+                let mut current = self.wire.write().unwrap_or_else(PoisonError::into_inner);
+                *current = Arc::new(wire);
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(error = cause(&error), "no new connection to the gate")
+            }
+            Err(_) => tracing::debug!("no new connection to the gate in time"),
+        }
+    }
+
+    fn wire(&self) -> Arc<Wire> {
+        let wire = self.wire.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&wire)
     }
 
     /// Runs one script.
@@ -103,7 +125,7 @@ impl RedisEngine {
         };
         let mut invocation = script.prepare_invoke();
         invocation.key(keys).arg(args);
-        read(self.within_time(self.wire.invoke(&invocation)).await?)
+        read(self.within_time(self.wire().invoke(&invocation)).await?)
     }
 
     /// Writes a key that expires: a Redis that answers but takes no writes admits nobody. In a cluster every master must
@@ -112,7 +134,7 @@ impl RedisEngine {
         drop(self.ask_all::<String>(&["PING"]).await?);
         let mut set = redis::cmd("SET");
         set.arg(key).arg("1").arg("PX").arg(PING_MS);
-        self.within_time(self.wire.run(&set)).await
+        self.within_time(self.wire().run(&set)).await
     }
 
     /// A setting of the servers; if masters of a cluster differ, all values.
@@ -174,7 +196,7 @@ impl RedisEngine {
     async fn ask_all<T: FromRedisValue>(&self, words: &[&str]) -> Result<Vec<T>, GateError> {
         let mut command = Cmd::new();
         command.arg(words);
-        self.within_time(self.wire.ask_all(command)).await
+        self.within_time(self.wire().ask_all(command)).await
     }
 
     /// The connection limits each command; this limits the whole, reconnecting and reloading
@@ -183,7 +205,7 @@ impl RedisEngine {
         &self,
         work: impl Future<Output = RedisResult<T>>,
     ) -> Result<T, GateError> {
-        match tokio::time::timeout(self.response_timeout, work).await {
+        match tokio::time::timeout(self.config.response_timeout, work).await {
             Ok(done) => done.map_err(classify),
             Err(elapsed) => Err(GateError::Unavailable(Box::new(elapsed))),
         }

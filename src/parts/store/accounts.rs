@@ -8,7 +8,7 @@ use sea_orm::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::entity::account::{ActiveModel, Column, Entity, Model};
-use super::entity::{insert, set};
+use super::entity::{account_recovery_code, account_token, insert, set};
 use super::numbers::{to_signed, to_unsigned};
 use super::totp::{AccountTotp, TotpChange};
 use super::{Store, StoreError};
@@ -167,6 +167,34 @@ impl Store {
         if let Some(totp) = &change.totp {
             totp.replace_recovery_codes(&tx, id).await?;
         }
+        self.write_notes(&tx, &[note.of(&id)]).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Deletes an account if its version is still `version`, with an entry in the audit log: whether it was.
+    pub async fn delete_account(
+        &self,
+        id: UserId,
+        version: u64,
+        note: AuditNote,
+    ) -> Result<bool, StoreError> {
+        let tx = self.begin().await?;
+        let delete = Entity::delete_many()
+            .filter(Column::Id.eq(id.0))
+            .filter(Column::Version.eq(to_signed(version)));
+        if delete.exec(&tx).await?.rows_affected != 1 {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        account_recovery_code::Entity::delete_many()
+            .filter(account_recovery_code::Column::AccountId.eq(id.0))
+            .exec(&tx)
+            .await?;
+        account_token::Entity::delete_many()
+            .filter(account_token::Column::AccountId.eq(id.0))
+            .exec(&tx)
+            .await?;
         self.write_notes(&tx, &[note.of(&id)]).await?;
         tx.commit().await?;
         Ok(true)

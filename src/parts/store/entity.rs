@@ -133,6 +133,11 @@ table! { account "account" serial(id) {
 
 table! { account_recovery_code "account_recovery_code" key(account_id: i64, digest: String) {} }
 
+table! { account_token "account_token" key(digest: String) {
+    purpose: String, login: String, password_hash: Option<String>, account_id: Option<i64>,
+    expires_at: DateTimeUtc,
+} }
+
 table! { audit_entry "audit_entry" serial(id) {
     created_at: DateTimeUtc, actor: String, action: String, campaign_id: Option<i64>, subject: Option<String>,
     before_values: Option<String>, after_values: Option<String>, request_id: Option<String>,
@@ -274,7 +279,7 @@ mod tests {
         read!(campaign allow_list allow_list_user participation idempotency payment);
         read!(outbox_event outbox_position outbox_parked outbox_lease reservation_due);
         read!(rejection_tally rejection_total rewarded_tally daily_stat daily_day daily_run);
-        read!(verified_segment verified_log purged_segment account account_recovery_code audit_entry duty);
+        read!(verified_segment verified_log purged_segment account account_recovery_code account_token audit_entry duty);
         read!(inbox ledger balance coupon revocation);
     }
 }

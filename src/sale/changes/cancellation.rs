@@ -1,7 +1,7 @@
 //! Cancels a participation; its coupons are suspended first.
 
 use super::{ChangeContext, ChangeError, ChangeResult, Inner};
-use crate::domain::{Obstacle, Participation, Wish};
+use crate::domain::{Obstacle, Participation, Status, Wish};
 use crate::runtime::failpoint;
 
 impl Inner {
@@ -10,7 +10,11 @@ impl Inner {
         stands: &Participation,
         context: ChangeContext,
     ) -> ChangeResult {
-        let place = self.writer.reserve(stands.campaign_id);
+        if stands.status == Status::Cancelled {
+            // For good: a repetition takes no place in the writer's queue.
+            return self.cancelled(stands.clone()).await;
+        }
+        let place = self.writer.reserve_change(stands.campaign_id);
         let place = place.ok_or(ChangeError::Busy)?;
         let wish = Wish::Cancel {
             suspended_until: None,
@@ -23,6 +27,11 @@ impl Inner {
             }) => self.cancel_suspended(&participation, context).await?,
             answer => answer?,
         };
+        self.cancelled(cancelled).await
+    }
+
+    /// Lets go of the payment of a cancelled participation.
+    async fn cancelled(&self, cancelled: Participation) -> ChangeResult {
         if let Some(reference) = &cancelled.payment_reference {
             self.void_payment(reference).await;
         }

@@ -27,7 +27,7 @@ impl Inner {
         let Some(provider) = &self.payments.provider else {
             return Err(ChangeError::NoProvider);
         };
-        if !self.writer.has_place(stands.campaign_id) {
+        if !self.writer.has_place_for_change(stands.campaign_id) {
             return Err(ChangeError::Busy);
         }
         if let Some(reference) = &payment.reference {

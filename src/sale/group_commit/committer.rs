@@ -11,7 +11,7 @@ use super::waiting::{Entrants, Queued, Waiting, gather};
 use super::{NotCommitted, WriterConfig};
 use crate::domain::{CampaignId, KeyChoice, Participation, ParticipationId, to_stored_precision};
 use crate::parts::gate::Gate;
-use crate::parts::store::{CommitError, GroupOutcome, Mismatch, Store};
+use crate::parts::store::{CommitError, GroupOutcome, Mismatch, Store, StoreError};
 use crate::runtime::batcher::Batchers;
 use crate::runtime::clock::Clock;
 use crate::runtime::failpoint;
@@ -38,6 +38,9 @@ pub struct Dependencies {
     /// What the key of an event is.
     pub key_choice: KeyChoice,
 }
+
+/// Participations that are found after a lost COMMIT; their rows, where they are needed.
+pub(super) type Found = HashMap<ParticipationId, Option<Participation>>;
 
 /// How long each command waited, for what.
 pub(super) struct Waits {
@@ -152,7 +155,7 @@ impl Committer {
         let group = waiting.group(*key_choice, to_stored_precision(clock.now()));
         retry::retry(&self.config.contention, class, || async {
             let commit = store.commit_group(&group);
-            tokio::time::timeout(self.config.transaction_max, commit)
+            tokio::time::timeout(waiting.transaction_max(&self.config), commit)
                 .await
                 .unwrap_or(Err(CommitError::Late))
         })
@@ -161,30 +164,30 @@ impl Committer {
 
     /// Whether one more transaction ends before the deadline.
     fn may_begin(&self, waiting: &Waiting) -> bool {
-        Instant::now() + self.config.transaction_max <= waiting.deadline
+        Instant::now() + waiting.transaction_max(&self.config) <= waiting.deadline()
     }
 
     /// After a lost COMMIT only the database knows. What it does not have yet may still be on its way in: never a no,
     /// and never released here.
     async fn look_up(&self, waiting: Waiting) {
-        let ids: Vec<ParticipationId> = match &waiting.entries {
-            Entrants::None => Vec::new(),
-            Entrants::Admitted(jobs) => {
-                let ids = jobs.iter().map(|(job, _)| job.intake.participation.id);
-                ids.collect()
-            }
-            Entrants::Applicants { applicants, .. } => {
-                let ids = applicants
-                    .iter()
-                    .map(|(applicant, _)| applicant.participation);
-                ids.collect()
+        let store = &self.dependencies.store;
+        let found = async {
+            match &waiting.entries {
+                Entrants::None => Ok(Found::default()),
+                Entrants::Admitted(jobs) => {
+                    let ids = jobs.iter().map(|(job, _)| job.intake.participation.id);
+                    let found = store.committed_among(&ids.collect::<Vec<_>>()).await?;
+                    Ok(found.into_iter().map(|id| (id, None)).collect())
+                }
+                Entrants::Applicants { applicants, .. } => {
+                    let ids = applicants.iter().map(|(one, _)| one.participation);
+                    let found = store.participations(&ids.collect::<Vec<_>>()).await?;
+                    Ok(found.into_iter().map(|one| (one.id, Some(one))).collect())
+                }
             }
         };
-        let found = self.dependencies.store.participations(&ids);
-        let found = tokio::time::timeout(self.config.transaction_max, found).await;
-        let found = found.map_or_else(|_| Vec::new(), Result::unwrap_or_default);
-        let found: HashMap<ParticipationId, Participation> =
-            found.into_iter().map(|one| (one.id, one)).collect();
-        self.report_found(waiting, found);
+        let found = tokio::time::timeout(self.config.unleased_max, found).await;
+        let found: Result<Found, StoreError> = found.unwrap_or_else(|_| Ok(Found::default()));
+        self.report_found(waiting, found.unwrap_or_default());
     }
 }

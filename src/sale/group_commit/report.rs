@@ -5,10 +5,10 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::committer::Committer;
+use super::committer::{Committer, Found};
 use super::waiting::{Entrants, Waiting};
 use super::{ChangeOutcome, ChangeResult, Committed, Decided, DecidedResult, NotCommitted};
-use crate::domain::{CampaignId, OutboxEvent, Participation, ParticipationId, Return};
+use crate::domain::{CampaignId, OutboxEvent, ParticipationId, Return};
 use crate::parts::gate::GivenBack;
 use crate::parts::store::{Changed, Decision, Entered, Wished};
 use crate::runtime::batcher::Reply;
@@ -90,11 +90,7 @@ impl Committer {
     }
 
     /// Reports a group of which only these entries are known to be committed.
-    pub(super) fn report_found(
-        &self,
-        waiting: Waiting,
-        mut found: HashMap<ParticipationId, Participation>,
-    ) {
+    pub(super) fn report_found(&self, waiting: Waiting, mut found: Found) {
         match waiting.entries {
             Entrants::None => {}
             Entrants::Admitted(jobs) => {
@@ -113,7 +109,8 @@ impl Committer {
             }
             Entrants::Applicants { applicants, .. } => {
                 for (applicant, reply) in applicants {
-                    let decided = found.remove(&applicant.participation).map(|found| Decided {
+                    let found = found.remove(&applicant.participation).flatten();
+                    let decided = found.map(|found| Decided {
                         decision: Decision::Accepted(found),
                         event: None,
                     });
@@ -121,6 +118,7 @@ impl Committer {
                 }
             }
         }
+        // Asking again tells: a change that was made is answered as it stands.
         for (_, reply) in waiting.changes {
             reply(Err(NotCommitted::Unknown));
         }

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 
-use super::{ChangeResult, CommitResult, DecidedResult, Job, NotCommitted};
+use super::{ChangeResult, CommitResult, DecidedResult, Job, NotCommitted, WriterConfig};
 use crate::domain::{self, CampaignId, KeyChoice};
 use crate::parts::store::{Applicant, Applicants, Closing, Entries, Group, Making, Wished};
 use crate::runtime::batcher::Reply;
 
 /// How long a group may take with its retries: after that, nobody waits for it.
 const GROUP_MAX: Duration = Duration::from_secs(8);
-/// Transactions that a batch makes one after another for one campaign. Each has one change of a participation; further
-/// ones are answered that the queue is full.
-const GROUPS_MAX: usize = 4;
+/// Transactions that a batch makes one after another for one campaign because of several changes of one participation.
+/// Further ones are answered that the queue is full, so that nobody makes others wait by repeating a change.
+const GROUPS_MAX: usize = 2;
 
 /// One command, and who waits for its result.
 pub(super) enum Command {
@@ -42,8 +42,8 @@ pub(super) struct Waiting {
     pub(super) campaign: CampaignId,
     pub(super) entries: Entrants,
     pub(super) changes: Vec<(Wished, Reply<ChangeResult>)>,
-    /// By when the last transaction ends.
-    pub(super) deadline: Instant,
+    /// By when the last transaction ends, unless a lease ends earlier.
+    ends: Instant,
 }
 
 /// The new participations of a group.
@@ -91,7 +91,7 @@ impl Waiting {
             campaign,
             entries: Entrants::None,
             changes: Vec::new(),
-            deadline: Instant::now() + GROUP_MAX,
+            ends: Instant::now() + GROUP_MAX,
         }
     }
 
@@ -153,16 +153,33 @@ impl Waiting {
         }
     }
 
-    /// Takes out the entries whose lease ends before `least`. The deadline is then no later than the end of any lease.
+    /// Takes out the entries whose lease ends before `least`.
     pub(super) fn take_late(&mut self, least: Instant) -> Self {
         let mut late = self.empty();
         if let Entrants::Admitted(jobs) = &mut self.entries {
             let is_late = |(job, _): &mut (Job, _)| job.lease_deadline < least;
             late.entries = Entrants::Admitted(jobs.extract_if(.., is_late).collect());
-            let ends = jobs.iter().map(|(job, _)| job.lease_deadline);
-            self.deadline = ends.fold(self.deadline, Instant::min);
         }
         late
+    }
+
+    /// By when the last transaction ends: no later than the shortest lease.
+    pub(super) fn deadline(&self) -> Instant {
+        match &self.entries {
+            Entrants::Admitted(jobs) => {
+                let leases = jobs.iter().map(|(job, _)| job.lease_deadline);
+                leases.fold(self.ends, Instant::min)
+            }
+            Entrants::None | Entrants::Applicants { .. } => self.ends,
+        }
+    }
+
+    /// How long one transaction may take.
+    pub(super) const fn transaction_max(&self, config: &WriterConfig) -> Duration {
+        match self.entries {
+            Entrants::Admitted(_) => config.transaction_max,
+            Entrants::None | Entrants::Applicants { .. } => config.unleased_max,
+        }
     }
 
     /// The commands as the store takes them.
@@ -236,7 +253,7 @@ impl Waiting {
             campaign: self.campaign,
             entries: Entrants::None,
             changes: Vec::new(),
-            deadline: self.deadline,
+            ends: self.ends,
         }
     }
 }

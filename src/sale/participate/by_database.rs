@@ -66,7 +66,7 @@ impl Dependencies {
         applicant: Applicant,
         closing: Closing,
     ) -> Result<DecidedResult, ParticipateError> {
-        let (place, _occupancy) = self
+        let (place, occupancy) = self
             .writer
             .reserve(campaign)
             .ok_or(ParticipateError::Busy)?;
@@ -74,7 +74,11 @@ impl Dependencies {
         place.admit(
             applicant,
             closing,
-            Box::new(move |decided| drop(reply.send(decided))),
+            Box::new(move |decided| {
+                // Held until now, also when the client has gone.
+                drop(occupancy);
+                drop(reply.send(decided));
+            }),
         );
         Ok(result.await.unwrap_or(Err(NotCommitted::Unknown)))
     }

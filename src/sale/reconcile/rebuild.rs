@@ -70,7 +70,8 @@ impl Reconciler {
         for _ in 0..TERMS_MAX {
             let rebuilt = {
                 let alone = Arc::clone(&flight.turn).lock_owned().await;
-                self.rebuild_detached(alone, id, Turn::AtOnce).await?
+                self.rebuild_detached(&flight, alone, (id, Turn::AtOnce))
+                    .await?
             };
             match rebuilt {
                 Rebuilt::Closed(term) | Rebuilt::Underway(term) => tokio::time::sleep(term).await,
@@ -114,7 +115,7 @@ impl Reconciler {
     /// expires.
     async fn repair_in_turn(
         &self,
-        flight: &SingleFlight,
+        flight: &Arc<SingleFlight>,
         id: CampaignId,
         fault: Fault,
     ) -> Result<Renewed, ReconcileError> {
@@ -152,7 +153,7 @@ impl Reconciler {
     /// begin.
     async fn repair_alone(
         &self,
-        flight: &SingleFlight,
+        flight: &Arc<SingleFlight>,
         alone: OwnedMutexGuard<()>,
         id: CampaignId,
         fault: Fault,
@@ -175,22 +176,22 @@ impl Reconciler {
         if is_repaired {
             return Ok(ControlFlow::Break(Renewed::InStep));
         }
-        Ok(match self.rebuild_detached(alone, id, Turn::Waits).await? {
-            Rebuilt::Closed(term) => {
-                flight.close_for(term);
-                ControlFlow::Break(Renewed::Closed)
-            }
-            Rebuilt::In(epoch) => {
-                // For callers that came during the rebuild, too: at worst they ask once more.
-                flight.note_epoch(epoch, Instant::now());
-                ControlFlow::Break(Renewed::InStep)
-            }
-            Rebuilt::Unknown => ControlFlow::Break(Renewed::InStep),
-            Rebuilt::Underway(left) => {
-                self.metrics.deferred.inc();
-                ControlFlow::Continue(left)
-            }
-        })
+        Ok(
+            match self
+                .rebuild_detached(flight, alone, (id, Turn::Waits))
+                .await?
+            {
+                Rebuilt::Closed(term) => {
+                    flight.close_for(term);
+                    ControlFlow::Break(Renewed::Closed)
+                }
+                Rebuilt::In(_) | Rebuilt::Unknown => ControlFlow::Break(Renewed::InStep),
+                Rebuilt::Underway(left) => {
+                    self.metrics.deferred.inc();
+                    ControlFlow::Continue(left)
+                }
+            },
+        )
     }
 
     /// Invalidates the admissions of a lost gate of an ended campaign. No more are made afterwards, so this is done
@@ -213,15 +214,19 @@ impl Reconciler {
     /// whose admissions are all void, and blocks other rebuilds for its term.
     async fn rebuild_detached(
         &self,
+        flight: &Arc<SingleFlight>,
         alone: OwnedMutexGuard<()>,
-        id: CampaignId,
-        turn: Turn,
+        (id, turn): (CampaignId, Turn),
     ) -> Result<Rebuilt, ReconcileError> {
         let (reply, rebuilt) = oneshot::channel();
-        let reconciler = self.clone();
+        let (reconciler, flight) = (self.clone(), Arc::clone(flight));
         self.spawner
             .detach("reconcile.rebuild", Stage::Admission, async move {
                 let rebuilt = reconciler.rebuild_alone(id, turn).await;
+                if let Ok(Rebuilt::In(epoch)) = rebuilt {
+                    // For callers that came during the rebuild, too: at worst they ask once more.
+                    flight.note_epoch(epoch, Instant::now());
+                }
                 drop(alone);
                 drop(reply.send(rebuilt));
             });

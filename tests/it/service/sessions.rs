@@ -12,4 +12,5 @@ mod remembered;
 mod replicas;
 pub mod scene;
 mod secrets;
+mod sign_up;
 mod totp;

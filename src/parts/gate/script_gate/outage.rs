@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 
-use super::ScriptGate;
+use super::{Engine, ScriptGate};
 use crate::parts::gate::Gate;
 use crate::parts::gate::breaker::Breaker;
 
@@ -48,9 +48,17 @@ impl ScriptGate {
     pub async fn until_back(&self, pause: Duration) {
         while self.ping().await.is_err() {
             tokio::time::sleep(pause).await;
+            self.replace_connection().await;
         }
         if let Some(breaker) = &self.breaker {
             breaker.close();
+        }
+    }
+
+    async fn replace_connection(&self) {
+        match &self.engine {
+            Engine::Redis(redis) => redis.replace_connection().await,
+            Engine::InProcess(_) => {}
         }
     }
 }

@@ -1,0 +1,171 @@
+//! What users do without a log-in: sign up, and reset a forgotten password. A token that is sent to the owner of the login
+//! name proves that it is theirs. The response does not tell whether there is such an account.
+
+use std::net::IpAddr;
+
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::config::SignUp;
+use super::messenger::Message;
+use super::token::MailedToken;
+use super::{Account, AccountError, Accounts, NewAccount, insert};
+use crate::access::identity::Scopes;
+use crate::domain::{Actor, AuditAction, AuditNote, LoginName, Origin};
+use crate::parts::store::{self, AccountChange, AccountToken, TokenPurpose};
+
+/// The result of a sign-up.
+#[derive(Debug)]
+pub enum SignedUp {
+    /// There is an account now.
+    Account(Account),
+    /// A token is on its way to the owner of the login name, unless there is an account with it.
+    TokenSent,
+}
+
+impl Accounts {
+    /// Signs a user up.
+    pub async fn sign_up(
+        &self,
+        login: LoginName,
+        password: SecretString,
+        by: Origin,
+    ) -> Result<SignedUp, AccountError> {
+        if self.config.sign_up == SignUp::Off {
+            return Err(AccountError::Disabled);
+        }
+        self.attempts.count_request(by.address, None).await?;
+        if self.config.sign_up == SignUp::Open {
+            let new = NewAccount {
+                login,
+                password,
+                scopes: Scopes::default(),
+            };
+            let hash = self.hasher.hash(&new.password).await?;
+            let created = insert(&self.store, &new, hash, by).await?;
+            return Ok(SignedUp::Account(created));
+        }
+        // Hashed for every name, so that the time does not tell which ones are taken.
+        let password_hash = Some(self.hasher.hash(&password).await?);
+        if self.reads.account_by_login(&login).await?.is_some() {
+            self.messenger()?.send(Message::taken(&login));
+            return Ok(SignedUp::TokenSent);
+        }
+        self.send_token(AccountToken {
+            purpose: TokenPurpose::SignUp,
+            login,
+            password_hash,
+            account: None,
+        })
+        .await?;
+        Ok(SignedUp::TokenSent)
+    }
+
+    /// Creates the account of a sign-up whose token was sent to its owner.
+    pub async fn verify(&self, token: &str, by: Origin) -> Result<Account, AccountError> {
+        if self.config.sign_up != SignUp::Verified {
+            return Err(AccountError::Disabled);
+        }
+        let token = self.take(token, TokenPurpose::SignUp, by.address).await?;
+        let new = store::NewAccount {
+            login: token.login,
+            password_hash: token.password_hash.ok_or(AccountError::NoToken)?,
+            scopes: String::new(),
+        };
+        let note = AuditNote::beside(by, AuditAction::AccountCreate).to(json!({
+            "login": new.login.as_str(),
+            "scopes": [],
+            "disabled": false,
+        }));
+        let created = self.store.create_account(&new, note).await?;
+        created.ok_or(AccountError::LoginTaken)
+    }
+
+    /// Sends a token for a new password to the owner of a login name, if there is an account with it.
+    pub async fn forgot_password(
+        &self,
+        login: &LoginName,
+        address: Option<IpAddr>,
+    ) -> Result<(), AccountError> {
+        self.messenger()?;
+        let limited = Some(login.as_str());
+        self.attempts.count_request(address, limited).await?;
+        match self.reads.account_by_login(login).await? {
+            Some(account) if !account.disabled => {
+                self.send_token(AccountToken {
+                    purpose: TokenPurpose::PasswordReset,
+                    login: login.clone(),
+                    password_hash: None,
+                    account: Some(account.id),
+                })
+                .await
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Sets a new password with a token, and ends all sessions and remembered log-ins. One-time codes are unchanged.
+    pub async fn reset_password(
+        &self,
+        token: &str,
+        password: &SecretString,
+        by: Origin,
+    ) -> Result<Account, AccountError> {
+        self.messenger()?;
+        let purpose = TokenPurpose::PasswordReset;
+        let taken = self.take(token, purpose, by.address).await?;
+        let id = taken.account.ok_or(AccountError::NoToken)?;
+        let account = match self.find(id).await {
+            Ok(account) if !account.disabled => account,
+            Ok(_) | Err(AccountError::Unknown) => return Err(AccountError::NoToken),
+            Err(error) => return Err(error),
+        };
+        let changes = AccountChange {
+            password_hash: Some(self.hasher.hash(password).await?),
+            ..AccountChange::default()
+        };
+        let by = Origin {
+            actor: Actor::Account(id),
+            ..by
+        };
+        let note = AuditNote::beside(by, AuditAction::AccountPassword)
+            .to(json!({ "password": "changed" }));
+        let changed = self.apply(&account, &changes, note).await?;
+        changed.ok_or(AccountError::Busy)
+    }
+
+    async fn send_token(&self, token: AccountToken) -> Result<(), AccountError> {
+        let messenger = self.messenger()?;
+        let lasts = self.config.verify_max;
+        let mailed = MailedToken::generate();
+        self.store
+            .keep_account_token(&mailed.digest(), &token, lasts)
+            .await?;
+        messenger.send(Message::token(&token, &mailed, lasts));
+        Ok(())
+    }
+
+    /// A wrong token counts as a failed log-in of the address.
+    async fn take(
+        &self,
+        token: &str,
+        purpose: TokenPurpose,
+        address: Option<IpAddr>,
+    ) -> Result<AccountToken, AccountError> {
+        let taken = match MailedToken::parse(token) {
+            Some(token) => {
+                self.store
+                    .take_account_token(&token.digest(), purpose)
+                    .await?
+            }
+            None => None,
+        };
+        match taken {
+            Some(taken) => Ok(taken),
+            None => {
+                self.attempts.fail_from(address).await?;
+                Err(AccountError::NoToken)
+            }
+        }
+    }
+}
