@@ -303,10 +303,9 @@ impl Writer {
 
 type Received<T> = Result<Result<T, NotCommitted>, oneshot::error::RecvError>;
 
-fn reply<T: Send + 'static>() -> (
-    Reply<Result<T, NotCommitted>>,
-    oneshot::Receiver<Result<T, NotCommitted>>,
-) {
+type ReplyAndResult<T> = (Reply<T>, oneshot::Receiver<T>);
+
+fn reply<T: Send + 'static>() -> ReplyAndResult<Result<T, NotCommitted>> {
     let (sender, receiver) = oneshot::channel();
     // The caller may have gone: what is committed stays committed.
     (Box::new(move |result| drop(sender.send(result))), receiver)

@@ -273,7 +273,7 @@ async fn a_gate_that_admits_everything_cannot_oversell() {
         let (results, gate, campaign) = rush(&test, 50, 100, 40).await;
         let count =
             |wanted: fn(&CommitResult) -> bool| results.iter().filter(|one| wanted(one)).count();
-        let committed = count(|result| result.is_ok());
+        let committed = count(Result::is_ok);
         let refused =
             count(|result| matches!(result, Err(NotCommitted::SoldOut | NotCommitted::Conflict)));
         assert_eq!((committed, refused), (50, 90), "{results:?}");

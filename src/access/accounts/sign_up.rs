@@ -113,8 +113,8 @@ impl Accounts {
     ) -> Result<Account, AccountError> {
         self.messenger()?;
         let purpose = TokenPurpose::PasswordReset;
-        let taken = self.take(token, purpose, by.address).await?;
-        let id = taken.account.ok_or(AccountError::NoToken)?;
+        let reset = self.take(token, purpose, by.address).await?;
+        let id = reset.account.ok_or(AccountError::NoToken)?;
         let account = match self.find(id).await {
             Ok(account) if !account.disabled => account,
             Ok(_) | Err(AccountError::Unknown) => return Err(AccountError::NoToken),
@@ -130,8 +130,8 @@ impl Accounts {
         };
         let note = AuditNote::beside(by, AuditAction::AccountPassword)
             .to(json!({ "password": "changed" }));
-        let changed = self.apply(&account, &changes, note).await?;
-        changed.ok_or(AccountError::Busy)
+        let after = self.apply(&account, &changes, note).await?;
+        after.ok_or(AccountError::Busy)
     }
 
     async fn send_token(&self, token: AccountToken) -> Result<(), AccountError> {
@@ -152,20 +152,16 @@ impl Accounts {
         purpose: TokenPurpose,
         address: Option<IpAddr>,
     ) -> Result<AccountToken, AccountError> {
-        let taken = match MailedToken::parse(token) {
-            Some(token) => {
-                self.store
-                    .take_account_token(&token.digest(), purpose)
-                    .await?
-            }
-            None => None,
-        };
-        match taken {
-            Some(taken) => Ok(taken),
-            None => {
-                self.attempts.fail_from(address).await?;
-                Err(AccountError::NoToken)
+        if let Some(mailed) = MailedToken::parse(token) {
+            let found = self
+                .store
+                .take_account_token(&mailed.digest(), purpose)
+                .await?;
+            if let Some(found) = found {
+                return Ok(found);
             }
         }
+        self.attempts.fail_from(address).await?;
+        Err(AccountError::NoToken)
     }
 }

@@ -102,7 +102,7 @@ impl RedisEngine {
                 *current = Arc::new(wire);
             }
             Ok(Err(error)) => {
-                tracing::debug!(error = cause(&error), "no new connection to the gate")
+                tracing::debug!(error = cause(&error), "no new connection to the gate");
             }
             Err(_) => tracing::debug!("no new connection to the gate in time"),
         }

@@ -123,7 +123,7 @@ impl Waiting {
         match (command, &mut self.entries) {
             (Command::Commit(job, reply), Entrants::Admitted(jobs)) => jobs.push((*job, reply)),
             (Command::Commit(job, reply), entries) => {
-                *entries = Entrants::Admitted(vec![(*job, reply)])
+                *entries = Entrants::Admitted(vec![(*job, reply)]);
             }
             (
                 Command::Admit {

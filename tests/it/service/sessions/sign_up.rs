@@ -198,10 +198,10 @@ async fn a_verified_sign_up_needs_the_token_that_its_owner_got_once() {
         assert_eq!(statuses, [201, 422]);
         browser.enters("ada@example.org", None).await;
         // The response about a taken name is the same; its owner learns of it.
-        let taken = browser
+        let in_use = browser
             .post("/api/accounts", &wish("Ada@example.org", NEW))
             .await;
-        assert_eq!(taken.status(), 202);
+        assert_eq!(in_use.status(), 202);
         let mail = mailer.mail(nth * 2 + 1).await;
         assert_eq!(mail["purpose"], "login_taken");
         assert_eq!(mail.get("token"), None);
