@@ -3,17 +3,24 @@
 mod codes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use firstcome::domain::Topic;
 use firstcome::events::relay::{Config, Published};
 use firstcome::parts::broker::Publisher;
-use firstcome::parts::broker::kafka::Kafka;
+use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::bench::{Bench, Running, config, consume, events, kafka, until};
 
 async fn embedded(config: &Config) -> Arc<Kafka> {
-    let broker = Kafka::embedded(kafka()).await.unwrap();
+    // Long enough for a batch to be one request: of two, the second one is written when the broker refuses the first
+    // (docs/decisions/0017).
+    let config_of_kafka = KafkaConfig {
+        linger: Duration::from_millis(100),
+        ..kafka()
+    };
+    let broker = Kafka::embedded(config_of_kafka).await.unwrap();
     let prefix = &config.topic_prefix;
     let topics = [
         Topic::Participation.name(prefix),
