@@ -11,6 +11,7 @@ pub mod event;
 pub mod ids;
 pub mod key;
 pub mod metric;
+pub mod order;
 pub mod participation;
 pub mod reward;
 pub(crate) mod words;
@@ -24,9 +25,12 @@ pub use daily::{ByStatus, DaySums};
 pub use day::{Day, DayError, Zone};
 pub use event::{EventType, Fresh, KeyChoice, LogPlace, OutboxEvent, Topic};
 pub use ids::{
-    AllowListId, BUCKETS, CampaignId, CouponId, EventId, ParticipationId, RunId, UserId,
+    AllowListId, BUCKETS, CampaignId, CouponId, EventId, OrderId, ParticipationId, RunId, UserId,
 };
 pub use key::key_hash;
+pub use order::{
+    ORDER_LINES_MAX, Order, OrderDecision, OrderLine, OrderRefusal, OrderStatus,
+};
 pub use participation::{Mark, Participation, Refusal, Return, Status, UserUnits};
 pub use reward::{
     COUPONS_MAX, Change, Consumer, Coupon, CouponStatus, Entry, EntryKind, Granted, Redeemers,

@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod changes;
 pub mod group_commit;
 pub mod meter;
+pub mod orders;
 pub mod participate;
 pub mod payment;
 pub mod reconcile;

@@ -6,6 +6,7 @@
 mod campaigns;
 mod counts;
 mod operation;
+mod orders;
 mod outbox;
 mod participations;
 mod statistics;
@@ -24,6 +25,12 @@ pub(super) const SCHEMA: FirstSchema = FirstSchema {
             participations::reservation_due(dialect),
             participations::idempotency(dialect),
             participations::payment(dialect),
+            orders::customer_order(dialect),
+            orders::order_line(dialect),
+            orders::order_due(dialect),
+            orders::cart_line(),
+            orders::review(dialect),
+            orders::campaign_rating(),
             outbox::outbox_event(dialect),
             outbox::outbox_position(),
             outbox::outbox_parked(dialect),

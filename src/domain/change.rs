@@ -1,6 +1,6 @@
 //! The rules for changes of a committed participation. Pure: a transaction applies them to the row that it has locked.
 
-use super::{Participation, Status, Timestamp};
+use super::{OrderId, Participation, Status, Timestamp};
 
 /// A requested change of a participation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,13 @@ pub enum Wish {
     },
     /// Not paid in time.
     Expire,
+    /// A line of an order gets the status that its order has decided.
+    FollowOrder {
+        /// The status of the line.
+        status: Status,
+        /// The reference of the order's payment, if there is one.
+        reference: Option<String>,
+    },
 }
 
 /// Why a change is not possible.
@@ -43,6 +50,12 @@ pub enum Obstacle {
     NotSuspended,
     /// The suspension of its coupons has ended, so they may be usable again.
     NotSuspendedAnyMore,
+    /// It is a line of this order, which alone changes it.
+    PartOfOrder(OrderId),
+    /// The order was refused.
+    Refused,
+    /// The order is being placed.
+    Undecided,
 }
 
 /// Which confirmed participations of a campaign can be cancelled.
@@ -64,13 +77,14 @@ impl Wish {
             Self::Confirm { .. } => Status::Confirmed,
             Self::Cancel { .. } => Status::Cancelled,
             Self::Expire => Status::Expired,
+            Self::FollowOrder { status, .. } => *status,
         }
     }
 
     /// Whether the change returns units.
     #[must_use]
     pub const fn returns_units(&self) -> bool {
-        matches!(self, Self::Cancel { .. } | Self::Expire)
+        !self.status().holds_units()
     }
 }
 
@@ -101,6 +115,7 @@ impl Participation {
             }
             (Wish::Cancel { .. }, Status::Expired) => Err(Obstacle::Expired),
             (Wish::Expire, Status::Reserved) if !in_time => Ok(wish.status()),
+            (Wish::FollowOrder { status, .. }, standing) => follow_order(standing, *status),
             (Wish::Cancel { .. }, Status::Cancelled) | (Wish::Expire, _) => Err(Obstacle::Already),
         }
     }
@@ -118,6 +133,18 @@ impl Participation {
             Status::Cancelled => Some(Obstacle::Cancelled),
             Status::Expired => Some(Obstacle::Expired),
         }
+    }
+}
+
+/// The status of a line after its order has decided. Its time does not matter: that of the order did.
+fn follow_order(standing: Status, decided: Status) -> Result<Status, Obstacle> {
+    match standing {
+        _ if standing == decided => Err(Obstacle::Already),
+        Status::Reserved => Ok(decided),
+        Status::Confirmed if decided == Status::Cancelled => Ok(decided),
+        Status::Confirmed => Err(Obstacle::NotCancellable),
+        Status::Cancelled => Err(Obstacle::Cancelled),
+        Status::Expired => Err(Obstacle::Expired),
     }
 }
 

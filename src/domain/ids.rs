@@ -53,6 +53,10 @@ id! {
     ParticipationId by time
 }
 id! {
+    /// One order: a version 7 UUID.
+    OrderId by time
+}
+id! {
     /// One outbox event: a version 7 UUID, the `ce_id` by which consumers deduplicate.
     EventId by time
 }

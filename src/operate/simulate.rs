@@ -263,6 +263,7 @@ impl Shared {
                 traceparent: None,
                 since: Instant::now(),
                 by: None,
+                order: None,
             },
         };
         let began = Instant::now();

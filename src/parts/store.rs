@@ -7,6 +7,7 @@ mod allow_lists;
 mod audit;
 mod bounded;
 mod campaigns;
+mod carts;
 mod config;
 mod connection;
 mod counts;
@@ -21,9 +22,11 @@ mod history;
 mod json;
 mod numbers;
 mod order;
+mod orders;
 mod outbox;
 mod participations;
 mod query;
+mod reviews;
 mod rewards;
 mod schema;
 mod shapes;
@@ -38,6 +41,7 @@ pub use accounts::{Account, AccountChange, NewAccount};
 pub use allow_lists::{AllowList, Enforced};
 pub use audit::{AuditEntry, AuditFilter};
 pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign, States};
+pub use carts::CartLine;
 pub use config::StoreConfig;
 pub use counts::Counts;
 pub use daily::{Begun, Cause, DailyRow, Done, Ended, Progress, Redo, Run, RunFailure, RunState};
@@ -45,6 +49,7 @@ pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use error::StoreError;
 pub use history::History;
 pub use order::Ordered;
+pub use orders::{DecidedOrder, DecisionContext, NewOrder};
 pub use outbox::{
     DueRows, LeasedBucket, LogEntry, NewlyParked, ORPHAN_KEYS_MAX, OutboxCounts, Parked, ParkedRow,
     ParkedState, Partitions, PurgePage, Purgeable, RelayLease, Released, StreamEnds, StreamKey,
@@ -56,6 +61,7 @@ pub use participations::{
     PassedOver, Place, Raise, Raised, RankPage, Ranked, RankedRow, Rewarding, Standing, Turn,
     UserKey, Wished,
 };
+pub use reviews::{Ratings, Review};
 pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,
 };

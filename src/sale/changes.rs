@@ -6,6 +6,7 @@
 mod cancellation;
 mod confirmation;
 mod expiry;
+mod payments;
 mod revocation;
 
 use std::ops::RangeInclusive;
@@ -20,6 +21,7 @@ use crate::domain::{CampaignId, Obstacle, Origin, Participation, Wish};
 use crate::parts::store::{Store, Wished};
 use crate::runtime::batcher::Occupancy;
 use crate::runtime::supervisor::{Spawner, Stage};
+use crate::runtime::telemetry::cause;
 use crate::sale::group_commit::{ChangeOutcome, NotCommitted, Writer, WriterPlace};
 use crate::sale::payment::{Payability, PaymentError};
 
@@ -41,7 +43,8 @@ pub fn is_reference(text: &str) -> bool {
         && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
-/// Who is context for money, and for how long.
+/// Authorises payments.
+#[derive(Clone)]
 pub struct Payments {
     /// Authorises payments; none: nothing can be paid here.
     pub provider: Option<Arc<dyn Payability>>,
@@ -190,6 +193,18 @@ impl Changes {
 }
 
 impl Inner {
+    /// A line of an order is changed by its order alone.
+    async fn check_is_no_line(&self, stands: &Participation) -> Result<(), ChangeError> {
+        match self.store.order_of_line(stands.id).await {
+            Ok(None) => Ok(()),
+            Ok(Some(order)) => Err(unchanged(stands.clone(), Obstacle::PartOfOrder(order))),
+            Err(error) => {
+                tracing::warn!(error = cause(&error), "an order could not be looked up");
+                Err(ChangeError::Unavailable)
+            }
+        }
+    }
+
     /// A place for what was authorised, or suspended, which is worth waiting for: many whom the provider
     /// answered at the same time come at the same time.
     async fn place_in_time(&self, campaign: CampaignId) -> Option<(WriterPlace, Occupancy)> {

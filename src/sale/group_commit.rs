@@ -71,6 +71,8 @@ pub enum NotCommitted {
     GateOpen,
     /// There is no such campaign.
     UnknownCampaign,
+    /// The order of which it is a line is decided.
+    OrderDecided,
     /// Too many commands concern the same participation.
     Busy,
     /// The store did not answer in time.
@@ -93,6 +95,7 @@ impl From<Mismatch> for NotCommitted {
             Mismatch::SoldOut => Self::SoldOut,
             Mismatch::GateOpen => Self::GateOpen,
             Mismatch::UnknownCampaign => Self::UnknownCampaign,
+            Mismatch::OrderDecided => Self::OrderDecided,
         }
     }
 }

@@ -11,13 +11,35 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{ParticipationId, UserId};
+use uuid::Uuid;
+
+use crate::domain::{OrderId, ParticipationId, UserId};
+
+/// What a payment is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payable {
+    /// A reserved participation.
+    Participation(ParticipationId),
+    /// A reserved order.
+    Order(OrderId),
+}
+
+impl Payable {
+    /// Its id, which differs from that of everything else that can be paid for.
+    #[must_use]
+    pub const fn id(self) -> Uuid {
+        match self {
+            Self::Participation(id) => id.0,
+            Self::Order(id) => id.0,
+        }
+    }
+}
 
 /// A payment to authorise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
-    /// The participation. For repeated requests with the same one, the provider authorises once.
-    pub participation: ParticipationId,
+    /// What is paid for. For repeated requests with the same one, the provider authorises once.
+    pub payable: Payable,
     /// The payer.
     pub user: UserId,
     /// The amount, in the smallest unit of the currency.
@@ -44,8 +66,8 @@ pub trait Payability: Send + Sync + 'static {
     /// one.
     ///
     /// The charge's reference comes from the client. The service ensures that a reference pays for only one
-    /// participation, but does not know for which one the payment was made. An implementation must ask the
-    /// provider whether the payment of this reference was made for `participation`, by `user` and over `amount`, and
+    /// participation or order, but does not know for which one the payment was made. An implementation must ask the
+    /// provider whether the payment of this reference was made for `payable`, by `user` and over `amount`, and
     /// decline it otherwise. Without this check, anyone who knows a reference can pay with it.
     async fn authorise(&self, charge: &Charge) -> Result<String, PaymentError>;
 
@@ -83,7 +105,7 @@ impl Payability for Simulated {
         Ok(charge
             .reference
             .clone()
-            .unwrap_or_else(|| format!("{MADE_HERE}{}", charge.participation)))
+            .unwrap_or_else(|| format!("{MADE_HERE}{}", charge.payable.id())))
     }
 
     async fn void(&self, reference: &str) -> Result<(), PaymentError> {
@@ -106,13 +128,11 @@ impl fmt::Debug for dyn Payability {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     async fn authorised(reference: Option<&str>) -> Result<String, PaymentError> {
         let charge = Charge {
-            participation: ParticipationId(Uuid::nil()),
+            payable: Payable::Participation(ParticipationId(Uuid::nil())),
             user: UserId(1),
             amount: 100,
             reference: reference.map(str::to_owned),

@@ -111,7 +111,7 @@ async fn the_first_of_two_changes_with_the_same_payment_is_granted() {
         assert_eq!(changed.kept.len(), 1);
         assert_eq!(changed.kept[0].1, Obstacle::ReferenceUsed);
         let first = changed.changed[0].id;
-        assert_eq!(store.paid_by("one").await.unwrap(), Some(first));
+        assert_eq!(store.paid_by("one").await.unwrap(), Some(first.0));
         // Nor is it in a later one.
         let changed = store
             .change_participations(campaign.id, &wishes[2..], key)

@@ -33,6 +33,7 @@ pub fn applicant(user: i64, quantity: u32) -> Applicant {
         traceparent: None,
         since: std::time::Instant::now(),
         by: None,
+        order: None,
     }
 }
 

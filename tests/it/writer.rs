@@ -257,6 +257,7 @@ fn queue_applicant(
         traceparent: None,
         since: Instant::now(),
         by: None,
+        order: None,
     };
     let closing = Closing::For(Duration::from_secs(60));
     place.admit(

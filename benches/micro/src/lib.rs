@@ -52,6 +52,7 @@ pub fn intake(campaign: &Campaign, rank: u64) -> Intake {
         traceparent: None,
         since: std::time::Instant::now(),
         by: None,
+        order: None,
     };
     let place = Place {
         rank,

@@ -63,7 +63,7 @@ pub(super) fn idempotency(dialect: &Dialect) -> Table {
     Table::new("idempotency", columns)
 }
 
-/// The payments that were recorded: each reference pays for one participation.
+/// The payments that were recorded: each reference pays for one participation or one order.
 pub(super) fn payment(dialect: &Dialect) -> Table {
     let Dialect {
         time,
@@ -73,7 +73,7 @@ pub(super) fn payment(dialect: &Dialect) -> Table {
     } = dialect;
     let columns = format!(
         "reference VARCHAR(128) {unicode_exact} NOT NULL PRIMARY KEY,
-        participation_id {uuid} NOT NULL,
+        payable_id {uuid} NOT NULL,
         amount BIGINT NULL,
         created_at {time} NOT NULL"
     );

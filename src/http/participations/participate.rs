@@ -81,6 +81,7 @@ impl Call<'_> {
             traceparent: traceparent(request),
             since: Instant::now(),
             by: by_admin(&caller, user, request).map(Box::new),
+            order: None,
         };
         let participation = participate::Request {
             campaign,

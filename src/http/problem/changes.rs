@@ -51,7 +51,7 @@ impl From<ChangeError> for Problem {
     }
 }
 
-const REFERENCE_USED: &str = "This payment belongs to another participation.";
+const REFERENCE_USED: &str = "This payment belongs to another participation or order.";
 
 /// The reason why a participation is not changed.
 fn obstructed(participation: &Participation, obstacle: Obstacle) -> Problem {
@@ -68,8 +68,14 @@ fn obstructed(participation: &Participation, obstacle: Obstacle) -> Problem {
         Obstacle::AlreadyUsed => {
             kind::ALREADY_USED.because("A coupon that the participation earned is already used.")
         }
-        // Never sent: a suspension comes first, and the change is retried if it was too short.
-        Obstacle::NotSuspended | Obstacle::NotSuspendedAnyMore => {
+        Obstacle::PartOfOrder(order) => kind::PART_OF_ORDER
+            .because("The participation is a line of an order, which is paid or cancelled as a whole.")
+            .with_member("orderId", order.to_string()),
+        // Never sent: a suspension comes first, and the change is retried if it was too short; the rest is of orders.
+        Obstacle::NotSuspended
+        | Obstacle::NotSuspendedAnyMore
+        | Obstacle::Refused
+        | Obstacle::Undecided => {
             return part_unavailable("rewards");
         }
     };

@@ -71,8 +71,28 @@ idempotency "idempotency" key(user_id: i64, idempotency_key: String) {
 } }
 
 table! { payment "payment" key(reference: String) {
-    participation_id: Uuid, amount: Option<i64>, created_at: DateTimeUtc,
+    payable_id: Uuid, amount: Option<i64>, created_at: DateTimeUtc,
 } }
+
+table! { customer_order "customer_order" key(id: Uuid) {
+    user_id: i64, status: String, amount: Option<i64>, payment_reference: Option<String>,
+    refused_line: Option<i32>, refused_code: Option<String>, idempotency_key: Option<String>, version: i32,
+    expires_at: Option<DateTimeUtc>, created_at: DateTimeUtc, updated_at: DateTimeUtc,
+} }
+
+table! { order_line "order_line" key(order_id: Uuid, line: i32) {
+    campaign_id: i64, quantity: i32, participation_id: Uuid,
+} }
+
+table! { order_due "order_due" key(order_id: Uuid) { status: String, due_at: DateTimeUtc, } }
+
+table! { cart_line "cart_line" key(user_id: i64, campaign_id: i64) { line: i32, quantity: i32, } }
+
+table! { review "review" key(id: Uuid) {
+    participation_id: Uuid, campaign_id: i64, user_id: i64, rating: i32, text: String, created_at: DateTimeUtc,
+} }
+
+table! { campaign_rating "campaign_rating" key(campaign_id: i64) { reviews: i64, rating_sum: i64, } }
 
 table! { outbox_event "outbox_event" key(campaign_id: i64, sequence: i64) {
     id: Uuid, #[sea_orm(column_name = "aggregatetype")] aggregate_type: String,
@@ -277,6 +297,7 @@ mod tests {
             };
         }
         read!(campaign allow_list allow_list_user participation idempotency payment);
+        read!(customer_order order_line order_due cart_line review campaign_rating);
         read!(outbox_event outbox_position outbox_parked outbox_lease reservation_due);
         read!(rejection_tally rejection_total rewarded_tally daily_stat daily_day daily_run);
         read!(verified_segment verified_log purged_segment account account_recovery_code account_token audit_entry duty);

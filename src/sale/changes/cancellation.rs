@@ -10,6 +10,7 @@ impl Inner {
         stands: &Participation,
         context: ChangeContext,
     ) -> ChangeResult {
+        self.check_is_no_line(stands).await?;
         if stands.status == Status::Cancelled {
             // For good: a repetition takes no place in the writer's queue.
             return self.cancelled(stands.clone()).await;
@@ -33,7 +34,7 @@ impl Inner {
     /// Lets go of the payment of a cancelled participation.
     async fn cancelled(&self, cancelled: Participation) -> ChangeResult {
         if let Some(reference) = &cancelled.payment_reference {
-            self.void_payment(reference).await;
+            self.payments.void(reference).await;
         }
         Ok(cancelled)
     }

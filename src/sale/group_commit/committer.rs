@@ -99,8 +99,10 @@ impl Committer {
                     }
                     self.report(waiting, entered, changed);
                 }
-                Ok(GroupOutcome::Mismatch(Mismatch::SoldOut) | GroupOutcome::Conflict)
-                    if commands > 1 =>
+                Ok(
+                    GroupOutcome::Mismatch(Mismatch::SoldOut | Mismatch::OrderDecided)
+                    | GroupOutcome::Conflict,
+                ) if commands > 1 =>
                 {
                     self.commit_parts(waiting).await;
                 }

@@ -89,6 +89,8 @@ pub enum Mismatch {
     GateOpen,
     /// There is no such campaign.
     UnknownCampaign,
+    /// The order of an entry is decided: it gets no further line.
+    OrderDecided,
 }
 
 /// A failed transaction, by what is known of its effect.

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::domain::{
-    AuditAction, AuditNote, Campaign, KeyChoice, Origin, OutboxEvent, Participation,
+    AuditAction, AuditNote, Campaign, KeyChoice, OrderId, Origin, OutboxEvent, Participation,
     ParticipationId, Status, Timestamp, UserId,
 };
 
@@ -27,6 +27,8 @@ pub struct Applicant {
     pub since: std::time::Instant,
     /// The admin who requests it for the user, for the audit log.
     pub by: Option<Box<Origin>>,
+    /// The order of which it is a line: it is reserved until its order decides.
+    pub order: Option<OrderId>,
 }
 
 /// The result of an admission.
@@ -62,6 +64,8 @@ pub struct Intake {
     pub hold_until: Option<Timestamp>,
     /// The admin who requested it for the user.
     pub by: Option<Box<Origin>>,
+    /// The order of which it is a line.
+    pub order: Option<OrderId>,
 }
 
 impl Intake {
@@ -93,7 +97,7 @@ impl Intake {
             user_id: applicant.user,
             quantity: applicant.quantity,
             rank: place.rank,
-            status: if campaign.is_paid() {
+            status: if campaign.is_paid() || applicant.order.is_some() {
                 Status::Reserved
             } else {
                 Status::Confirmed
@@ -103,7 +107,7 @@ impl Intake {
                 .price
                 .map(|price| price.saturating_mul(u64::from(applicant.quantity))),
             payment_reference: None,
-            expires_at: campaign.is_paid().then(|| now + hold),
+            expires_at: (campaign.is_paid() && applicant.order.is_none()).then(|| now + hold),
             created_at: now,
         };
         let mut event = OutboxEvent::about(&participation, 1, making.key_choice, now);
@@ -114,6 +118,7 @@ impl Intake {
             hold_until: making.hold.filter(|_| !shared).map(|hold| now + hold),
             idempotency_key: applicant.idempotency_key.clone(),
             by: applicant.by.clone(),
+            order: applicant.order,
             participation,
             event,
         }

@@ -1,13 +1,19 @@
 //! Entries that the gate admitted: the campaign's units, the participations, their events.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use uuid::Uuid;
 
 use super::rows::{self, Others};
 use super::units::{self, Taken};
-use super::{Entered, Entries, GroupOutcome};
-use crate::domain::{AuditNote, Campaign, Timestamp};
+use super::{Entered, Entries, GroupOutcome, Mismatch};
+use crate::domain::{AuditNote, Campaign, OrderStatus, Timestamp};
 use crate::parts::store::bounded::Tx;
+use crate::parts::store::entity::customer_order::{Column, Entity};
 use crate::parts::store::participations::intake::Intake;
+use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
@@ -77,6 +83,29 @@ impl<'a> Admitted<'a> {
     }
 }
 
+/// Whether the orders of which entries are lines are still being placed. They stay so until the commit: an order that
+/// is decided gets no further line.
+async fn are_placing(tx: &Tx, batch: &[Cow<'_, Intake>]) -> Result<bool, StoreError> {
+    let orders: BTreeSet<Uuid> = batch
+        .iter()
+        .filter_map(|intake| intake.order.map(|order| order.0))
+        .collect();
+    if orders.is_empty() {
+        return Ok(true);
+    }
+    let ids: Vec<Uuid> = orders.into_iter().collect();
+    let placing: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Id.is_in(padded(&ids)))
+        .filter(Column::Status.eq(OrderStatus::Placing.as_str()))
+        .lock_shared()
+        .into_tuple()
+        .all(tx)
+        .await?;
+    Ok(placing.len() == ids.len())
+}
+
 /// Takes the units of entries and inserts their rows: the sequence of the first event, or why they are refused.
 pub(super) async fn insert(
     store: &Store,
@@ -93,6 +122,9 @@ pub(super) async fn insert(
         } => (limits, last_sequence),
         Taken::Nothing(mismatch) => return Ok(Err(GroupOutcome::Mismatch(mismatch))),
     };
+    if !are_placing(tx, batch).await? {
+        return Ok(Err(GroupOutcome::Mismatch(Mismatch::OrderDecided)));
+    }
     let Some(ordinals) = units::ordinals(tx, campaign.id, limits, batch).await? else {
         return Ok(Err(GroupOutcome::Conflict));
     };

@@ -73,6 +73,7 @@ impl<'a> Step<'a> {
                 expires_at: None,
                 payment_reference: match &asked.wish {
                     Wish::Confirm { reference } => Some(reference.clone()),
+                    Wish::FollowOrder { reference, .. } => reference.clone(),
                     Wish::Cancel { .. } | Wish::Expire => stands.payment_reference.clone(),
                 },
                 ..*stands
@@ -81,12 +82,19 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// Whether a payment of its own confirms it.
+    const fn is_paid(&self) -> bool {
+        matches!(self.asked.wish, Wish::Confirm { .. })
+    }
+
     /// The entry for the audit log, if an admin requested the change.
     fn note(&self) -> Option<AuditNote> {
         let by = self.asked.by.clone()?;
         let action = match self.asked.wish {
             Wish::Confirm { .. } => AuditAction::ParticipationConfirm,
-            Wish::Cancel { .. } | Wish::Expire => AuditAction::ParticipationCancel,
+            Wish::Cancel { .. } | Wish::Expire | Wish::FollowOrder { .. } => {
+                AuditAction::ParticipationCancel
+            }
         };
         let what = (self.becomes.campaign_id, self.becomes.id);
         let statuses = (self.from, self.becomes.status);
@@ -143,7 +151,8 @@ pub(super) async fn change(
         return Ok(changed);
     }
     update_rows(store, tx, &steps, now).await?;
-    payments::record(tx, steps.iter().map(|step| &step.becomes), now).await?;
+    let paid = steps.iter().filter(|step| step.is_paid());
+    payments::record(tx, paid.map(|step| &step.becomes), now).await?;
     changed.events = events(
         &steps,
         to_unsigned(books.event_sequence),

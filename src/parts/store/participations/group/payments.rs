@@ -1,4 +1,4 @@
-//! Payments by reference: each pays for one participation in the whole installation. The transaction that confirms
+//! Payments by reference: each pays for one participation or one order in the whole installation. The transaction that confirms
 //! writes them, so that of two participations with the same payment only one is confirmed.
 
 use std::collections::HashMap;
@@ -14,10 +14,10 @@ use crate::parts::store::shapes::padded;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
-    /// The participation that this payment was recorded for.
-    pub async fn paid_by(&self, reference: &str) -> Result<Option<ParticipationId>, StoreError> {
+    /// The id of the participation or order that this payment was recorded for.
+    pub async fn paid_by(&self, reference: &str) -> Result<Option<Uuid>, StoreError> {
         let row = Entity::find_by_id(reference).one(&self.db).await?;
-        Ok(row.map(|row| ParticipationId(row.participation_id)))
+        Ok(row.map(|row| row.payable_id))
     }
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn payers<'a>(
     let named: Vec<&str> = wishes
         .filter_map(|wish| match wish {
             Wish::Confirm { reference } => Some(reference.as_str()),
-            Wish::Cancel { .. } | Wish::Expire => None,
+            Wish::Cancel { .. } | Wish::Expire | Wish::FollowOrder { .. } => None,
         })
         .collect();
     let mut payers = Payers::default();
@@ -57,7 +57,7 @@ pub(super) async fn payers<'a>(
     }
     let rows: Vec<(String, Uuid)> = Entity::find()
         .select_only()
-        .columns([Column::Reference, Column::ParticipationId])
+        .columns([Column::Reference, Column::PayableId])
         .filter(Column::Reference.is_in(padded(&named)))
         .into_tuple()
         .all(tx)
@@ -76,7 +76,7 @@ pub(super) async fn record(
     let rows = confirmed.filter_map(|one| {
         Some(ActiveModel {
             reference: Set(one.payment_reference.clone()?),
-            participation_id: Set(one.id.0),
+            payable_id: Set(one.id.0),
             amount: Set(one.amount.map(to_signed)),
             created_at: Set(now),
         })

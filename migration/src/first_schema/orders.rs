@@ -1,0 +1,101 @@
+//! Orders of several lines, carts and reviews.
+
+use crate::table::{Dialect, Table};
+
+/// Orders. The row decides: its lines follow it. A key is given up when an order is refused because a part was away.
+pub(super) fn customer_order(dialect: &Dialect) -> Table {
+    let Dialect {
+        time,
+        uuid,
+        ascii,
+        unicode_exact,
+        ..
+    } = dialect;
+    let columns = format!(
+        "id {uuid} NOT NULL PRIMARY KEY,
+        user_id BIGINT NOT NULL,
+        status VARCHAR(16) {ascii} NOT NULL,
+        amount BIGINT NULL,
+        payment_reference VARCHAR(128) {ascii} NULL,
+        refused_line INTEGER NULL,
+        refused_code VARCHAR(64) {ascii} NULL,
+        idempotency_key VARCHAR(255) {unicode_exact} NULL,
+        version INTEGER NOT NULL,
+        expires_at {time} NULL,
+        created_at {time} NOT NULL,
+        updated_at {time} NOT NULL"
+    );
+    Table::new("customer_order", columns)
+        .unique("customer_order_key", "user_id, idempotency_key")
+        .index("customer_order_user", "user_id, id")
+}
+
+/// The lines of orders, each of which is a participation.
+pub(super) fn order_line(dialect: &Dialect) -> Table {
+    let Dialect { uuid, .. } = dialect;
+    let columns = format!(
+        "order_id {uuid} NOT NULL,
+        line INTEGER NOT NULL,
+        campaign_id BIGINT NOT NULL,
+        quantity INTEGER NOT NULL,
+        participation_id {uuid} NOT NULL,
+        PRIMARY KEY (order_id, line)"
+    );
+    Table::new("order_line", columns)
+        .clustered()
+        .unique("order_line_participation", "participation_id")
+}
+
+/// Orders of which something is still to be done, and when: to be decided, to expire, or to give their lines the
+/// status that they have.
+pub(super) fn order_due(dialect: &Dialect) -> Table {
+    let Dialect {
+        time, uuid, ascii, ..
+    } = dialect;
+    let columns = format!(
+        "order_id {uuid} NOT NULL PRIMARY KEY,
+        status VARCHAR(16) {ascii} NOT NULL,
+        due_at {time} NOT NULL"
+    );
+    Table::new("order_due", columns).index("order_due_at", "due_at")
+}
+
+/// The carts of users.
+pub(super) fn cart_line() -> Table {
+    let columns = "user_id BIGINT NOT NULL,
+        campaign_id BIGINT NOT NULL,
+        line INTEGER NOT NULL,
+        quantity INTEGER NOT NULL,
+        PRIMARY KEY (user_id, campaign_id)";
+    Table::new("cart_line", columns.to_owned()).clustered()
+}
+
+/// One review for each confirmed participation.
+pub(super) fn review(dialect: &Dialect) -> Table {
+    let Dialect {
+        time,
+        uuid,
+        unicode,
+        ..
+    } = dialect;
+    let columns = format!(
+        "id {uuid} NOT NULL PRIMARY KEY,
+        participation_id {uuid} NOT NULL,
+        campaign_id BIGINT NOT NULL,
+        user_id BIGINT NOT NULL,
+        rating INTEGER NOT NULL,
+        text VARCHAR(4000) {unicode} NOT NULL,
+        created_at {time} NOT NULL"
+    );
+    Table::new("review", columns)
+        .unique("review_participation", "participation_id")
+        .index("review_campaign", "campaign_id, id")
+}
+
+/// The number of reviews of each campaign, and the sum of their ratings.
+pub(super) fn campaign_rating() -> Table {
+    let columns = "campaign_id BIGINT NOT NULL PRIMARY KEY,
+        reviews BIGINT NOT NULL,
+        rating_sum BIGINT NOT NULL";
+    Table::new("campaign_rating", columns.to_owned())
+}

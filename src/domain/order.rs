@@ -1,0 +1,301 @@
+//! An order: lines of several campaigns, all of them or none. Each line is a participation. The order's own status
+//! decides, and its lines follow it. The rules are pure: a transaction applies them to the row that it has locked.
+
+use super::words::words;
+use super::{CampaignId, Obstacle, OrderId, ParticipationId, Status, Timestamp, UserId};
+
+/// Most lines of an order, and of a cart.
+pub const ORDER_LINES_MAX: usize = 20;
+
+words! {
+    /// The status of an order.
+    pub enum OrderStatus {
+        /// Its lines are being reserved; undecided.
+        Placing = "placing",
+        /// All lines hold their units until the order is paid for.
+        Reserved = "reserved",
+        /// Accepted for good.
+        Confirmed = "confirmed",
+        /// Cancelled by the user or an admin.
+        Cancelled = "cancelled",
+        /// Not paid for in time.
+        Expired = "expired",
+        /// A line was not possible; nothing was handed out.
+        Refused = "refused",
+    }
+}
+
+impl OrderStatus {
+    /// The status that the lines must get; none: they stay reserved.
+    ///
+    /// ```
+    /// use firstcome::domain::{OrderStatus, Status};
+    ///
+    /// assert_eq!(OrderStatus::Refused.of_lines(), Some(Status::Cancelled));
+    /// assert_eq!(OrderStatus::Reserved.of_lines(), None);
+    /// ```
+    #[must_use]
+    pub const fn of_lines(self) -> Option<Status> {
+        match self {
+            Self::Placing | Self::Reserved => None,
+            Self::Confirmed => Some(Status::Confirmed),
+            Self::Cancelled | Self::Refused => Some(Status::Cancelled),
+            Self::Expired => Some(Status::Expired),
+        }
+    }
+
+    /// The `ce_type` of the event; none: an order in this status is not announced.
+    #[must_use]
+    pub const fn event_type(self) -> Option<&'static str> {
+        match self {
+            Self::Placing | Self::Refused => None,
+            Self::Reserved => Some("firstcome.order.reserved"),
+            Self::Confirmed => Some("firstcome.order.confirmed"),
+            Self::Cancelled => Some("firstcome.order.cancelled"),
+            Self::Expired => Some("firstcome.order.expired"),
+        }
+    }
+}
+
+/// A line of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderLine {
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// Units.
+    pub quantity: u32,
+    /// Its participation, made when the line is reserved.
+    pub participation_id: ParticipationId,
+}
+
+/// Why an order was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderRefusal {
+    /// The index of the line, from 0.
+    pub line: u32,
+    /// The stable code of the reason.
+    pub code: String,
+}
+
+/// An order as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Its id.
+    pub id: OrderId,
+    /// Whose.
+    pub user_id: UserId,
+    /// Its status.
+    pub status: OrderStatus,
+    /// Its lines, in the order of the request.
+    pub lines: Vec<OrderLine>,
+    /// The price of all lines; none: free, or not known yet.
+    pub amount: Option<u64>,
+    /// The reference of its payment.
+    pub payment_reference: Option<String>,
+    /// The line that was not possible.
+    pub refusal: Option<OrderRefusal>,
+    /// When a reserved order expires.
+    pub expires_at: Option<Timestamp>,
+    /// When it was requested.
+    pub created_at: Timestamp,
+    /// Number of decisions.
+    pub version: u32,
+}
+
+/// A change of an order's status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderDecision {
+    /// All lines are reserved.
+    Placed {
+        /// The price of all lines; none: free.
+        amount: Option<u64>,
+        /// How many seconds it waits for its payment, if it has a price.
+        hold_seconds: u32,
+    },
+    /// A line was not possible, or nobody finished placing it.
+    Refused(OrderRefusal),
+    /// Paid for; the reference is the payment provider's.
+    Confirmed {
+        /// Names the payment.
+        reference: String,
+    },
+    /// Given back by the user or an admin.
+    Cancelled {
+        /// Whether the campaigns of all lines permit the cancellation of what is confirmed.
+        takes_back: bool,
+    },
+    /// Not paid for in time.
+    Expired,
+}
+
+impl Order {
+    /// The status after a decision at this time.
+    pub fn after(&self, decision: &OrderDecision, now: Timestamp) -> Result<OrderStatus, Obstacle> {
+        use OrderStatus::{Cancelled, Confirmed, Expired, Placing, Refused, Reserved};
+        let in_time = self.expires_at.is_none_or(|expires_at| now < expires_at);
+        match (decision, self.status) {
+            (OrderDecision::Placed { amount, .. }, Placing) => match amount {
+                Some(_) => Ok(Reserved),
+                None => Ok(Confirmed),
+            },
+            (OrderDecision::Refused(_), Placing) => Ok(Refused),
+            (OrderDecision::Confirmed { reference }, _) => {
+                match self.obstacle_to_payment(Some(reference)) {
+                    Some(obstacle) => Err(obstacle),
+                    None if in_time => Ok(Confirmed),
+                    None => Err(Obstacle::Expired),
+                }
+            }
+            (OrderDecision::Cancelled { .. }, Reserved) => Ok(Cancelled),
+            (OrderDecision::Cancelled { takes_back }, Confirmed) => {
+                if *takes_back {
+                    Ok(Cancelled)
+                } else {
+                    Err(Obstacle::NotCancellable)
+                }
+            }
+            (OrderDecision::Cancelled { .. }, Expired) => Err(Obstacle::Expired),
+            (OrderDecision::Cancelled { .. }, Refused) => Err(Obstacle::Refused),
+            (OrderDecision::Cancelled { .. }, Placing) => Err(Obstacle::Undecided),
+            (OrderDecision::Expired, Reserved) if !in_time => Ok(Expired),
+            (_, _) => Err(Obstacle::Already),
+        }
+    }
+
+    /// Why this payment, or any payment, is not possible, whatever the time is. None: it is reserved.
+    #[must_use]
+    pub fn obstacle_to_payment(&self, reference: Option<&str>) -> Option<Obstacle> {
+        match self.status {
+            OrderStatus::Reserved => None,
+            OrderStatus::Confirmed => Some(match &self.payment_reference {
+                None => Obstacle::NotPayable,
+                Some(paid) if reference.is_none_or(|named| named == paid) => Obstacle::Already,
+                Some(_) => Obstacle::PaidOtherwise,
+            }),
+            OrderStatus::Cancelled => Some(Obstacle::Cancelled),
+            OrderStatus::Expired => Some(Obstacle::Expired),
+            OrderStatus::Refused => Some(Obstacle::Refused),
+            OrderStatus::Placing => Some(Obstacle::Undecided),
+        }
+    }
+
+    /// An order of one free line, for tests.
+    #[cfg(test)]
+    #[must_use]
+    pub fn example() -> Self {
+        Self {
+            id: OrderId(uuid::Uuid::from_u128(1)),
+            user_id: UserId(3),
+            status: OrderStatus::Placing,
+            lines: vec![OrderLine {
+                campaign_id: CampaignId(2),
+                quantity: 1,
+                participation_id: ParticipationId(uuid::Uuid::from_u128(4)),
+            }],
+            amount: None,
+            payment_reference: None,
+            refusal: None,
+            expires_at: None,
+            created_at: Timestamp::UNIX_EPOCH,
+            version: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+
+    use super::*;
+
+    const NOW: Timestamp = DateTime::from_timestamp_nanos(1_800_000_000_000_000_000);
+
+    fn decisions() -> [OrderDecision; 6] {
+        let refusal = OrderRefusal {
+            line: 0,
+            code: "SOLD_OUT".to_owned(),
+        };
+        [
+            placed(Some(5)),
+            OrderDecision::Refused(refusal),
+            confirmed("one"),
+            OrderDecision::Cancelled { takes_back: false },
+            OrderDecision::Cancelled { takes_back: true },
+            OrderDecision::Expired,
+        ]
+    }
+
+    const fn placed(amount: Option<u64>) -> OrderDecision {
+        OrderDecision::Placed {
+            amount,
+            hold_seconds: 60,
+        }
+    }
+
+    fn confirmed(reference: &str) -> OrderDecision {
+        OrderDecision::Confirmed {
+            reference: reference.to_owned(),
+        }
+    }
+
+    fn standing(status: OrderStatus) -> Order {
+        Order {
+            status,
+            payment_reference: (status == OrderStatus::Confirmed).then(|| "one".to_owned()),
+            expires_at: (status == OrderStatus::Reserved).then(|| NOW + TimeDelta::seconds(1)),
+            ..Order::example()
+        }
+    }
+
+    #[test]
+    fn an_order_with_a_price_waits_for_its_payment() {
+        let placing = standing(OrderStatus::Placing);
+        assert_eq!(placing.after(&placed(Some(5)), NOW), Ok(OrderStatus::Reserved));
+        assert_eq!(placing.after(&placed(None), NOW), Ok(OrderStatus::Confirmed));
+    }
+
+    #[test]
+    fn a_reserved_order_ends_in_exactly_one_way() {
+        let reserved = standing(OrderStatus::Reserved);
+        let later = NOW + TimeDelta::seconds(1);
+        for (now, paid, expired) in [
+            (NOW, Ok(OrderStatus::Confirmed), Err(Obstacle::Already)),
+            (later, Err(Obstacle::Expired), Ok(OrderStatus::Expired)),
+        ] {
+            assert_eq!(reserved.after(&confirmed("one"), now), paid);
+            assert_eq!(reserved.after(&OrderDecision::Expired, now), expired);
+        }
+    }
+
+    #[test]
+    fn no_decision_leaves_a_final_status() {
+        for status in [OrderStatus::Cancelled, OrderStatus::Expired, OrderStatus::Refused] {
+            for decision in decisions() {
+                assert!(standing(status).after(&decision, NOW).is_err(), "{decision:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_confirmed_order_is_cancelled_only_where_all_campaigns_permit_it() {
+        let confirmed = standing(OrderStatus::Confirmed);
+        let cancelled = |takes_back| confirmed.after(&OrderDecision::Cancelled { takes_back }, NOW);
+        assert_eq!(cancelled(false), Err(Obstacle::NotCancellable));
+        assert_eq!(cancelled(true), Ok(OrderStatus::Cancelled));
+    }
+
+    #[test]
+    fn an_undecided_order_is_neither_paid_nor_cancelled() {
+        let placing = standing(OrderStatus::Placing);
+        for decision in &decisions()[2..] {
+            assert!(placing.after(decision, NOW).is_err(), "{decision:?}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_payment_is_distinguished_from_a_second_one() {
+        let paid = standing(OrderStatus::Confirmed);
+        assert_eq!(paid.after(&confirmed("one"), NOW), Err(Obstacle::Already));
+        assert_eq!(paid.after(&confirmed("two"), NOW), Err(Obstacle::PaidOtherwise));
+    }
+}

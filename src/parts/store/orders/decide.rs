@@ -1,0 +1,235 @@
+//! The decision of an order, in one transaction: the row, its payment, its event, and when its lines follow.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
+use serde_json::json;
+
+use super::{due, with_lines};
+use crate::domain::{
+    AuditAction, AuditNote, Obstacle, Order, OrderDecision, OrderId, OrderStatus, Origin,
+    Timestamp,
+};
+use crate::parts::store::bounded::Tx;
+use crate::parts::store::entity::{campaign, cart_line, customer_order, payment};
+use crate::parts::store::numbers::{narrow, to_signed};
+use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
+use crate::parts::store::{Store, StoreError};
+use crate::runtime::failpoint;
+
+/// How long after a decision its lines are left to the request that made it.
+const SETTLE_AFTER: Duration = Duration::from_secs(2);
+
+/// What comes along with a decision.
+#[derive(Clone, Debug, Default)]
+pub struct DecisionContext {
+    /// W3C trace context, for the event.
+    pub traceparent: Option<String>,
+    /// The admin who decides, for the audit log; none: its user, or the clock.
+    pub by: Option<Origin>,
+    /// Whether the lines of the order are taken out of the user's cart.
+    pub empties_cart: bool,
+    /// Whether the order gives up its idempotency key, so that the request can be made again.
+    pub frees_key: bool,
+}
+
+/// An order after a decision.
+#[derive(Clone, Debug)]
+pub struct DecidedOrder {
+    /// As it stands.
+    pub order: Order,
+    /// Why the decision was not possible; none: it was.
+    pub obstacle: Option<Obstacle>,
+}
+
+impl Store {
+    /// Decides an order, if it can be decided so; none: there is no such order.
+    pub async fn decide_order(
+        &self,
+        id: OrderId,
+        decision: &OrderDecision,
+        context: &DecisionContext,
+    ) -> Result<Option<DecidedOrder>, StoreError> {
+        let tx = self.begin().await?;
+        let row = customer_order::Entity::find_by_id(id.0).lock_exclusive();
+        let Some(row) = row.one(&tx).await? else {
+            tx.rollback().await?;
+            return Ok(None);
+        };
+        let Some(order) = with_lines(vec![row], &tx).await?.pop() else {
+            return Ok(None);
+        };
+        let now = Sql::time(self, &tx).await?;
+        let decided = match order.after(decision, now) {
+            Ok(status) => self.decide(&tx, &order, (status, decision), context, now).await,
+            Err(obstacle) => Ok(Err(obstacle)),
+        };
+        // The other order of a payment can be committed at the same time.
+        let decided = match decided {
+            Err(StoreError::Constraint(_)) => Ok(Err(Obstacle::ReferenceUsed)),
+            decided => decided,
+        };
+        Ok(Some(match decided? {
+            Ok(order) => {
+                failpoint::point("order.written");
+                tx.commit().await?;
+                failpoint::point("order.decided");
+                DecidedOrder {
+                    order,
+                    obstacle: None,
+                }
+            }
+            Err(obstacle) => {
+                tx.rollback().await?;
+                DecidedOrder {
+                    order,
+                    obstacle: Some(obstacle),
+                }
+            }
+        }))
+    }
+
+    /// Whether a confirmed order can be cancelled: all its campaigns permit it, and none has given out coupons, which
+    /// would have to be revoked together.
+    pub async fn permits_cancellation(&self, order: &Order) -> Result<bool, StoreError> {
+        let ids: Vec<i64> = order.lines.iter().map(|line| line.campaign_id.0).collect();
+        let permitting = campaign::Entity::find()
+            .filter(campaign::Column::Id.is_in(padded(&ids)))
+            .filter(campaign::Column::Cancellable.eq(true))
+            .filter(campaign::Column::HasCoupons.eq(false))
+            .count(&self.db)
+            .await?;
+        Ok(usize::try_from(permitting) == Ok(ids.len()))
+    }
+
+    async fn decide(
+        &self,
+        tx: &Tx,
+        order: &Order,
+        (status, decision): (OrderStatus, &OrderDecision),
+        context: &DecisionContext,
+        now: Timestamp,
+    ) -> Result<Result<Order, Obstacle>, StoreError> {
+        if let OrderDecision::Confirmed { reference } = decision
+            && !pay(tx, order, reference, now).await?
+        {
+            return Ok(Err(Obstacle::ReferenceUsed));
+        }
+        let decided = decided(order, status, decision, now);
+        update(tx, &decided, context.frees_key, now).await?;
+        let due_at = match decided.expires_at {
+            Some(expires_at) => Expr::val(expires_at),
+            None => self.after(SETTLE_AFTER),
+        };
+        due::set(tx, order.id, status, due_at).await?;
+        if context.empties_cart {
+            empty_cart(tx, order).await?;
+        }
+        let notes: Vec<AuditNote> = note(order, status, context).into_iter().collect();
+        self.write_notes(tx, &notes).await?;
+        Ok(Ok(decided))
+    }
+}
+
+/// The order in its new status.
+fn decided(order: &Order, status: OrderStatus, decision: &OrderDecision, now: Timestamp) -> Order {
+    let mut decided = Order {
+        status,
+        expires_at: None,
+        version: order.version + 1,
+        ..order.clone()
+    };
+    match decision {
+        OrderDecision::Placed {
+            amount,
+            hold_seconds,
+        } => {
+            let hold = TimeDelta::seconds(i64::from(*hold_seconds));
+            decided.amount = *amount;
+            decided.expires_at = amount.map(|_| now + hold);
+        }
+        OrderDecision::Refused(refusal) => decided.refusal = Some(refusal.clone()),
+        OrderDecision::Confirmed { reference } => {
+            decided.payment_reference = Some(reference.clone());
+        }
+        OrderDecision::Cancelled { .. } | OrderDecision::Expired => {}
+    }
+    decided
+}
+
+/// Records the payment. False: it is that of something else.
+async fn pay(tx: &Tx, order: &Order, reference: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let row = payment::Entity::find_by_id(reference).one(tx).await?;
+    if let Some(row) = row {
+        return Ok(row.payable_id == order.id.0);
+    }
+    let row = payment::ActiveModel {
+        reference: Set(reference.to_owned()),
+        payable_id: Set(order.id.0),
+        amount: Set(order.amount.map(to_signed)),
+        created_at: Set(now),
+    };
+    payment::Entity::insert(row)
+        .exec_without_returning(tx)
+        .await?;
+    Ok(true)
+}
+
+async fn update(
+    tx: &Tx,
+    decided: &Order,
+    frees_key: bool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let refusal = decided.refusal.as_ref();
+    let mut row = customer_order::ActiveModel {
+        status: Set(decided.status.as_str().to_owned()),
+        amount: Set(decided.amount.map(to_signed)),
+        payment_reference: Set(decided.payment_reference.clone()),
+        refused_line: Set(refusal.map(|refusal| narrow(refusal.line))),
+        refused_code: Set(refusal.map(|refusal| refusal.code.clone())),
+        version: Set(narrow(decided.version)),
+        expires_at: Set(decided.expires_at),
+        updated_at: Set(now),
+        ..customer_order::ActiveModel::default()
+    };
+    if frees_key {
+        row.idempotency_key = Set(None);
+    }
+    customer_order::Entity::update_many()
+        .set(row)
+        .filter(customer_order::Column::Id.eq(decided.id.0))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// Takes the lines out of the user's cart, but for those that the user has changed since.
+async fn empty_cart(tx: &Tx, order: &Order) -> Result<(), StoreError> {
+    use cart_line::{Column, Entity};
+    for line in &order.lines {
+        Entity::delete_many()
+            .filter(Column::UserId.eq(order.user_id.0))
+            .filter(Column::CampaignId.eq(line.campaign_id.0))
+            .filter(Column::Quantity.eq(narrow(line.quantity)))
+            .exec(tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The entry for the audit log, if an admin decided.
+fn note(order: &Order, status: OrderStatus, context: &DecisionContext) -> Option<AuditNote> {
+    let by = context.by.clone()?;
+    let action = match order.status {
+        OrderStatus::Placing => AuditAction::OrderPlace,
+        _ if status == OrderStatus::Confirmed => AuditAction::OrderConfirm,
+        _ => AuditAction::OrderCancel,
+    };
+    let text = |status: OrderStatus| json!({ "status": status.as_str() });
+    let note = AuditNote::beside(by, action).of(&order.id);
+    Some(note.from(text(order.status)).to(text(status)))
+}

@@ -1,0 +1,117 @@
+//! An order is paid for, or cancelled: the order's row decides, and its lines follow.
+
+use super::{Inner, OrderContext, OrderError, warn};
+use crate::domain::{Obstacle, Order, OrderDecision, OrderStatus};
+use crate::parts::store::DecidedOrder;
+use crate::runtime::failpoint;
+use crate::sale::changes::{ChangeError, Payment};
+use crate::sale::payment::{Charge, Payable};
+
+impl Inner {
+    pub(super) async fn confirm(
+        &self,
+        order: Order,
+        payment: Payment,
+        context: OrderContext,
+    ) -> Result<Order, OrderError> {
+        if let (Some(due), Some(amount)) = (order.amount, payment.amount)
+            && due != amount
+        {
+            return Err(ChangeError::WrongAmount { due }.into());
+        }
+        if let Some(obstacle) = order.obstacle_to_payment(payment.reference.as_deref()) {
+            return as_it_stands(order, obstacle);
+        }
+        let Some(due) = order.amount else {
+            return as_it_stands(order, Obstacle::NotPayable);
+        };
+        let (store, payments) = (&self.dependencies.store, &self.dependencies.payments);
+        let payable = Payable::Order(order.id);
+        if let Some(reference) = &payment.reference {
+            payments.check_reference(store, reference, payable).await?;
+        }
+        let is_named_by_provider = payment.reference.is_none();
+        let charge = Charge {
+            payable,
+            user: order.user_id,
+            amount: due,
+            reference: payment.reference,
+        };
+        let reference = payments.authorise(&charge).await?;
+        failpoint::point("order.authorised");
+        let decision = OrderDecision::Confirmed {
+            reference: reference.clone(),
+        };
+        match self.decide(&order, &decision, &context).await {
+            Err(OrderError::Unchanged {
+                obstacle: Obstacle::ReferenceUsed,
+                ..
+            }) => Err(ChangeError::ReferenceUsed.into()),
+            Err(kept @ OrderError::Unchanged { .. }) => {
+                // One that the payer named may be what something else is being paid with: it lapses by itself.
+                if is_named_by_provider {
+                    payments.void(&reference).await;
+                }
+                Err(kept)
+            }
+            answer => answer,
+        }
+    }
+
+    pub(super) async fn cancel(
+        &self,
+        order: Order,
+        context: OrderContext,
+    ) -> Result<Order, OrderError> {
+        let takes_back = match order.status {
+            OrderStatus::Confirmed => {
+                let permitted = self.dependencies.store.permits_cancellation(&order).await;
+                permitted.map_err(|error| {
+                    warn(&error, None);
+                    ChangeError::Unavailable
+                })?
+            }
+            _ => false,
+        };
+        let decision = OrderDecision::Cancelled { takes_back };
+        let cancelled = self.decide(&order, &decision, &context).await?;
+        if let Some(reference) = &cancelled.payment_reference {
+            self.dependencies.payments.void(reference).await;
+        }
+        Ok(cancelled)
+    }
+
+    async fn decide(
+        &self,
+        order: &Order,
+        decision: &OrderDecision,
+        context: &OrderContext,
+    ) -> Result<Order, OrderError> {
+        let store = &self.dependencies.store;
+        let context = context.decision();
+        let decided = store.decide_order(order.id, decision, &context);
+        let decided = decided.await.map_err(|error| {
+            warn(&error, None);
+            ChangeError::Unavailable
+        })?;
+        let DecidedOrder { order, obstacle } = decided.ok_or(OrderError::Unknown)?;
+        match obstacle {
+            Some(obstacle) => as_it_stands(order, obstacle),
+            None => {
+                self.settle(&order).await;
+                Ok(order)
+            }
+        }
+    }
+}
+
+/// The answer about an order that did not change: what is so already is a yes.
+fn as_it_stands(order: Order, obstacle: Obstacle) -> Result<Order, OrderError> {
+    match obstacle {
+        Obstacle::Already => Ok(order),
+        obstacle => Err(OrderError::Unchanged {
+            order: Box::new(order),
+            obstacle,
+        }),
+    }
+}

@@ -1,0 +1,76 @@
+//! The lines of a decided order get the status that it gives them. It is safe to repeat.
+
+use tokio::sync::oneshot;
+
+use super::{Inner, warn};
+use crate::domain::{Obstacle, Order, OrderLine, OrderStatus, Status, Wish};
+use crate::parts::store::Wished;
+use crate::runtime::failpoint;
+use crate::sale::group_commit::{ChangeOutcome, ChangeResult, NotCommitted};
+
+impl Inner {
+    /// Has the lines follow their order, and notes it when all have. Returns whether nothing is left to do.
+    pub(super) async fn settle(&self, order: &Order) -> bool {
+        let Some(status) = order.status.of_lines() else {
+            return true;
+        };
+        let mut is_settled = true;
+        for line in &order.lines {
+            is_settled &= self.follow(order, line, status).await;
+        }
+        if is_settled {
+            let finished = self.dependencies.store.finish_order(order.id, order.status);
+            if let Err(error) = finished.await {
+                // The sweep looks at it once more.
+                warn(&error, None);
+            }
+        }
+        is_settled
+    }
+
+    /// Whether the line has followed.
+    async fn follow(&self, order: &Order, line: &OrderLine, status: Status) -> bool {
+        let wished = Wished {
+            id: line.participation_id,
+            wish: Wish::FollowOrder {
+                status,
+                reference: order.payment_reference.clone(),
+            },
+            traceparent: None,
+            by: None,
+        };
+        match self.change(line, wished).await {
+            Ok(ChangeOutcome::Changed(_) | ChangeOutcome::Unchanged(_, Obstacle::Already)) => {
+                failpoint::point("order.line_followed");
+                true
+            }
+            Ok(ChangeOutcome::Unchanged(stands, obstacle)) => {
+                tracing::error!(
+                    order = %order.id, participation = %stands.id, ?obstacle,
+                    "a line does not follow its order"
+                );
+                true
+            }
+            // It was not reserved, and never will be: a decided order gets no further line.
+            Ok(ChangeOutcome::NotFound) => {
+                if order.status != OrderStatus::Refused {
+                    tracing::error!(order = %order.id, participation = %line.participation_id, "a line is missing");
+                }
+                true
+            }
+            Ok(ChangeOutcome::Unreadable) | Err(_) => false,
+        }
+    }
+
+    /// With other changes of the campaign in one transaction, if there is room.
+    async fn change(&self, line: &OrderLine, wished: Wished) -> ChangeResult {
+        let writer = &self.dependencies.writer;
+        let Some((place, _occupancy)) = writer.reserve_change(line.campaign_id) else {
+            let results = writer.change_all(line.campaign_id, vec![wished]).await;
+            return results.into_iter().next().unwrap_or(Err(NotCommitted::Unknown));
+        };
+        let (reply, changed) = oneshot::channel();
+        place.change(wished, Box::new(move |result| drop(reply.send(result))));
+        changed.await.unwrap_or(Err(NotCommitted::Unknown))
+    }
+}
