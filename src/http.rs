@@ -26,6 +26,7 @@ mod json;
 mod listener;
 mod object_schema;
 mod operation;
+mod orders;
 mod page;
 mod pages;
 mod parameters;
@@ -37,6 +38,7 @@ mod rate_fields;
 mod rate_limits;
 mod reads;
 mod request_context;
+mod reviews;
 mod rewards;
 mod routes;
 mod sessions;
@@ -81,6 +83,8 @@ enum Section {
     Campaigns,
     /// Participating, confirming and cancelling.
     Participations,
+    /// Orders of several lines, and carts.
+    Orders,
     /// The rewards of participations.
     Rewards,
     /// Logging in and out, with auth.mode=sessions.

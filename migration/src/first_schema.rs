@@ -30,7 +30,6 @@ pub(super) const SCHEMA: FirstSchema = FirstSchema {
             orders::order_due(dialect),
             orders::cart_line(),
             orders::review(dialect),
-            orders::campaign_rating(),
             outbox::outbox_event(dialect),
             outbox::outbox_position(),
             outbox::outbox_parked(dialect),

@@ -30,6 +30,7 @@ use crate::sale::catalogue::{self, Catalogue, CatalogueConfig};
 use crate::sale::changes::{self, Changes, Payments, Revocations};
 use crate::sale::group_commit::{self, Writer};
 use crate::sale::meter::Meter;
+use crate::sale::orders::{self, OrderDependencies, Orders};
 use crate::sale::participate::{Dependencies, Lookups, Participate, SyncPath};
 use crate::sale::reconcile::Reconciler;
 use crate::sale::relay_hints::RelayHints;
@@ -114,7 +115,17 @@ async fn assemble(
     let meter = Meter::new(clock.clone());
     let allow_lists = allow_lists(process, &catalogue);
     let sale = (&catalogue, &allow_lists, &reconciler, &meter);
-    let participate = participate(process, scripts, sale, writer);
+    let participate = participate(process, scripts, sale, writer.clone());
+    let orders = Orders::new(OrderDependencies {
+        store: store.clone(),
+        catalogue: catalogue.clone(),
+        participate: participate.clone(),
+        writer,
+        payments: payments_of(process),
+        clock: clock.clone(),
+        spawner: process.spawner_here(),
+    });
+    orders::start_sweep(spawner, &orders, config.payment.expiry_interval);
     background::start_schedule(spawner, lifecycle.clone());
     background::start_tallies(spawner, meter.clone(), store.clone());
     keep_in_step(process, scripts, &reconciler);
@@ -137,6 +148,7 @@ async fn assemble(
         limits: limits(process, scripts),
         participate,
         changes,
+        orders,
         telemetry: Arc::clone(&process.telemetry),
         clock: clock.clone(),
         settings,
@@ -221,6 +233,13 @@ fn keep_in_step(process: &Process, gate: &Arc<ScriptGate>, reconciler: &Reconcil
     background::start_probe(spawner, Arc::clone(gate), reconciler.clone());
 }
 
+fn payments_of(process: &Process) -> Payments {
+    Payments {
+        provider: payments::provider(&process.config),
+        timeout: process.config.payment.timeout,
+    }
+}
+
 fn changes_of(process: &Process, rewards: Option<&Rewards>, writer: &Writer) -> Changes {
     let (config, store, spawner) = (&process.config, &process.store, &process.spawner);
     let revocations = rewards.map(|rewards| Revocations {
@@ -229,10 +248,7 @@ fn changes_of(process: &Process, rewards: Option<&Rewards>, writer: &Writer) -> 
         suspend_max: config.rewards.suspend_max,
         contention: config.writer().contention,
     });
-    let payments = Payments {
-        provider: payments::provider(config),
-        timeout: config.payment.timeout,
-    };
+    let payments = payments_of(process);
     if let Some(revocations) = &revocations {
         changes::start_revocations(spawner, revocations.clone());
     }

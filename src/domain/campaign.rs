@@ -98,6 +98,35 @@ pub struct CouponTerms {
     pub valid_until: Option<Timestamp>,
 }
 
+/// The ratings of a campaign's reviews.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ratings {
+    /// Number of reviews.
+    pub count: u64,
+    /// Sum of their ratings.
+    pub sum: u64,
+}
+
+impl Ratings {
+    /// The average, rounded to hundredths; none: there is no review.
+    ///
+    /// ```
+    /// use firstcome::domain::campaign::Ratings;
+    ///
+    /// assert_eq!(Ratings { count: 3, sum: 13 }.average(), Some(4.33));
+    /// assert_eq!(Ratings::default().average(), None);
+    /// ```
+    #[must_use]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "sums of ratings are far below 2^53"
+    )]
+    pub fn average(self) -> Option<f64> {
+        let hundredths = (self.sum * 100 + self.count / 2).checked_div(self.count)?;
+        Some(hundredths as f64 / 100.0)
+    }
+}
+
 /// A campaign as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Campaign {
@@ -137,6 +166,8 @@ pub struct Campaign {
     pub allow_list: Option<AllowListId>,
     /// How often units of it were given back.
     pub returns: u64,
+    /// Its reviews.
+    pub ratings: Ratings,
     /// Generation of the gate's state; a writer commits only admissions of this one.
     pub gate_epoch: u64,
     /// Raised by every change of the fields above, so that an old one never overwrites a newer.
@@ -221,6 +252,7 @@ impl Campaign {
             cancellable: false,
             allow_list: None,
             returns: 0,
+            ratings: Ratings::default(),
             gate_epoch: 3,
             version: 1,
             created_at: Timestamp::default(),

@@ -250,8 +250,14 @@ mod tests {
     #[test]
     fn an_order_with_a_price_waits_for_its_payment() {
         let placing = standing(OrderStatus::Placing);
-        assert_eq!(placing.after(&placed(Some(5)), NOW), Ok(OrderStatus::Reserved));
-        assert_eq!(placing.after(&placed(None), NOW), Ok(OrderStatus::Confirmed));
+        assert_eq!(
+            placing.after(&placed(Some(5)), NOW),
+            Ok(OrderStatus::Reserved)
+        );
+        assert_eq!(
+            placing.after(&placed(None), NOW),
+            Ok(OrderStatus::Confirmed)
+        );
     }
 
     #[test]
@@ -269,9 +275,16 @@ mod tests {
 
     #[test]
     fn no_decision_leaves_a_final_status() {
-        for status in [OrderStatus::Cancelled, OrderStatus::Expired, OrderStatus::Refused] {
+        for status in [
+            OrderStatus::Cancelled,
+            OrderStatus::Expired,
+            OrderStatus::Refused,
+        ] {
             for decision in decisions() {
-                assert!(standing(status).after(&decision, NOW).is_err(), "{decision:?}");
+                assert!(
+                    standing(status).after(&decision, NOW).is_err(),
+                    "{decision:?}"
+                );
             }
         }
     }
@@ -296,6 +309,9 @@ mod tests {
     fn a_repeated_payment_is_distinguished_from_a_second_one() {
         let paid = standing(OrderStatus::Confirmed);
         assert_eq!(paid.after(&confirmed("one"), NOW), Err(Obstacle::Already));
-        assert_eq!(paid.after(&confirmed("two"), NOW), Err(Obstacle::PaidOtherwise));
+        assert_eq!(
+            paid.after(&confirmed("two"), NOW),
+            Err(Obstacle::PaidOtherwise)
+        );
     }
 }

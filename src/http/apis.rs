@@ -9,7 +9,9 @@ use super::admin::{
 };
 use super::campaigns::CampaignsApi;
 use super::health::HealthApi;
+use super::orders::{CartsApi, OrdersApi};
 use super::participations::{ChangesApi, ParticipationsApi};
+use super::reviews::ReviewsApi;
 use super::rewards::RewardsApi;
 use super::sessions::{OwnAccountApi, OwnTotpApi, SessionsApi, SignUpApi};
 
@@ -24,7 +26,7 @@ macro_rules! apis {
     };
 }
 
-apis!(PublicApis, public: CampaignsApi, ParticipationsApi, ChangesApi, RewardsApi, SessionsApi, OwnAccountApi, OwnTotpApi, SignUpApi);
+apis!(PublicApis, public: CampaignsApi, ParticipationsApi, ChangesApi, OrdersApi, CartsApi, ReviewsApi, RewardsApi, SessionsApi, OwnAccountApi, OwnTotpApi, SignUpApi);
 // A tuple has at most 16 members.
 apis!(AdminApis, admin: AdminAccountsApi, AdminCampaignsApi, AdminAllowListApi, AdminCouponsApi, AdminGateApi, AdminDeadLettersApi, AdminOutboxApi, AdminSystemApi, AdminKafkaApi, AdminAuditApi, AdminExportApi, AdminSimulationApi, AdminStatsApi, AdminOrderApi, AdminBatchApi);
 

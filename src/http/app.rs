@@ -20,6 +20,7 @@ use crate::runtime::telemetry::Telemetry;
 use crate::sale::allow_list::AllowLists;
 use crate::sale::catalogue::Catalogue;
 use crate::sale::changes::Changes;
+use crate::sale::orders::Orders;
 use crate::sale::participate::Participate;
 use crate::sale::reconcile::Reconciler;
 
@@ -46,6 +47,8 @@ pub struct App {
     pub participate: Participate,
     /// Confirms and cancels participations.
     pub changes: Changes,
+    /// Places and changes orders of several lines.
+    pub orders: Orders,
     /// Exports participations.
     pub exporter: Exporter,
     /// Allow lists of campaigns.

@@ -190,7 +190,7 @@ fn visible(requested: Option<State>) -> Vec<State> {
 }
 
 /// A public campaign, as fresh as [`crate::sale::catalogue::Catalogue::view`] returns it.
-async fn public(app: &App, id: i64) -> Result<Arc<Campaign>, Problem> {
+pub(super) async fn public(app: &App, id: i64) -> Result<Arc<Campaign>, Problem> {
     let campaign = app.catalogue.view(CampaignId(id)).await?;
     campaign
         .filter(|campaign| is_public(campaign))

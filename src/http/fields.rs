@@ -7,7 +7,7 @@ mod value;
 
 use std::ops::{RangeBounds, RangeInclusive};
 
-use poem_openapi::registry::{MetaSchema, Registry};
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -224,6 +224,51 @@ impl Fields {
                 Ok(read)
             }
             _ => Err("must be an object".to_owned()),
+        });
+        defined.fields.faults.append(faults);
+        defined
+    }
+
+    /// A list of inner objects, of a bounded number. Their fields are checked like those of this one.
+    pub fn objects<T: RequestObject>(
+        &mut self,
+        (name, description): Label,
+        count: RangeInclusive<usize>,
+    ) -> Defined<'_, Vec<T>> {
+        if let Some(schema) = &mut self.schema {
+            let list = MetaSchema {
+                items: Some(Box::new(schema_ref::<T>())),
+                min_items: Some(*count.start()),
+                max_items: Some(*count.end()),
+                ..MetaSchema::new("array")
+            };
+            let list = MetaSchemaRef::Inline(Box::new(list));
+            let inner = (list, register::<T> as fn(&mut Registry));
+            schema.add_reference(name, inner, described(description));
+        }
+        let prefix = format!("{}{name}", self.prefix);
+        let mut faults = Faults::default();
+        let defined = self.take(name, |value| {
+            let Value::Array(items) = value else {
+                return Err("must be a list".to_owned());
+            };
+            if !count.contains(&items.len()) {
+                let (least, most) = (count.start(), count.end());
+                return Err(format!("must have {least} to {most} items"));
+            }
+            let mut read = |(nth, item): (usize, Value)| {
+                let is_object = item.is_object();
+                if !is_object {
+                    faults.add(format_args!("{prefix}[{nth}]"), "must be an object");
+                }
+                let mut inner = Self::of(item, format!("{prefix}[{nth}]."));
+                let object = T::define(&mut inner);
+                if is_object {
+                    faults.append(inner.finish());
+                }
+                object
+            };
+            Ok(items.into_iter().enumerate().map(&mut read).collect())
         });
         defined.fields.faults.append(faults);
         defined

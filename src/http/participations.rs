@@ -13,9 +13,9 @@ use poem::{IntoResponse, Response};
 use uuid::Uuid;
 
 use self::accepted::Accepted;
-use self::challenge::ChallengeToken;
+pub use self::challenge::ChallengeToken;
 pub use self::changes::ChangesApi;
-use self::idempotency::IdempotencyKey;
+pub use self::idempotency::IdempotencyKey;
 use self::participate::{Call, Participating};
 pub use self::participate::{ParticipationRequest, QUANTITY_MAX};
 use super::App;

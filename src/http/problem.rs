@@ -7,6 +7,7 @@ mod changes;
 mod documented;
 mod framework;
 pub(in crate::http) mod kind;
+mod orders;
 mod participations;
 mod parts;
 mod unavailable;

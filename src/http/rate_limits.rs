@@ -48,12 +48,22 @@ impl<'a> RateCheck<'a> {
         RateFields::of(&self.counted)
     }
 
-    /// Counts the request for its campaign, or rejects it. A request of a user who is not on the campaign's allow
-    /// list is not counted: it is rejected anyway, and would use up the rate of those who are.
-    pub async fn count_campaign(
+    /// Counts the request for its campaigns, or rejects it. A request of a user who is not on a campaign's allow list is
+    /// not counted: it is rejected anyway, and would use up the rate of those who are.
+    pub async fn count_campaigns(
         mut self,
-        participation: &participate::Request,
+        participations: &[participate::Request],
     ) -> Result<Option<Box<RateFields>>, Problem> {
+        for participation in participations {
+            self.count_campaign(participation).await?;
+        }
+        within(&self.counted, self.request)
+    }
+
+    async fn count_campaign(
+        &mut self,
+        participation: &participate::Request,
+    ) -> Result<(), Problem> {
         let (limits, participate) = (&self.app.limits, &self.app.participate);
         let is_counted = limits.limits_campaigns() && {
             // Boxed: it is large, and most requests have no such rate.
@@ -61,9 +71,10 @@ impl<'a> RateCheck<'a> {
             !is_not_allowed.map_err(|error| Problem::from(error).with_rates(self.fields()))?
         };
         if is_counted {
+            self.keys.campaign = participation.campaign;
             limits.count_campaign(&self.keys, &mut self.counted).await;
         }
-        within(&self.counted, self.request)
+        Ok(())
     }
 }
 

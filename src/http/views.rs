@@ -2,6 +2,7 @@
 
 mod campaign;
 mod daily;
+mod order;
 mod participation;
 mod reward;
 mod simulation;
@@ -11,6 +12,7 @@ use chrono::SecondsFormat;
 
 pub use campaign::{CampaignList, CampaignView, StockView};
 pub use daily::{CampaignStatisticsView, DayStatisticsView, millis, percentage};
+pub use order::{CartView, OrderList, OrderView, ReviewList, ReviewView};
 pub use participation::{ParticipationList, ParticipationRecord, ParticipationView};
 pub use reward::{
     CouponUseView, GrantedView, IssuedCouponView, LedgerEntryView, LedgerView, RewardsView,

@@ -1,6 +1,6 @@
 //! Verifies the invariants on a running system, per campaign: admissions of the gate = participations = events in the
 //! outbox = published + parked + pending; no user over the limit, no campaign oversold, no event published before an
-//! earlier one of its participation. A purged event counts as published.
+//! earlier one of its participation. A purged event counts as published. Of every order, all lines have its status.
 //!
 //! A campaign is checked in one snapshot of the store, so traffic cannot make a correct campaign look wrong. To keep
 //! snapshots short, old segments of ranks and of streams are read beforehand (`seal`), and their sums are stored until a
@@ -153,6 +153,20 @@ impl Verification {
             after = page.last().map(|books| books.id);
             if page.len() < usize::try_from(PAGE).unwrap_or_default() {
                 break;
+            }
+        }
+        for half in self.store.half_orders().await? {
+            let (id, breach) = (half.campaign.0, half.to_string());
+            match findings
+                .iter_mut()
+                .find(|finding| finding.campaign_id == id)
+            {
+                Some(finding) => finding.breaches.push(breach),
+                None => findings.push(Finding {
+                    campaign_id: id,
+                    breaches: vec![breach],
+                    ..Finding::default()
+                }),
             }
         }
         for (id, what) in self.store.rows_without_campaign().await? {

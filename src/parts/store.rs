@@ -49,7 +49,7 @@ pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use error::StoreError;
 pub use history::History;
 pub use order::Ordered;
-pub use orders::{DecidedOrder, DecisionContext, NewOrder};
+pub use orders::{DecidedOrder, DecisionContext, HalfOrder, NewOrder};
 pub use outbox::{
     DueRows, LeasedBucket, LogEntry, NewlyParked, ORPHAN_KEYS_MAX, OutboxCounts, Parked, ParkedRow,
     ParkedState, Partitions, PurgePage, Purgeable, RelayLease, Released, StreamEnds, StreamKey,
@@ -61,7 +61,7 @@ pub use participations::{
     PassedOver, Place, Raise, Raised, RankPage, Ranked, RankedRow, Rewarding, Standing, Turn,
     UserKey, Wished,
 };
-pub use reviews::{Ratings, Review};
+pub use reviews::Review;
 pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,
 };

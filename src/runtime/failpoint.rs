@@ -26,6 +26,16 @@ pub const POINTS: [&str; 16] = [
 pub const REVOCATION_POINTS: [&str; 3] =
     ["change.suspended", "change.committed", "revocation.decided"];
 
+/// The crash points of an order of several lines, in their order.
+pub const ORDER_POINTS: [&str; 6] = [
+    "order.inserted",
+    "order.line_reserved",
+    "order.written",
+    "order.decided",
+    "order.line_followed",
+    "order.authorised",
+];
+
 /// The crash points of a consumer's batch, in their order.
 pub const CONSUMER_POINTS: [&str; 4] = [
     "consumer.applying",

@@ -24,7 +24,7 @@ use crate::runtime::telemetry::cause;
 use crate::sale::catalogue::Catalogue;
 use crate::sale::changes::{ChangeError, Payment, Payments};
 use crate::sale::group_commit::Writer;
-use crate::sale::participate::{ParticipateError, Participate, Replayed};
+use crate::sale::participate::{Participate, ParticipateError, Replayed};
 
 /// Orders that are placed, paid or cancelled at the same time.
 const CONCURRENT_MAX: usize = 256;
@@ -225,5 +225,9 @@ fn are_same(order: &Order, lines: &[CartLine]) -> bool {
 }
 
 fn warn(error: &StoreError, campaign: Option<CampaignId>) {
-    tracing::warn!(error = cause(error), ?campaign, "an order could not be read or written");
+    tracing::warn!(
+        error = cause(error),
+        ?campaign,
+        "an order could not be read or written"
+    );
 }

@@ -48,11 +48,11 @@ impl Payability for Provider {
         self.answers.acquire().await.unwrap().forget();
         if self
             .payer
-            .is_some_and(|payer| payer != charge.participation)
+            .is_some_and(|payer| payer.0 != charge.payable.id())
         {
             return Err(PaymentError::Declined("it is another's".to_owned()));
         }
-        let own = || format!("own-{}", charge.participation);
+        let own = || format!("own-{}", charge.payable.id());
         Ok(charge.reference.clone().unwrap_or_else(own))
     }
 

@@ -26,6 +26,7 @@ mod guessing;
 mod host_lines;
 mod keys;
 mod limits;
+mod lines;
 mod management;
 mod metrics;
 mod orders;

@@ -43,6 +43,7 @@ pub fn intake(campaign: &Campaign, user: i64, rank: u64, quantity: u32) -> Intak
         event,
         hold_until: None,
         by: None,
+        order: None,
     }
 }
 

@@ -167,6 +167,7 @@ fn job(campaign: &Arc<Campaign>, user: i64, rank: u64, lease_left: Duration) -> 
             event,
             hold_until: None,
             by: None,
+            order: None,
         },
     }
 }

@@ -20,6 +20,8 @@ pub(super) fn campaign(dialect: &Dialect) -> Table {
         committed_units BIGINT NOT NULL DEFAULT 0,
         participation_count BIGINT NOT NULL DEFAULT 0,
         `returns` BIGINT NOT NULL DEFAULT 0,
+        reviews BIGINT NOT NULL DEFAULT 0,
+        rating_sum BIGINT NOT NULL DEFAULT 0,
         per_user_limit INTEGER NOT NULL,
         per_user_limit_max INTEGER NOT NULL DEFAULT 1,
         max_quantity INTEGER NOT NULL,

@@ -91,11 +91,3 @@ pub(super) fn review(dialect: &Dialect) -> Table {
         .unique("review_participation", "participation_id")
         .index("review_campaign", "campaign_id, id")
 }
-
-/// The number of reviews of each campaign, and the sum of their ratings.
-pub(super) fn campaign_rating() -> Table {
-    let columns = "campaign_id BIGINT NOT NULL PRIMARY KEY,
-        reviews BIGINT NOT NULL,
-        rating_sum BIGINT NOT NULL";
-    Table::new("campaign_rating", columns.to_owned())
-}

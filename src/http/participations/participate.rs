@@ -91,7 +91,9 @@ impl Call<'_> {
         challenge
             .check(app, &participation)
             .map_err(|problem| problem.with_rates(rates.fields()))?;
-        let rates = rates.count_campaign(&participation).await?;
+        let rates = rates
+            .count_campaigns(std::slice::from_ref(&participation))
+            .await?;
         let outcome = match app.participate.run(participation, mode).await {
             Ok(outcome) => outcome,
             Err(error) => return Err(Failure::from(error).with_rates(rates)),

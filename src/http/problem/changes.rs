@@ -69,7 +69,9 @@ fn obstructed(participation: &Participation, obstacle: Obstacle) -> Problem {
             kind::ALREADY_USED.because("A coupon that the participation earned is already used.")
         }
         Obstacle::PartOfOrder(order) => kind::PART_OF_ORDER
-            .because("The participation is a line of an order, which is paid or cancelled as a whole.")
+            .because(
+                "The participation is a line of an order, which is paid or cancelled as a whole.",
+            )
             .with_member("orderId", order.to_string()),
         // Never sent: a suspension comes first, and the change is retried if it was too short; the rest is of orders.
         Obstacle::NotSuspended

@@ -88,6 +88,7 @@ kinds! {
         ALREADY_REVIEWED "Already reviewed"
         ALREADY_USED "Already used"
         CANCELLED "Cancelled"
+        CART_EMPTY "Cart empty"
         COUPON_EXPIRED "Coupon expired"
         COUPON_NOT_YET_VALID "Coupon not yet valid"
         COUPON_REVOKED "Coupon revoked"

@@ -2,11 +2,12 @@
 
 use poem::http::StatusCode;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::kind::Kind;
 use super::{FieldProblem, Problem, busy, kind, part_unavailable};
 use crate::access::challenge::ChallengeError;
-use crate::domain::Refusal;
+use crate::domain::{ParticipationId, Refusal};
 use crate::http::views::format_time;
 use crate::sale::participate::ParticipateError;
 
@@ -15,15 +16,7 @@ impl Problem {
     /// request exceeds it.
     #[must_use]
     pub fn rejected(refusal: &Refusal, remaining: Option<u64>, quantity_max: Option<u32>) -> Self {
-        let (title, detail) = wording(refusal);
-        let kind = Kind {
-            status: match refusal {
-                Refusal::NotAllowed => StatusCode::FORBIDDEN,
-                _ => StatusCode::CONFLICT,
-            },
-            code: refusal.code(),
-            title,
-        };
+        let (kind, detail) = kind_of(refusal);
         let problem = kind.because(detail);
         match refusal {
             Refusal::AlreadyParticipated { first } => {
@@ -47,6 +40,37 @@ impl Problem {
             Refusal::Ended | Refusal::Paused | Refusal::NotAllowed => problem,
         }
     }
+}
+
+/// The kind of a refusal, and its detail.
+const fn kind_of(refusal: &Refusal) -> (Kind, &'static str) {
+    let (title, detail) = wording(refusal);
+    let kind = Kind {
+        status: match refusal {
+            Refusal::NotAllowed => StatusCode::FORBIDDEN,
+            _ => StatusCode::CONFLICT,
+        },
+        code: refusal.code(),
+        title,
+    };
+    (kind, detail)
+}
+
+/// The same, of the code of a refusal; none: it is no refusal's.
+pub(super) fn wording_of(code: &str) -> Option<(Kind, &'static str)> {
+    let refusals = [
+        Refusal::AlreadyParticipated {
+            first: ParticipationId(Uuid::nil()),
+        },
+        Refusal::SoldOut,
+        Refusal::NotOpenYet { opens_at: None },
+        Refusal::Ended,
+        Refusal::Paused,
+        Refusal::LimitExceeded,
+        Refusal::NotAllowed,
+    ];
+    let refusal = refusals.iter().find(|refusal| refusal.code() == code);
+    refusal.map(kind_of)
 }
 
 const fn wording(refusal: &Refusal) -> (&'static str, &'static str) {
@@ -125,7 +149,6 @@ mod tests {
     use poem::http::header;
 
     use super::*;
-    use crate::domain::ParticipationId;
 
     #[test]
     fn a_second_participation_names_the_first() {

@@ -74,7 +74,7 @@ impl ParseFromJSON for RewardView {
 
 view! {
     /// A campaign.
-    #[derive(Clone, PartialEq, Eq)]
+    #[derive(Clone, PartialEq)]
     pub struct CampaignView as "Campaign", example
     of(campaign: &Campaign, now: Timestamp) {
         /// Id of the campaign.
@@ -114,6 +114,11 @@ view! {
         reward: Option<RewardView> = campaign.reward.clone().map(RewardView),
         /// Whether a confirmed participation may be cancelled.
         cancellable: bool,
+        /// Number of reviews.
+        review_count: u64 = campaign.ratings.count,
+        /// Average of their ratings, from 1 to 5, to hundredths; null: there is none.
+        #[oai(nullable)]
+        average_rating: Option<f64> = campaign.ratings.average(),
         /// When it was created.
         created_at: Timestamp,
     }
@@ -137,6 +142,8 @@ impl Example for CampaignView {
             closes_at: None,
             reward: Some(RewardView(Reward::Points(100))),
             cancellable: false,
+            review_count: 12,
+            average_rating: Some(4.5),
             created_at: Timestamp::UNIX_EPOCH,
         }
     }

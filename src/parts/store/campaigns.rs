@@ -14,6 +14,7 @@ use super::json::{from_text, to_text};
 use super::numbers::{narrow, to_signed, to_unsigned};
 use super::unreadable::parse;
 use super::{Store, StoreError};
+use crate::domain::campaign::Ratings;
 use crate::domain::{
     AllowListId, AuditNote, Campaign, CampaignId, Kind, Reward, State, Timestamp,
     to_stored_precision,
@@ -82,6 +83,8 @@ impl Store {
             has_coupons: Set(matches!(new.reward, Some(Reward::Coupon(_)))),
             reward_since: Set(now),
             returns: Set(0),
+            reviews: Set(0),
+            rating_sum: Set(0),
             gate_epoch: Set(0),
             version: Set(1),
             created_at: Set(now),
@@ -196,6 +199,10 @@ impl TryFrom<Model> for Campaign {
             cancellable: row.cancellable,
             allow_list: row.allow_list_id.map(AllowListId),
             returns: to_unsigned(row.returns),
+            ratings: Ratings {
+                count: to_unsigned(row.reviews),
+                sum: to_unsigned(row.rating_sum),
+            },
             gate_epoch: to_unsigned(row.gate_epoch),
             version: to_unsigned(row.version),
             created_at: row.created_at,

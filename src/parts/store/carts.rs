@@ -5,7 +5,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrde
 use super::entity::cart_line::{ActiveModel, Column, Entity};
 use super::numbers::narrow;
 use super::{Store, StoreError};
-use crate::domain::{CampaignId, UserId};
+use crate::domain::{CampaignId, OrderLine, UserId};
 
 /// A line of a cart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,15 @@ pub struct CartLine {
     pub campaign_id: CampaignId,
     /// Units.
     pub quantity: u32,
+}
+
+impl From<&OrderLine> for CartLine {
+    fn from(line: &OrderLine) -> Self {
+        Self {
+            campaign_id: line.campaign_id,
+            quantity: line.quantity,
+        }
+    }
 }
 
 impl Store {

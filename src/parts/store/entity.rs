@@ -45,7 +45,7 @@ table! { campaign "campaign" serial(id) {
     closes_at: Option<DateTimeUtc>, reward: Option<String>, gate_epoch: i64,
     gate_closed_until: Option<DateTimeUtc>, gate_rebuild_until: Option<DateTimeUtc>, gate_expires: bool,
     loosened_at: Option<DateTimeUtc>, cancellable: bool, has_coupons: bool, reward_since: DateTimeUtc,
-    allow_list_id: Option<i64>, returns: i64, event_sequence: i64, purged_events: i64, version: i64,
+    allow_list_id: Option<i64>, returns: i64, reviews: i64, rating_sum: i64, event_sequence: i64, purged_events: i64, version: i64,
     created_at: DateTimeUtc, updated_at: DateTimeUtc,
 } }
 
@@ -91,8 +91,6 @@ table! { cart_line "cart_line" key(user_id: i64, campaign_id: i64) { line: i32, 
 table! { review "review" key(id: Uuid) {
     participation_id: Uuid, campaign_id: i64, user_id: i64, rating: i32, text: String, created_at: DateTimeUtc,
 } }
-
-table! { campaign_rating "campaign_rating" key(campaign_id: i64) { reviews: i64, rating_sum: i64, } }
 
 table! { outbox_event "outbox_event" key(campaign_id: i64, sequence: i64) {
     id: Uuid, #[sea_orm(column_name = "aggregatetype")] aggregate_type: String,
@@ -297,7 +295,7 @@ mod tests {
             };
         }
         read!(campaign allow_list allow_list_user participation idempotency payment);
-        read!(customer_order order_line order_due cart_line review campaign_rating);
+        read!(customer_order order_line order_due cart_line review);
         read!(outbox_event outbox_position outbox_parked outbox_lease reservation_due);
         read!(rejection_tally rejection_total rewarded_tally daily_stat daily_day daily_run);
         read!(verified_segment verified_log purged_segment account account_recovery_code account_token audit_entry duty);

@@ -3,6 +3,7 @@
 
 mod decide;
 mod due;
+mod half;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 pub use self::decide::{DecidedOrder, DecisionContext};
+pub use self::half::HalfOrder;
 use super::entity::{customer_order, order_line};
 use super::numbers::{narrow, to_unsigned};
 use super::shapes::padded;

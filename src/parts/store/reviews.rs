@@ -1,18 +1,13 @@
-//! Reviews: one for each confirmed participation, with the number and the sum of the ratings of each campaign beside
-//! them, so that the average takes no reading of all.
+//! Reviews: one for each confirmed participation. The campaign has their number and the sum of their ratings, so that
+//! the average takes no reading of all.
 
-use std::collections::HashMap;
-
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
-};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
+use super::entity::campaign::{self, Column as CampaignColumn};
 use super::entity::review::{ActiveModel, Column, Entity, Model};
-use super::entity::{campaign_rating, insert};
-use super::numbers::{narrow, to_unsigned};
-use super::shapes::padded;
+use super::numbers::narrow;
 use super::sql::Sql;
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, Participation, ParticipationId, Timestamp, UserId};
@@ -29,15 +24,6 @@ pub struct Review {
     pub rating: u32,
     pub text: String,
     pub created_at: Timestamp,
-}
-
-/// The ratings of a campaign.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Ratings {
-    /// Number of reviews.
-    pub count: u64,
-    /// Sum of their ratings.
-    pub sum: u64,
 }
 
 impl Store {
@@ -77,13 +63,18 @@ impl Store {
             }
             Err(error) => return Err(error),
         }
-        use campaign_rating::{Column as Rating, Entity as Ratings};
-        let mut sum = insert::<Ratings, _>([
-            (Rating::CampaignId, of.campaign_id.0.into()),
-            (Rating::Reviews, 1_i64.into()),
-            (Rating::RatingSum, i64::from(rating).into()),
-        ]);
-        tx.execute(sum.on_conflict(self.or_add::<Ratings>())).await?;
+        campaign::Entity::update_many()
+            .col_expr(
+                CampaignColumn::Reviews,
+                Expr::col(CampaignColumn::Reviews).add(1),
+            )
+            .col_expr(
+                CampaignColumn::RatingSum,
+                Expr::col(CampaignColumn::RatingSum).add(i64::from(rating)),
+            )
+            .filter(CampaignColumn::Id.eq(of.campaign_id.0))
+            .exec(&tx)
+            .await?;
         tx.commit().await?;
         Ok(Some(row.into()))
     }
@@ -104,26 +95,6 @@ impl Store {
         }
         let rows = rows.all(&self.db).await?;
         Ok(rows.into_iter().map(Review::from).collect())
-    }
-
-    /// The ratings of those of these campaigns that have reviews.
-    pub async fn ratings(
-        &self,
-        campaigns: &[CampaignId],
-    ) -> Result<HashMap<CampaignId, Ratings>, StoreError> {
-        let ids: Vec<i64> = campaigns.iter().map(|id| id.0).collect();
-        let rows = campaign_rating::Entity::find()
-            .filter(campaign_rating::Column::CampaignId.is_in(padded(&ids)))
-            .all(&self.db)
-            .await?;
-        let ratings = rows.into_iter().map(|row| {
-            let ratings = Ratings {
-                count: to_unsigned(row.reviews),
-                sum: to_unsigned(row.rating_sum),
-            };
-            (CampaignId(row.campaign_id), ratings)
-        });
-        Ok(ratings.collect())
     }
 }
 

@@ -31,7 +31,9 @@ impl Inner {
         let payable = Payable::Participation(stands.id);
         if let Some(reference) = &payment.reference {
             let payments = &self.payments;
-            payments.check_reference(&self.store, reference, payable).await?;
+            payments
+                .check_reference(&self.store, reference, payable)
+                .await?;
         }
         let is_named_by_provider = payment.reference.is_none();
         let charge = Charge {

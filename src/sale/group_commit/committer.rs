@@ -102,8 +102,7 @@ impl Committer {
                 Ok(
                     GroupOutcome::Mismatch(Mismatch::SoldOut | Mismatch::OrderDecided)
                     | GroupOutcome::Conflict,
-                ) if commands > 1 =>
-                {
+                ) if commands > 1 => {
                     self.commit_parts(waiting).await;
                 }
                 Ok(GroupOutcome::Mismatch(mismatch)) => {

@@ -67,7 +67,10 @@ impl Inner {
         let writer = &self.dependencies.writer;
         let Some((place, _occupancy)) = writer.reserve_change(line.campaign_id) else {
             let results = writer.change_all(line.campaign_id, vec![wished]).await;
-            return results.into_iter().next().unwrap_or(Err(NotCommitted::Unknown));
+            return results
+                .into_iter()
+                .next()
+                .unwrap_or(Err(NotCommitted::Unknown));
         };
         let (reply, changed) = oneshot::channel();
         place.change(wished, Box::new(move |result| drop(reply.send(result))));

@@ -20,10 +20,7 @@ enum Reserved {
     /// One is not possible, by the rules.
     Refused(OrderRefusal),
     /// One had no answer.
-    Unanswered {
-        line: u32,
-        error: ParticipateError,
-    },
+    Unanswered { line: u32, error: ParticipateError },
 }
 
 impl Inner {
@@ -110,7 +107,10 @@ impl Inner {
             campaigns.push(campaign.ok_or(PlaceError::UnknownCampaign { line })?);
         }
         let is_paid = |campaign: &Campaign| campaign.is_paid();
-        let paid = campaigns.iter().filter(|campaign| is_paid(campaign)).count();
+        let paid = campaigns
+            .iter()
+            .filter(|campaign| is_paid(campaign))
+            .count();
         if paid != 0 && paid != campaigns.len() {
             return Err(PlaceError::MixedPrices);
         }
@@ -128,11 +128,7 @@ impl Inner {
 
     /// Reserves the lines in the order of their campaigns, up to the first that is not possible: of two orders for the
     /// same campaigns one gets the first of them, and the other takes nothing.
-    async fn reserve_lines(
-        &self,
-        request: &OrderRequest,
-        order: &NewOrder,
-    ) -> Reserved {
+    async fn reserve_lines(&self, request: &OrderRequest, order: &NewOrder) -> Reserved {
         let mut lines: Vec<(u32, &OrderLine)> = (0..).zip(&order.lines).collect();
         lines.sort_by_key(|(_, line)| line.campaign_id);
         let mut amount: Option<u64> = None;

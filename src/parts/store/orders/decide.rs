@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+};
 use serde_json::json;
 
 use super::{due, with_lines};
 use crate::domain::{
-    AuditAction, AuditNote, Obstacle, Order, OrderDecision, OrderId, OrderStatus, Origin,
-    Timestamp,
+    AuditAction, AuditNote, Obstacle, Order, OrderDecision, OrderId, OrderStatus, Origin, Timestamp,
 };
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::{campaign, cart_line, customer_order, payment};
@@ -64,7 +65,10 @@ impl Store {
         };
         let now = Sql::time(self, &tx).await?;
         let decided = match order.after(decision, now) {
-            Ok(status) => self.decide(&tx, &order, (status, decision), context, now).await,
+            Ok(status) => {
+                self.decide(&tx, &order, (status, decision), context, now)
+                    .await
+            }
             Err(obstacle) => Ok(Err(obstacle)),
         };
         // The other order of a payment can be committed at the same time.

@@ -1,0 +1,312 @@
+//! Orders of several lines, and carts.
+
+mod carts;
+mod requests;
+
+use std::time::Instant;
+
+use poem::http::HeaderValue;
+use poem::{IntoResponse, Response};
+use poem_openapi::ApiResponse;
+use poem_openapi::registry::{MetaResponses, Registry};
+use uuid::Uuid;
+
+pub use self::carts::CartsApi;
+use self::requests::OrderRequest;
+use super::App;
+use super::auth::{Participant, SEE_OTHERS};
+use super::json::header_of;
+use super::participations::{ChallengeToken, IdempotencyKey};
+use super::rate_limits::RateCheck;
+use super::request_context::traceparent;
+use super::views::{OrderList, OrderView};
+use crate::access::identity::{Scope, Scopes};
+use crate::domain::{Order, OrderId, OrderStatus, ParticipationId, UserId};
+use crate::http::operation::{
+    AppRef, Caller, Created, Failure, Json, JsonRequest, OpenApi, Page, Path, Problem, Query, Read,
+    Request, Section, by_admin, documented, page_cursor, page_limit, reads,
+};
+use crate::parts::store::{Applicant, CartLine};
+use crate::sale::changes::Payment;
+use crate::sale::orders::{self, OrderContext, PlacedOrder};
+use crate::sale::participate::{self, Replayed};
+
+documented! {
+    Placing: [BODY] {
+        401 => "The user is missing (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
+        403 => "userId is not the caller, or the caller is not a user (FORBIDDEN); the user is not on the allow list of a campaign (NOT_ALLOWED); or a campaign needs a challenge that is missing or not passed (CHALLENGE_REQUIRED, CHALLENGE_FAILED).",
+        409 => "A line was rejected, and nothing was handed out: errors names it (ALREADY_PARTICIPATED, SOLD_OUT, NOT_OPEN_YET, ENDED, PAUSED, LIMIT_EXCEEDED); or the campaigns have a price and the service takes no payments (NO_PAYMENT_PROVIDER).",
+        422 => "A value is not acceptable (INVALID), or the key belongs to another request (IDEMPOTENCY_KEY_REUSED).",
+        429 => "A rate is used up, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
+    }
+    Reading: [CALLER, PARAMETERS] {
+        403 => "They belong to another user (FORBIDDEN), and an admin lacks the scope to read them (MISSING_SCOPE).",
+        404 => "There is no such order, or it belongs to another user (NOT_FOUND).",
+    }
+    Confirming: [BODY, CALLER] {
+        402 => "The payment provider declines (PAYMENT_DECLINED).",
+        404 => "There is no such order, or it belongs to another user (NOT_FOUND).",
+        409 => "There is nothing to pay (NOT_PAYABLE, ALREADY_PAID, CANCELLED, EXPIRED, ORDER_REFUSED, WRONG_STATE), the payment belongs to something else (PAYMENT_REFERENCE_USED), or the service takes no payments (NO_PAYMENT_PROVIDER).",
+    }
+    Cancelling: [CALLER, PARAMETERS] {
+        404 => "There is no such order, or it belongs to another user (NOT_FOUND).",
+        409 => "It cannot be cancelled (NOT_CANCELLABLE, EXPIRED, ORDER_REFUSED, WRONG_STATE).",
+    }
+}
+
+/// An accepted order.
+pub struct AcceptedOrder {
+    view: OrderView,
+    replayed: Replayed,
+}
+
+impl IntoResponse for AcceptedOrder {
+    fn into_response(self) -> Response {
+        let mut response = Created(self.view).into_response();
+        if matches!(self.replayed, Replayed::Again) {
+            let again = HeaderValue::from_static("true");
+            response.headers_mut().insert("idempotency-replayed", again);
+        }
+        response
+    }
+}
+
+impl ApiResponse for AcceptedOrder {
+    fn meta() -> MetaResponses {
+        let mut meta = Created::<OrderView>::meta();
+        for response in &mut meta.responses {
+            response.headers.push(header_of(
+                "Idempotency-Replayed",
+                "`true` if the order was placed by an earlier request with the key.",
+            ));
+        }
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        Created::<OrderView>::register(registry);
+    }
+}
+
+/// Orders.
+pub struct OrdersApi;
+
+#[OpenApi(prefix_path = "/api", tag = "Section::Orders")]
+impl OrdersApi {
+    /// Place an order.
+    ///
+    /// All lines or none. Each line is a participation, which is paid and cancelled with its order only. Without a price
+    /// the order is confirmed at once; otherwise it is reserved until it is paid, for as long as the shortest
+    /// `holdSeconds` of its campaigns. Send an `Idempotency-Key` to retry safely after a lost response.
+    #[oai(path = "/orders", method = "post", operation_id = "placeOrder")]
+    async fn place(
+        &self,
+        app: AppRef<'_>,
+        request: &Request,
+        caller: Participant,
+        /// Makes the request safe to repeat.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
+        /// Proof of a passed challenge, if a campaign needs one.
+        #[oai(name = "X-Challenge-Token")]
+        challenge: ChallengeToken,
+        body: JsonRequest<OrderRequest>,
+    ) -> Result<AcceptedOrder, Failure<Placing>> {
+        let user = caller.0.participant(body.0.user)?;
+        let lines = body.0.lines();
+        let order = PlaceCall {
+            app: &app,
+            request,
+            user,
+            caller: &caller.0,
+            is_cart: false,
+        };
+        Ok(order.place(key, &challenge, lines).await?)
+    }
+
+    /// Get an order.
+    #[oai(path = "/orders/:id", method = "get", operation_id = "getOrder")]
+    async fn order(
+        &self,
+        app: AppRef<'_>,
+        request: &Request,
+        caller: Caller,
+        /// Id of the order.
+        id: Path<Uuid>,
+    ) -> Result<Json<OrderView>, Failure<Reading>> {
+        let found = accessible(&app, &caller, SEE_OTHERS, id.0).await?;
+        if let Some(by) = by_admin(&caller, found.user_id, request) {
+            reads::record(&app, request, by, Read::History(found.user_id)).await?;
+        }
+        Ok(Json(OrderView::from(&found)))
+    }
+
+    /// List a user's orders, newest first.
+    #[oai(
+        path = "/users/:userId/orders",
+        method = "get",
+        operation_id = "listOrders"
+    )]
+    async fn orders(
+        &self,
+        app: AppRef<'_>,
+        request: &Request,
+        caller: Caller,
+        /// Id of the user.
+        #[oai(name = "userId")]
+        user: Path<u64>,
+        /// Orders on a page.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<u32>>,
+        /// `nextCursor` of the previous page.
+        cursor: Query<Option<String>>,
+    ) -> Result<Json<OrderList>, Failure<Reading>> {
+        let user = caller.reading(user.0, "The orders belong to another user.", request)?;
+        let limit = page_limit(limit.0);
+        let after = page_cursor(cursor.0.as_deref())?.map(OrderId);
+        let found = app.reads.orders_of(user, after, limit.fetch()).await?;
+        if let Some(by) = by_admin(&caller, user, request) {
+            reads::record(&app, request, by, Read::History(user)).await?;
+        }
+        let page = Page::cut(found, limit, |last| last.id.to_string());
+        Ok(Json(OrderList::of(page, |order| OrderView::from(&order))))
+    }
+
+    /// Pay for a reserved order.
+    ///
+    /// One payment for all lines. Safe to repeat: the same payment gets the same response.
+    #[oai(
+        path = "/orders/:id/confirm",
+        method = "post",
+        operation_id = "confirmOrder"
+    )]
+    async fn confirm(
+        &self,
+        app: AppRef<'_>,
+        request: &Request,
+        caller: Caller,
+        /// Id of the order.
+        id: Path<Uuid>,
+        body: JsonRequest<Payment>,
+    ) -> Result<Json<OrderView>, Failure<Confirming>> {
+        let own = accessible(&app, &caller, Scopes::of(Scope::CampaignWrite), id.0).await?;
+        let context = context(&caller, own.user_id, request);
+        let confirmed = app.orders.confirm(own, body.0, context).await?;
+        Ok(Json(OrderView::from(&confirmed)))
+    }
+
+    /// Cancel an order.
+    ///
+    /// A reserved order can always be cancelled; a confirmed one only if all its campaigns are `cancellable` and none has
+    /// a coupon as its reward. Safe to repeat.
+    #[oai(
+        path = "/orders/:id/cancel",
+        method = "post",
+        operation_id = "cancelOrder"
+    )]
+    async fn cancel(
+        &self,
+        app: AppRef<'_>,
+        request: &Request,
+        caller: Caller,
+        /// Id of the order.
+        id: Path<Uuid>,
+    ) -> Result<Json<OrderView>, Failure<Cancelling>> {
+        let own = accessible(&app, &caller, Scopes::of(Scope::CampaignWrite), id.0).await?;
+        let context = context(&caller, own.user_id, request);
+        let cancelled = app.orders.cancel(own, context).await?;
+        Ok(Json(OrderView::from(&cancelled)))
+    }
+}
+
+/// A request to place an order whose caller is authenticated.
+struct PlaceCall<'a> {
+    app: &'a App,
+    request: &'a Request,
+    user: UserId,
+    caller: &'a Caller,
+    is_cart: bool,
+}
+
+impl PlaceCall<'_> {
+    /// Places an order: rates, challenges, then the rules and the commits.
+    async fn place(
+        self,
+        key: IdempotencyKey,
+        challenge: &ChallengeToken,
+        lines: Vec<CartLine>,
+    ) -> Result<AcceptedOrder, Problem> {
+        let Self { app, request, .. } = self;
+        let since = Instant::now();
+        let participations: Vec<_> = lines
+            .iter()
+            .map(|line| self.participation(line, since))
+            .collect();
+        let first = participations.first().ok_or_else(Problem::internal)?;
+        let rates = RateCheck::count_caller(app, request, first).await?;
+        for participation in &participations {
+            challenge
+                .check(app, participation)
+                .map_err(|problem| problem.with_rates(rates.fields()))?;
+        }
+        let rates = rates.count_campaigns(&participations).await?;
+        let order = orders::OrderRequest {
+            user: self.user,
+            idempotency_key: key.0,
+            lines,
+            is_cart: self.is_cart,
+            since,
+            context: context(self.caller, self.user, request),
+        };
+        let placed = app.orders.place(order).await;
+        let PlacedOrder { order, replayed } =
+            placed.map_err(|error| Problem::from(error).with_rates(rates.clone()))?;
+        match &order.refusal {
+            Some(refusal) if order.status == OrderStatus::Refused => {
+                Err(Problem::refused_order(&order, refusal).with_rates(rates))
+            }
+            _ => Ok(AcceptedOrder {
+                view: OrderView::from(&order),
+                replayed,
+            }),
+        }
+    }
+
+    /// A line as rates and challenges see it.
+    fn participation(&self, line: &CartLine, since: Instant) -> participate::Request {
+        participate::Request {
+            campaign: line.campaign_id,
+            applicant: Applicant {
+                participation: ParticipationId::made_at(self.app.clock.now()),
+                user: self.user,
+                quantity: line.quantity,
+                idempotency_key: None,
+                traceparent: None,
+                since,
+                by: None,
+                order: None,
+            },
+        }
+    }
+}
+
+fn context(caller: &Caller, owner: UserId, request: &Request) -> OrderContext {
+    OrderContext {
+        traceparent: traceparent(request),
+        by: by_admin(caller, owner, request),
+    }
+}
+
+/// An order that the caller may access. That of another user gets the same response as one that does not exist.
+async fn accessible(
+    app: &App,
+    caller: &Caller,
+    needed: Scopes,
+    id: Uuid,
+) -> Result<Order, Problem> {
+    let caller = caller.identified()?;
+    match app.reads.order(OrderId(id)).await? {
+        Some(found) if caller.may(needed, found.user_id) => Ok(found),
+        _ => Err(Problem::not_found("There is no such order.")),
+    }
+}

@@ -1,0 +1,95 @@
+//! The problems of orders and carts.
+
+use super::participations::wording_of;
+use super::{FieldProblem, Problem, busy, kind, part_unavailable};
+use crate::domain::{Obstacle, Order, OrderRefusal};
+use crate::sale::orders::{OrderError, PlaceError};
+
+impl Problem {
+    /// An order that is refused because one line is not possible.
+    pub fn refused_order(order: &Order, refusal: &OrderRefusal) -> Self {
+        let line = usize::try_from(refusal.line).unwrap_or(usize::MAX);
+        let Some((kind, detail)) = wording_of(&refusal.code) else {
+            // Only orders without an answer have other codes, and they give up their keys.
+            return part_unavailable("store");
+        };
+        kind.because(detail)
+            .with_error(FieldProblem::new(format!("lines[{line}]"), detail))
+            .with_member("orderId", order.id.to_string())
+    }
+
+    /// A cart without lines.
+    pub fn cart_empty() -> Self {
+        kind::CART_EMPTY.because("There is nothing in the cart.")
+    }
+
+    /// A line of a campaign that does not exist.
+    pub fn unknown_line(nth: usize) -> Self {
+        Self::invalid_field(format!("lines[{nth}].campaignId"), "is no campaign")
+    }
+}
+
+impl From<PlaceError> for Problem {
+    fn from(error: PlaceError) -> Self {
+        match error {
+            PlaceError::UnknownCampaign { line } => Self::unknown_line(line),
+            PlaceError::MixedPrices => Self::invalid_field(
+                "lines",
+                "must be of campaigns that all have a price, or all have none",
+            ),
+            PlaceError::KeyReused => kind::IDEMPOTENCY_KEY_REUSED
+                .because("This Idempotency-Key belongs to another request.")
+                .with_error(FieldProblem::new(
+                    "Idempotency-Key",
+                    "belongs to another request",
+                )),
+            PlaceError::Outstanding => Self::unavailable(
+                "REQUEST_OUTSTANDING",
+                "An earlier request is placing this order; retry with the same key.",
+            ),
+            PlaceError::Line { line, error } => Self::from(error).with_error(FieldProblem::new(
+                format!("lines[{line}]"),
+                "was not reserved",
+            )),
+            PlaceError::Busy => busy(),
+            PlaceError::Unavailable => part_unavailable("store"),
+        }
+    }
+}
+
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
+        match error {
+            OrderError::Unknown => Self::not_found("There is no such order."),
+            OrderError::Unchanged { order, obstacle } => {
+                obstructed(obstacle).with_member("orderId", order.id.to_string())
+            }
+            OrderError::Change(error) => error.into(),
+        }
+    }
+}
+
+/// The reason why an order is not changed.
+fn obstructed(obstacle: Obstacle) -> Problem {
+    match obstacle {
+        Obstacle::NotPayable => kind::NOT_PAYABLE.because("The order is free."),
+        Obstacle::PaidOtherwise => kind::ALREADY_PAID.because("Another payment paid for it."),
+        Obstacle::Cancelled => kind::CANCELLED.because("The order is cancelled."),
+        Obstacle::Expired => {
+            kind::EXPIRED.because("The order was not paid in time; its units are available again.")
+        }
+        Obstacle::NotCancellable => kind::NOT_CANCELLABLE.because(
+            "The order is confirmed, and a campaign of it permits no cancellation or has coupons as its reward.",
+        ),
+        Obstacle::Refused => kind::ORDER_REFUSED.because("The order was refused."),
+        Obstacle::Undecided => kind::WRONG_STATE.because("The order is being placed."),
+        Obstacle::ReferenceUsed => kind::PAYMENT_REFERENCE_USED
+            .because("This payment belongs to another participation or order."),
+        // The others are of participations.
+        Obstacle::Already
+        | Obstacle::AlreadyUsed
+        | Obstacle::NotSuspended
+        | Obstacle::NotSuspendedAnyMore
+        | Obstacle::PartOfOrder(_) => kind::UNCHANGED.because("The order stays as it is."),
+    }
+}

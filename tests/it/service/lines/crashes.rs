@@ -1,0 +1,138 @@
+//! Aborts the process at every gap of an order: all lines follow their order, and every unit can still be sold.
+
+use std::time::Duration;
+
+use firstcome::domain::CampaignId;
+use firstcome::runtime::failpoint::ORDER_POINTS;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{lines, sale};
+use crate::service::process::Service;
+use crate::service::real::parts;
+use crate::support::until;
+
+const STOCK: u64 = 40;
+
+struct Run {
+    campaigns: [i64; 2],
+    asked: i64,
+    /// Orders that were accepted, and of those the ones that were paid.
+    placed: Vec<Value>,
+    paid: Vec<Value>,
+}
+
+impl Run {
+    async fn some_orders(&mut self, service: &Service) {
+        let users = self.asked..self.asked + 8;
+        self.asked = users.end;
+        let campaigns = self.campaigns;
+        let answers: Vec<_> = futures_util::stream::iter(users)
+            .map(|user| order(service, campaigns, user))
+            .buffer_unordered(4)
+            .collect()
+            .await;
+        for (placed, paid) in answers {
+            self.paid.extend(placed.clone().filter(|_| paid));
+            self.placed.extend(placed);
+        }
+    }
+}
+
+/// Places an order, and pays for it; the accepted order, and whether it is paid.
+async fn order(service: &Service, [one, two]: [i64; 2], user: i64) -> (Option<Value>, bool) {
+    let wanted = if user % 2 == 0 {
+        [(one, 1), (two, 1)]
+    } else {
+        [(two, 1), (one, 1)]
+    };
+    let request = service.post("/api/orders").json(&lines(&wanted));
+    let request = request.header("Authorization", user.to_string());
+    // An answer that breaks off was no answer.
+    let Ok(answer) = request.send().await else {
+        return (None, false);
+    };
+    if answer.status() != 201 {
+        return (None, false);
+    }
+    let Ok(placed) = answer.json::<Value>().await else {
+        return (None, false);
+    };
+    let id = placed["orderId"].as_str().unwrap();
+    let request = service.post(&format!("/api/orders/{id}/confirm"));
+    let request = request.header("Authorization", user.to_string());
+    let paid = request.json(&json!({})).send().await;
+    let is_paid = paid.is_ok_and(|paid| paid.status() == 200);
+    (Some(placed), is_paid)
+}
+
+async fn dies_at(point: &'static str) {
+    let mut parts = parts().await;
+    for (name, value) in [
+        ("FIRSTCOME_GATE_LEASE", "3s"),
+        ("FIRSTCOME_GATE_SWEEP_INTERVAL", "500ms"),
+        ("FIRSTCOME_RELAY_LEASE", "3s"),
+        ("FIRSTCOME_KAFKA_MESSAGE_TIMEOUT", "1s"),
+    ] {
+        parts.settings.push((name, value.to_owned()));
+    }
+    let folder = TempDir::new().unwrap();
+    let first = Service::start(&folder, &parts.settings).await;
+    let mut campaign = sale(STOCK, Some(10));
+    campaign["holdSeconds"] = json!(5);
+    let campaigns = [
+        first.create(campaign.clone()).await,
+        first.create(campaign).await,
+    ];
+    drop(first);
+    let mut run = Run {
+        campaigns,
+        asked: 1,
+        placed: Vec::new(),
+        paid: Vec::new(),
+    };
+    let mut settings = parts.settings.clone();
+    settings.push(("FAILPOINTS", format!("{point}=5*off->return")));
+    let mut second = Service::start(&folder, &settings).await;
+    until(&format!("it dies at {point}"), async || {
+        run.some_orders(&second).await;
+        second.has_died()
+    })
+    .await;
+
+    let third = Service::start(&folder, &parts.settings).await;
+    let store = &parts.test.store;
+    // What was left is finished, what was not paid expires, and the rest can be sold.
+    until("all is sold and paid", async || {
+        run.some_orders(&third).await;
+        let mut sold = true;
+        for id in campaigns {
+            let campaign = store.campaign(CampaignId(id)).await.unwrap().unwrap();
+            sold &= campaign.committed_units == STOCK;
+        }
+        sold && store.due_orders(100).await.unwrap().is_empty() && {
+            let orders = run.paid.len();
+            eprintln!("{point}: {orders} paid");
+            true
+        }
+    })
+    .await;
+    for paid in &run.paid {
+        let id = paid["orderId"].as_str().unwrap();
+        let request = third.get(&format!("/api/orders/{id}"));
+        let request = request.bearer_auth(crate::service::process::ADMIN_TOKEN);
+        let order: Value = request.send().await.unwrap().json().await.unwrap();
+        assert_eq!(order["status"], "confirmed", "{point}");
+    }
+    parts.until_sound(&folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_never_half_done_after_a_crash() {
+    futures_util::stream::iter(ORDER_POINTS)
+        .map(|point| tokio::time::timeout(Duration::from_secs(240), dies_at(point)))
+        .buffer_unordered(3)
+        .for_each(|ended| async move { ended.unwrap() })
+        .await;
+}
