@@ -29,9 +29,9 @@ use crate::sale::participate::{Participate, ParticipateError, Replayed};
 /// Orders that are placed, paid or cancelled at the same time.
 const CONCURRENT_MAX: usize = 256;
 /// How long a line may take to be reserved.
-const LINE_MAX: Duration = Duration::from_secs(10);
+const LINE_MAX: Duration = Duration::from_secs(5);
 /// An order that nobody has decided by then is refused.
-const DECIDE_WITHIN: Duration = Duration::from_secs(30);
+const DECIDE_WITHIN: Duration = Duration::from_secs(15);
 /// Places and changes orders.
 #[derive(Clone)]
 pub struct Orders {

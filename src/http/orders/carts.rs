@@ -33,10 +33,10 @@ documented! {
 /// Carts.
 pub struct CartsApi;
 
-#[OpenApi(prefix_path = "/api/users/:userId/cart", tag = "Section::Orders")]
+#[OpenApi(prefix_path = "/api", tag = "Section::Orders")]
 impl CartsApi {
     /// Get a user's cart.
-    #[oai(path = "/", method = "get", operation_id = "getCart")]
+    #[oai(path = "/users/:userId/cart", method = "get", operation_id = "getCart")]
     async fn cart(
         &self,
         app: AppRef<'_>,
@@ -50,7 +50,11 @@ impl CartsApi {
     }
 
     /// Replace a user's cart.
-    #[oai(path = "/", method = "put", operation_id = "replaceCart")]
+    #[oai(
+        path = "/users/:userId/cart",
+        method = "put",
+        operation_id = "replaceCart"
+    )]
     async fn replace(
         &self,
         app: AppRef<'_>,
@@ -68,7 +72,11 @@ impl CartsApi {
     }
 
     /// Empty a user's cart.
-    #[oai(path = "/", method = "delete", operation_id = "emptyCart")]
+    #[oai(
+        path = "/users/:userId/cart",
+        method = "delete",
+        operation_id = "emptyCart"
+    )]
     async fn empty(
         &self,
         app: AppRef<'_>,
@@ -85,7 +93,11 @@ impl CartsApi {
     /// Order what is in a user's cart.
     ///
     /// As with `POST /api/orders`: all lines or none. When the order is accepted, its lines leave the cart.
-    #[oai(path = "/checkout", method = "post", operation_id = "checkOutCart")]
+    #[oai(
+        path = "/users/:userId/cart/checkout",
+        method = "post",
+        operation_id = "checkOutCart"
+    )]
     async fn check_out(
         &self,
         app: AppRef<'_>,

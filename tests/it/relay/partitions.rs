@@ -114,12 +114,14 @@ impl Publisher for Partitioned {
     async fn flush(&self, _: Duration) {}
 }
 
-/// Events of keys of one partition out of three.
+/// Events of keys of one partition out of three. The keys are random: of many, enough are of each partition.
 fn events_of(partition: u32, count: usize) -> Vec<OutboxEvent> {
-    let all = events_from(partition * 10_000, 400, 1);
+    let all = events_from(partition * 10_000, 2_000, 1);
     let of_partition = all.into_iter();
     let of_partition = of_partition.filter(|event| key_hash(&event.key) % 3 == partition);
-    of_partition.take(count).collect()
+    let events: Vec<OutboxEvent> = of_partition.take(count).collect();
+    assert_eq!(events.len(), count);
+    events
 }
 
 /// More events than may be in flight, and a probe without an answer.
