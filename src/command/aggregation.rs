@@ -20,7 +20,10 @@ pub(super) fn start(process: &Process) -> anyhow::Result<Aggregator> {
         alerts,
         metrics,
     };
-    let aggregator = Aggregator::new(parts, config.aggregation.settings()?);
+    let aggregator = Aggregator::new(
+        parts,
+        config.aggregation.settings(config.database.pool_size())?,
+    );
     if config.aggregation.enabled {
         statistics::start_schedule(&process.spawner, &aggregator);
     }

@@ -25,6 +25,9 @@ settings! {
         slice_rows: u32 = 50_000, in 100..=1_000_000;
         /// Slices that are read at the same time, each on a connection of the pool
         parallel_max: usize = 2, in 1..=16;
+        /// Campaigns that are written at the same time, each in a transaction on a connection of the pool. One connection
+        /// stays free: fewer are written if `database.connections_max` is not above it (SQLite: at most 3)
+        concurrency: usize = 4, in 1..=32;
         /// How long a replica that does not renew it keeps the lease of the aggregation
         lease: Duration = SECOND * 15, in SECOND * 3..=MINUTE * 10;
         /// Attempts before a slice, a campaign or an alert fails
@@ -43,15 +46,20 @@ settings! {
 }
 
 impl Aggregation {
-    /// The configuration of the aggregator, valid once the configuration was checked.
-    pub fn settings(&self) -> Result<statistics::Settings, ScheduleError> {
+    /// The configuration of the aggregator on a pool of this many connections, valid once the configuration was
+    /// checked.
+    pub fn settings(&self, connections_max: u32) -> Result<statistics::Settings, ScheduleError> {
         let zone = self.zone().unwrap_or(Zone::UTC);
+        let connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX);
+        // One renews the lease of the run.
+        let writing_max = connections_max.saturating_sub(1).max(1);
         Ok(statistics::Settings {
             zone,
             schedule: Schedule::parse(&self.schedule, zone)?,
             catch_up_days: self.catch_up_days,
             slice_rows: self.slice_rows,
             parallel_max: self.parallel_max,
+            concurrency: self.concurrency.min(writing_max),
             lease: self.lease,
             retry: self.retry(),
             runs_kept: self.runs_kept,

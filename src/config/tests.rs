@@ -268,6 +268,7 @@ fn every_bound_of_the_edge_is_checked() {
         ("FIRSTCOME_AGGREGATION_CATCH_UP_DAYS", "0"),
         ("FIRSTCOME_AGGREGATION_SLICE_ROWS", "1"),
         ("FIRSTCOME_AGGREGATION_PARALLEL_MAX", "17"),
+        ("FIRSTCOME_AGGREGATION_CONCURRENCY", "33"),
         ("FIRSTCOME_AGGREGATION_LEASE", "1s"),
         ("FIRSTCOME_AGGREGATION_ATTEMPTS_MAX", "0"),
         ("FIRSTCOME_AGGREGATION_RETRY_INITIAL", "0s"),
@@ -285,6 +286,28 @@ fn every_bound_of_the_edge_is_checked() {
             "{key}: {mistakes:?}"
         );
     }
+}
+
+#[test]
+fn aggregation_leaves_a_connection_of_the_pool_free() {
+    let mysql = ("FIRSTCOME_DATABASE_URL", "mysql://u:p@h/d");
+    let concurrency = |variables: &[(&str, &str)]| {
+        let config = load(variables).unwrap();
+        let settings = config.aggregation.settings(config.database.pool_size());
+        settings.unwrap().concurrency
+    };
+    let (many, few) = (
+        ("FIRSTCOME_AGGREGATION_CONCURRENCY", "32"),
+        ("FIRSTCOME_DATABASE_CONNECTIONS_MAX", "3"),
+    );
+    assert_eq!(concurrency(&[mysql]), 4);
+    assert_eq!(concurrency(&[mysql, many]), 15);
+    assert_eq!(concurrency(&[mysql, few]), 2);
+    assert_eq!(
+        concurrency(&[mysql, ("FIRSTCOME_DATABASE_CONNECTIONS_MAX", "1")]),
+        1
+    );
+    assert_eq!(concurrency(&[]), 3, "SQLite");
 }
 
 const JWT: (&str, &str) = ("FIRSTCOME_AUTH_MODE", "jwt");

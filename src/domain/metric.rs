@@ -246,6 +246,9 @@ metrics! {
         AGGREGATION_CAMPAIGNS_FAILED: Counter "firstcome_aggregation_campaigns_failed_total" [] "always"
             "Campaigns that a run could not write"
             "As above";
+        AGGREGATION_CAMPAIGNS_WRITING: Gauge "firstcome_aggregation_campaigns_writing" [] "always"
+            "Campaigns that a run of this process is writing, at most `aggregation.concurrency`"
+            "";
         AGGREGATION_LAST_RUN_SECONDS: Gauge "firstcome_aggregation_last_run_seconds" [] "always"
             "Duration of the last run of this process"
             "If it is near a day, raise `aggregation.parallel_max`";

@@ -46,6 +46,8 @@ pub struct Settings {
     pub slice_rows: u32,
     /// Slices that are read at the same time.
     pub parallel_max: usize,
+    /// Campaigns that are written at the same time.
+    pub concurrency: usize,
     /// How long the lease lasts without renewal.
     pub lease: Duration,
     /// How failures are retried.

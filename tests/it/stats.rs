@@ -2,6 +2,7 @@
 
 mod agreeing;
 mod alerting;
+mod concurrency;
 #[cfg(feature = "failpoints")]
 mod crashes;
 mod http;

@@ -44,6 +44,7 @@ pub fn settings(zone: &str) -> Settings {
         catch_up_days: 7,
         slice_rows: 7,
         parallel_max: 3,
+        concurrency: 3,
         lease: Duration::from_secs(15),
         retry: Policy {
             initial: Duration::from_millis(5),
