@@ -7,7 +7,7 @@ use crate::operate::statistics::{self, Aggregator, Dependencies, Metrics};
 /// Makes the aggregator, and starts its schedule unless that is off.
 pub(super) fn start(process: &Process) -> anyhow::Result<Aggregator> {
     let config = &process.config;
-    let alerts = Alerts::new(&config.aggregation.alerts())?;
+    let alerts = Alerts::new(&config.alerts)?;
     let metrics = Metrics::default();
     process.telemetry.register(|registry| {
         metrics.register(registry);

@@ -5,8 +5,8 @@ mod alerting;
 mod concurrency;
 #[cfg(feature = "failpoints")]
 mod crashes;
-mod http;
+pub mod http;
 mod order;
 mod replicas;
 mod runs;
-mod scene;
+pub mod scene;

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::reading::Reader;
 use super::{Dependencies, Inner};
 use crate::domain::{CampaignId, Day, DaySums};
+use crate::operate::alert::AlertKind;
 use crate::parts::store::{Ended, Progress, Run, RunFailure, StoreError};
 use crate::runtime::failpoint;
 use crate::runtime::retry::retry;
@@ -97,7 +98,7 @@ impl Job {
         let sums = self.read().await?;
         let campaigns = u64::try_from(sums.len()).unwrap_or(u64::MAX);
         self.progress(|progress| (progress.percent, progress.campaigns) = (100, campaigns));
-        self.write(&sums, failures).await
+        self.write(sums, failures).await
     }
 
     async fn read(&self) -> Result<BTreeMap<CampaignId, DaySums>, StoreError> {
@@ -122,12 +123,12 @@ impl Job {
     /// Writes each campaign. A failed campaign does not stop the others; an unavailable store does.
     async fn write(
         &self,
-        sums: &BTreeMap<CampaignId, DaySums>,
+        sums: BTreeMap<CampaignId, DaySums>,
         failures: &mut Vec<RunFailure>,
     ) -> Result<(), JobError> {
         let mut written = std::pin::pin!(
             stream::iter(sums)
-                .map(|(campaign, sums)| self.write_one(*campaign, sums))
+                .map(|(campaign, sums)| self.write_one(campaign, sums))
                 .buffer_unordered(self.inner.settings.concurrency)
         );
         while let Some(failure) = written.next().await {
@@ -146,11 +147,11 @@ impl Job {
     async fn write_one(
         &self,
         campaign: CampaignId,
-        sums: &DaySums,
+        sums: DaySums,
     ) -> Result<Option<RunFailure>, JobError> {
         let Dependencies { store, metrics, .. } = &self.inner.dependencies;
         let _writing = metrics.writing();
-        let write = || store.write_daily(&self.run, campaign, sums);
+        let write = || store.write_daily(&self.run, campaign, &sums);
         let written = retry(&self.inner.settings.retry, StoreError::verdict, write).await;
         failpoint::point("aggregate.written");
         match written {
@@ -236,11 +237,12 @@ impl Job {
             Some("STOPPED") => metrics.ended("stopped"),
             Some(code) => {
                 metrics.ended("failed");
-                self.inner.alarm(format!(
+                let text = format!(
                     "firstcome: aggregation of {} ({}) failed, run {}: {code}, {campaigns_failed} campaigns \
                      not written, {campaigns_done} written",
                     self.run.day.date, self.run.day.zone, self.run.id
-                ));
+                );
+                self.inner.alert(AlertKind::AggregationFailed, text);
             }
         }
     }
