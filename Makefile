@@ -225,6 +225,21 @@ k6-rush: $(k6) ## Load: everybody at once, on a running service
 k6-compare: $(k6) ## Load: the two ways to participate, one after the other, on a running service
 	$(k6) run k6/sync-vs-async.js
 
+.PHONY: k6-bulk
+k6-bulk: $(k6) ## Load: a bulk simulation inside a running service (FIRSTCOME_TEST_ENDPOINTS=true)
+	$(k6) run k6/bulk.js
+
+.PHONY: k6-verify
+k6-verify: $(k6) ## Load: do the stock and the rows of CAMPAIGN agree? On a running service
+	$(k6) run k6/verify.js
+
+WORKERS ?= 2
+.PHONY: k6-workers
+k6-workers: $(k6) ## Load: WORKERS k6 processes share the load on CAMPAIGN, on a running service
+	export K6=$(CURDIR)/$(k6) WORKERS=$(WORKERS); pids=; failed=0; \
+	for worker in $$(seq $(WORKERS)); do WORKER=$$worker k6/worker.sh & pids="$$pids $$!"; done; \
+	for pid in $$pids; do wait $$pid || failed=1; done; exit $$failed
+
 # For scripts/compare.
 .PHONY: k6-path
 k6-path: $(k6)
