@@ -145,6 +145,14 @@ bench-catalogue: ## Reads of a campaign and of its stock against the framework's
 bench-verify: ## How long verify takes on a million participations, from scratch and from then on
 	scripts/bench-verify
 
+.PHONY: bench-locks
+bench-locks: ## A row lock, a distributed lock and the service: accepted per second for the same units
+	scripts/bench-locks
+
+.PHONY: bench-small
+bench-small: ## 1,000 units to 5,000 users on one core with the settings for 2 GiB: memory of each process
+	scripts/bench-small
+
 .PHONY: bench-stats
 bench-stats: ## A day of BENCH_ROWS=5000000: raw against aggregated, and how long it takes to aggregate
 	scripts/bench-stats
