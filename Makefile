@@ -145,6 +145,14 @@ bench-catalogue: ## Reads of a campaign and of its stock against the framework's
 bench-verify: ## How long verify takes on a million participations, from scratch and from then on
 	scripts/bench-verify
 
+.PHONY: bench-locks
+bench-locks: ## A row lock, a distributed lock and the service: accepted per second for the same units
+	scripts/bench-locks
+
+.PHONY: bench-small
+bench-small: ## 1,000 units to 5,000 users on one core with the settings for 2 GiB: memory of each process
+	scripts/bench-small
+
 .PHONY: bench-stats
 bench-stats: ## A day of BENCH_ROWS=5000000: raw against aggregated, and how long it takes to aggregate
 	scripts/bench-stats
@@ -224,6 +232,21 @@ k6-rush: $(k6) ## Load: everybody at once, on a running service
 .PHONY: k6-compare
 k6-compare: $(k6) ## Load: the two ways to participate, one after the other, on a running service
 	$(k6) run k6/sync-vs-async.js
+
+.PHONY: k6-bulk
+k6-bulk: $(k6) ## Load: a bulk simulation inside a running service (FIRSTCOME_TEST_ENDPOINTS=true)
+	$(k6) run k6/bulk.js
+
+.PHONY: k6-verify
+k6-verify: $(k6) ## Load: do the stock and the rows of CAMPAIGN agree? On a running service
+	$(k6) run k6/verify.js
+
+WORKERS ?= 2
+.PHONY: k6-workers
+k6-workers: $(k6) ## Load: WORKERS k6 processes share the load on CAMPAIGN, on a running service
+	export K6=$(CURDIR)/$(k6) WORKERS=$(WORKERS); pids=; failed=0; \
+	for worker in $$(seq $(WORKERS)); do WORKER=$$worker k6/worker.sh & pids="$$pids $$!"; done; \
+	for pid in $$pids; do wait $$pid || failed=1; done; exit $$failed
 
 # For scripts/compare.
 .PHONY: k6-path

@@ -1,6 +1,7 @@
 """What scripts/check-deploy asks of files that are YAML or JSON. Run by it, in an environment that has the packages.
 
     deploy_files.py compose                     docker-compose.yml: its shape, and what it says of itself
+    deploy_files.py small                       deploy/compose/small.yml, laid over docker-compose.yml
     deploy_files.py dashboards RULES            writes the expressions of all dashboards to RULES, for promtool
     deploy_files.py kubernetes RENDERED VERSION what helm rendered, against the schemas of that Kubernetes
 """
@@ -13,6 +14,9 @@ import sys
 import yaml
 
 COMPOSE = pathlib.Path("docker-compose.yml")
+SMALL = pathlib.Path("deploy/compose/small.yml")
+# What is left of the small machine's 2 GiB for the system.
+SMALL_MIB_MAX = 1792
 DASHBOARDS = pathlib.Path("deploy/grafana/dashboards")
 # Variables of Grafana, and what stands in for them.
 VARIABLES = {"$__rate_interval": "1m", "$job": ".+", "$instance": ".+"}
@@ -61,6 +65,41 @@ def mistakes_of_compose():
     addresses = [port.rsplit(":", 1)[0] for service in services.values() for port in service.get("ports", [])]
     for address in sorted({address for address in addresses if addresses.count(address) > 1}):
         yield f"{address} is taken twice"
+
+
+def mistakes_of_small():
+    """Mistakes in the override for a small machine."""
+    import compose_spec
+
+    base = yaml.safe_load(re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", COMPOSE.read_text()))
+    small = yaml.safe_load(SMALL.read_text())
+    started = {name for name, service in base["services"].items() if "profiles" not in service}
+    if set(small["services"]) != started:
+        yield f"{SMALL} is about {sorted(small['services'])}, and without a profile there are {sorted(started)}"
+        return
+    mib = 0
+    for name, service in small["services"].items():
+        before = base["services"][name]
+        for key, value in service.items():
+            # Lists are replaced, maps are merged: as compose does with a command and an environment.
+            before[key] = {**before[key], **value} if isinstance(before.get(key), dict) else value
+        if not re.fullmatch(r"\d+m", service.get("mem_limit", "")):
+            yield f"{name} has no mem_limit in MiB"
+            continue
+        mib += int(service["mem_limit"][:-1])
+        if service.get("cpuset") != "0":
+            yield f"{name} is not kept to one core"
+    if mib > SMALL_MIB_MAX:
+        yield f"the limits add up to {mib} MiB, above {SMALL_MIB_MAX}"
+    shape = {key: value for key, value in base.items() if not key.startswith("x-")}
+    try:
+        compose_spec.PyCompose.from_yaml(yaml.safe_dump(shape)).validate()
+    except ValueError as error:
+        yield f"the shape of both together: {error}"
+    settings = pathlib.Path("docs/configuration.md").read_text()
+    for name in small["services"]["firstcome"].get("environment", {}):
+        if f"`{name}`" not in settings:
+            yield f"{name} is no setting"
 
 
 def panels(board):
@@ -117,7 +156,7 @@ def mistakes_of_kubernetes(rendered, version):
             yield f"{kind} {name}: service links would be taken for settings"
 
 
-CHECKS = {"compose": mistakes_of_compose, "dashboards": mistakes_of_dashboards, "kubernetes": mistakes_of_kubernetes}
+CHECKS = {"compose": mistakes_of_compose, "small": mistakes_of_small, "dashboards": mistakes_of_dashboards, "kubernetes": mistakes_of_kubernetes}
 
 
 def main():

@@ -191,9 +191,11 @@ spare_settings_kafka() {
   printf '%s\n' "$@"
 }
 
-# Soon up rather than fast: it lives for seconds.
+# Soon up rather than fast: it lives for seconds. SPARE_KAFKA_OPTS has other flags for Java.
 spare_run_kafka() {
-  run_kafka "$part" "$folder/settings" -Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+  local flags
+  read -r -a flags <<<"${SPARE_KAFKA_OPTS:--Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1}"
+  run_kafka "$part" "$folder/settings" "${flags[@]}"
 }
 
 spare_ready_kafka() {

@@ -41,6 +41,7 @@ use crate::domain::Consumer;
 use crate::events::consumers::{ConsumerConfig, Enabled};
 use crate::events::relay::{RelaySettings, Retention};
 use crate::http::HttpConfig;
+use crate::operate::alert::AlertConfig;
 use crate::operate::export::ExportConfig;
 use crate::operate::idempotency_retention::IdempotencyConfig;
 use crate::operate::simulate::SimulateConfig;
@@ -100,6 +101,7 @@ config! {
     rewards: Rewards,
     consumers: ConsumerConfig,
     aggregation: Aggregation,
+    alerts: AlertConfig,
     log: Log,
     traces: TraceConfig,
     shutdown: Shutdown,

@@ -7,7 +7,7 @@ use crate::operate::statistics::{self, Aggregator, Dependencies, Metrics};
 /// Makes the aggregator, and starts its schedule unless that is off.
 pub(super) fn start(process: &Process) -> anyhow::Result<Aggregator> {
     let config = &process.config;
-    let alerts = Alerts::new(&config.aggregation.alerts())?;
+    let alerts = Alerts::new(&config.alerts)?;
     let metrics = Metrics::default();
     process.telemetry.register(|registry| {
         metrics.register(registry);
@@ -20,7 +20,10 @@ pub(super) fn start(process: &Process) -> anyhow::Result<Aggregator> {
         alerts,
         metrics,
     };
-    let aggregator = Aggregator::new(parts, config.aggregation.settings()?);
+    let aggregator = Aggregator::new(
+        parts,
+        config.aggregation.settings(config.database.pool_size())?,
+    );
     if config.aggregation.enabled {
         statistics::start_schedule(&process.spawner, &aggregator);
     }

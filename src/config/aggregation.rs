@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-
 use crate::domain::Zone;
-use crate::operate::alert::AlertConfig;
 use crate::operate::statistics::{self, Schedule, ScheduleError};
+use crate::runtime::retry;
 use crate::runtime::settings::{DAY, MILLISECOND, MINUTE, SECOND, settings};
-use crate::runtime::{retry, web};
 
 settings! {
     /// `[aggregation]`: the daily statistics.
@@ -25,9 +22,12 @@ settings! {
         slice_rows: u32 = 50_000, in 100..=1_000_000;
         /// Slices that are read at the same time, each on a connection of the pool
         parallel_max: usize = 2, in 1..=16;
+        /// Campaigns that are written at the same time, each in a transaction on a connection of the pool. One connection
+        /// stays free: fewer are written if `database.connections_max` is not above it (SQLite: at most 3)
+        concurrency: usize = 4, in 1..=32;
         /// How long a replica that does not renew it keeps the lease of the aggregation
         lease: Duration = SECOND * 15, in SECOND * 3..=MINUTE * 10;
-        /// Attempts before a slice, a campaign or an alert fails
+        /// Attempts before a slice or a campaign fails
         attempts_max: u32 = 6, in 1..=20;
         /// Wait after the first attempt; it doubles from there, with full jitter. At most `retry_max`
         retry_initial: Duration = MILLISECOND * 200;
@@ -35,37 +35,28 @@ settings! {
         retry_max: Duration = SECOND * 5, in ..=MINUTE;
         /// Retention of ended runs. Daily statistics are never deleted
         runs_kept: Duration = DAY * 90, in DAY..=DAY * 3_650;
-        /// `https://…` or `http://…`: failures are posted there as `{"text": "…"}`
-        webhook_url: Option<SecretString> = None;
-        /// How long one attempt to post may take
-        webhook_timeout: Duration = SECOND * 5, in MILLISECOND * 100..=MINUTE;
     }
 }
 
 impl Aggregation {
-    /// The configuration of the aggregator, valid once the configuration was checked.
-    pub fn settings(&self) -> Result<statistics::Settings, ScheduleError> {
+    /// The configuration of the aggregator on a pool of this many connections, valid once the configuration was
+    /// checked.
+    pub fn settings(&self, connections_max: u32) -> Result<statistics::Settings, ScheduleError> {
         let zone = self.zone().unwrap_or(Zone::UTC);
+        let connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX);
+        // One renews the lease of the run.
+        let writing_max = connections_max.saturating_sub(1).max(1);
         Ok(statistics::Settings {
             zone,
             schedule: Schedule::parse(&self.schedule, zone)?,
             catch_up_days: self.catch_up_days,
             slice_rows: self.slice_rows,
             parallel_max: self.parallel_max,
+            concurrency: self.concurrency.min(writing_max),
             lease: self.lease,
             retry: self.retry(),
             runs_kept: self.runs_kept,
         })
-    }
-
-    /// The configuration of the alerts.
-    #[must_use]
-    pub fn alerts(&self) -> AlertConfig {
-        AlertConfig {
-            webhook_url: self.webhook_url.clone(),
-            timeout: self.webhook_timeout,
-            retry: self.retry(),
-        }
     }
 
     fn zone(&self) -> Option<Zone> {
@@ -94,11 +85,6 @@ impl Aggregation {
         require(
             !self.retry_initial.is_zero() && self.retry_initial <= self.retry_max,
             "aggregation.retry_initial: must be above zero and at most aggregation.retry_max",
-        );
-        let address = self.webhook_url.as_ref().map(ExposeSecret::expose_secret);
-        require(
-            address.is_none_or(|url| web::address(url).is_some()),
-            "aggregation.webhook_url: must begin with https:// or http://",
         );
     }
 }

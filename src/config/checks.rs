@@ -56,6 +56,7 @@ impl Config {
         self.idempotency.check(attempt_max, &mut require);
         self.consumers.check(&mut require);
         self.aggregation.check(&mut require);
+        self.alerts.check(&mut require);
         self.traces.check(&mut require);
     }
 

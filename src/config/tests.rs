@@ -268,13 +268,21 @@ fn every_bound_of_the_edge_is_checked() {
         ("FIRSTCOME_AGGREGATION_CATCH_UP_DAYS", "0"),
         ("FIRSTCOME_AGGREGATION_SLICE_ROWS", "1"),
         ("FIRSTCOME_AGGREGATION_PARALLEL_MAX", "17"),
+        ("FIRSTCOME_AGGREGATION_CONCURRENCY", "33"),
         ("FIRSTCOME_AGGREGATION_LEASE", "1s"),
         ("FIRSTCOME_AGGREGATION_ATTEMPTS_MAX", "0"),
         ("FIRSTCOME_AGGREGATION_RETRY_INITIAL", "0s"),
         ("FIRSTCOME_AGGREGATION_RETRY_MAX", "2m"),
         ("FIRSTCOME_AGGREGATION_RUNS_KEPT", "1h"),
-        ("FIRSTCOME_AGGREGATION_WEBHOOK_URL", "hooks.example"),
-        ("FIRSTCOME_AGGREGATION_WEBHOOK_TIMEOUT", "0s"),
+        ("FIRSTCOME_ALERTS_WEBHOOK_URL", "hooks.example"),
+        ("FIRSTCOME_ALERTS_WEBHOOK_TIMEOUT", "0s"),
+        ("FIRSTCOME_ALERTS_SLACK_URL", "slack.example"),
+        ("FIRSTCOME_ALERTS_SMTP_TIMEOUT", "2m"),
+        ("FIRSTCOME_ALERTS_MAIL_FROM", "a@example.com"),
+        ("FIRSTCOME_ALERTS_MAIL_TO", "a@example.com"),
+        ("FIRSTCOME_ALERTS_ATTEMPTS_MAX", "0"),
+        ("FIRSTCOME_ALERTS_RETRY_INITIAL", "0s"),
+        ("FIRSTCOME_ALERTS_RETRY_MAX", "2m"),
     ] {
         let mistakes = rejected(&[(variable, value)]);
         let key = variable["FIRSTCOME_".len()..]
@@ -285,6 +293,82 @@ fn every_bound_of_the_edge_is_checked() {
             "{key}: {mistakes:?}"
         );
     }
+}
+
+#[test]
+fn all_errors_in_the_settings_of_mail_are_named_and_no_password_is_repeated() {
+    let url = |url| ("FIRSTCOME_ALERTS_SMTP_URL", url);
+    let from = ("FIRSTCOME_ALERTS_MAIL_FROM", "Firstcome <f@example.com>");
+    let to = (
+        "FIRSTCOME_ALERTS_MAIL_TO",
+        "a@example.com, B C <b@example.com>",
+    );
+    for right in [
+        "smtp://mail.example",
+        "smtp://127.0.0.1:2525",
+        "smtp://u:hush@127.0.0.1:2525",
+        "smtp://u:hush@[::1]",
+        "smtp://u:hush@localhost",
+        "smtp://u:hush@mail.example:587?tls=required",
+        "smtps://u:hush@mail.example",
+    ] {
+        let config = load(&[url(right), from, to]).unwrap();
+        assert_eq!(config.alerts.mail_to.0.len(), 2, "{right}");
+    }
+    for wrong in [
+        "mail.example",
+        "http://mail.example",
+        "smtp:",
+        "smtp://u:hush@mail.example",
+        "smtp://u:hush@mail.example?tls=opportunistic",
+        "smtps://u@mail.example",
+        "smtps://u:hush@mail.example?ssl=1",
+        "smtp://mail.example?tls=hush",
+    ] {
+        let mistakes = rejected(&[url(wrong), from, to]);
+        assert!(
+            matches!(&mistakes[..], [one] if one.starts_with("alerts.smtp_url: ") && !one.contains("hush")),
+            "{wrong}: {mistakes:?}"
+        );
+    }
+    let server = url("smtp://mail.example");
+    for (variables, key) in [
+        ([server, to].as_slice(), "alerts.mail_from: "),
+        (&[server, from], "alerts.mail_to: "),
+        (
+            &[server, from, (to.0, "a@example.com, b")],
+            "alerts.mail_to: ",
+        ),
+        (&[server, (from.0, "f@"), to], "alerts.mail_from: "),
+    ] {
+        let mistakes = rejected(variables);
+        assert!(
+            matches!(&mistakes[..], [one] if one.starts_with(key)),
+            "{key}: {mistakes:?}"
+        );
+    }
+}
+
+#[test]
+fn aggregation_leaves_a_connection_of_the_pool_free() {
+    let mysql = ("FIRSTCOME_DATABASE_URL", "mysql://u:p@h/d");
+    let concurrency = |variables: &[(&str, &str)]| {
+        let config = load(variables).unwrap();
+        let settings = config.aggregation.settings(config.database.pool_size());
+        settings.unwrap().concurrency
+    };
+    let (many, few) = (
+        ("FIRSTCOME_AGGREGATION_CONCURRENCY", "32"),
+        ("FIRSTCOME_DATABASE_CONNECTIONS_MAX", "3"),
+    );
+    assert_eq!(concurrency(&[mysql]), 4);
+    assert_eq!(concurrency(&[mysql, many]), 15);
+    assert_eq!(concurrency(&[mysql, few]), 2);
+    assert_eq!(
+        concurrency(&[mysql, ("FIRSTCOME_DATABASE_CONNECTIONS_MAX", "1")]),
+        1
+    );
+    assert_eq!(concurrency(&[]), 3, "SQLite");
 }
 
 const JWT: (&str, &str) = ("FIRSTCOME_AUTH_MODE", "jwt");
@@ -384,7 +468,11 @@ fn a_secret_is_never_printed() {
             "FIRSTCOME_AUTH_JWT_SECRET",
             "hush, this is the secret of tokens",
         ),
-        ("FIRSTCOME_AGGREGATION_WEBHOOK_URL", "https://h/hush"),
+        ("FIRSTCOME_ALERTS_WEBHOOK_URL", "https://h/hush"),
+        ("FIRSTCOME_ALERTS_SLACK_URL", "https://h/hush"),
+        ("FIRSTCOME_ALERTS_SMTP_URL", "smtps://u:hush@h"),
+        ("FIRSTCOME_ALERTS_MAIL_FROM", "a@example.com"),
+        ("FIRSTCOME_ALERTS_MAIL_TO", "b@example.com"),
     ])
     .unwrap();
     assert!(!format!("{config:?}").contains("hush"));

@@ -246,15 +246,18 @@ metrics! {
         AGGREGATION_CAMPAIGNS_FAILED: Counter "firstcome_aggregation_campaigns_failed_total" [] "always"
             "Campaigns that a run could not write"
             "As above";
+        AGGREGATION_CAMPAIGNS_WRITING: Gauge "firstcome_aggregation_campaigns_writing" [] "always"
+            "Campaigns that a run of this process is writing, at most `aggregation.concurrency`"
+            "";
         AGGREGATION_LAST_RUN_SECONDS: Gauge "firstcome_aggregation_last_run_seconds" [] "always"
             "Duration of the last run of this process"
             "If it is near a day, raise `aggregation.parallel_max`";
         AGGREGATION_LAST_COMPLETED_TIMESTAMP_SECONDS: Gauge "firstcome_aggregation_last_completed_timestamp_seconds" [] "always"
             "End of the last completed run of this process, in seconds since 1970; 0: none since its start"
             "The maximum of all replicas: [FirstcomeAggregationOverdue](runbooks/FirstcomeAggregationOverdue.md)";
-        ALERTS: Counter "firstcome_alerts_total" ["result"] "once one was posted"
-            "Failures posted to `aggregation.webhook_url`: `sent` or `failed`"
-            "`failed`: [FirstcomeWebhookFails](runbooks/FirstcomeWebhookFails.md)";
+        ALERTS: Counter "firstcome_alerts_total" ["channel", "result"] "once one was sent"
+            "Alerts over the channels of `[alerts]`, `webhook`, `slack` and `mail`: `sent` or `failed`"
+            "`failed`: [FirstcomeAlertFails](runbooks/FirstcomeAlertFails.md)";
         EXPORT_ROWS: Counter "firstcome_export_rows_total" [] "always"
             "Participations read for CSV exports"
             "The audit log has the users who export";

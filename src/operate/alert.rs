@@ -1,134 +1,158 @@
-//! Alerts people of failures: posts a line of text to a webhook, in the format of Slack and many others. The URL is a
-//! secret setting, because it allows anyone to post. Nothing waits for an alert.
+//! Alerts people of failures, over each configured channel: a webhook, a Slack-compatible webhook, e-mail. Channels are
+//! independent: a failed one does not stop the others. Nothing waits for an alert. Addresses of webhooks and the SMTP
+//! server's URL are secrets, and are never logged.
+
+mod config;
+mod mail;
+mod webhook;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::header::CONTENT_TYPE;
-use hyper::{Request, StatusCode, Uri};
+use futures_util::future::join_all;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use secrecy::{ExposeSecret, SecretString};
 
+pub use self::config::{AlertConfig, Recipients};
+use self::mail::{MailError, Mailer};
+use self::webhook::{Format, Webhook, WebhookError};
+use crate::domain::words::words;
 use crate::runtime::metrics::{Labels, registers};
-use crate::runtime::retry::{self, Verdict};
+use crate::runtime::retry;
 use crate::runtime::telemetry::cause;
-use crate::runtime::web::{self, WebClient};
 
-/// The settings of alerts.
-#[derive(Clone, Debug)]
-pub struct AlertConfig {
-    /// `https://…` or `http://…`; none: no alerts.
-    pub webhook_url: Option<SecretString>,
-    /// Time limit of one attempt.
-    pub timeout: Duration,
-    /// Retries.
-    pub retry: retry::Policy,
+words! {
+    /// What happened.
+    pub enum AlertKind {
+        /// A run of the daily aggregation failed.
+        AggregationFailed = "aggregation_failed",
+        /// The replica of a run of the daily aggregation died, or lost its lease.
+        AggregationAbandoned = "aggregation_abandoned",
+    }
 }
 
-/// An alert cannot be sent.
+/// An alert.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    /// What happened.
+    pub kind: AlertKind,
+    /// A line of text for people.
+    pub text: String,
+}
+
+/// Alerts cannot be sent with these settings.
 #[derive(Debug, thiserror::Error)]
 pub enum AlertError {
-    /// The URL is invalid.
-    #[error("parse the URL of the webhook: it must begin with https:// or http://")]
-    Address,
-    /// TLS cannot be set up.
-    #[error("set up TLS")]
-    Tls(#[source] rustls::Error),
-    /// The webhook is unreachable.
-    #[error("reach the webhook")]
-    Away(#[source] hyper_util::client::legacy::Error),
-    /// The webhook did not answer in time.
-    #[error("wait for the webhook")]
-    Late,
-    /// The webhook refused the alert.
-    #[error("the webhook refused the alert: it answered {0}")]
-    Refused(StatusCode),
-    /// The request cannot be built.
-    #[error("write the request")]
-    Request(#[source] hyper::http::Error),
+    /// The settings of a webhook are wrong.
+    #[error("set up the webhook")]
+    Webhook(#[source] WebhookError),
+    /// The settings of e-mail are wrong.
+    #[error("set up e-mail")]
+    Mail(#[source] MailError),
 }
 
 /// Sends alerts. Cheap to clone.
 #[derive(Clone)]
 pub struct Alerts {
-    webhook: Option<Arc<Webhook>>,
-    /// By result: `sent` or `failed`.
-    sent: Family<Labels<1>, Counter>,
+    channels: Arc<Vec<Channel>>,
+    retry: retry::Policy,
+    /// By channel, and by result: `sent` or `failed`.
+    sent: Family<Labels<2>, Counter>,
 }
 
-struct Webhook {
-    address: Uri,
-    client: WebClient<String>,
-    timeout: Duration,
-    retry: retry::Policy,
+enum Channel {
+    Webhook(Webhook),
+    Slack(Webhook),
+    Mail(Mailer),
+}
+
+/// A channel did not take the alert.
+#[derive(Debug, thiserror::Error)]
+enum DeliveryError {
+    #[error("post to the webhook")]
+    Webhook(#[source] WebhookError),
+    #[error("send the e-mail")]
+    Mail(#[source] MailError),
 }
 
 registers!(pub Alerts: sent = ALERTS);
 
 impl Alerts {
-    /// Sends to the configured webhook, if there is one.
+    /// Sends over the configured channels, if there are any.
     pub fn new(config: &AlertConfig) -> Result<Self, AlertError> {
-        let webhook = match &config.webhook_url {
-            Some(url) => Some(Arc::new(Webhook {
-                address: web::address(url.expose_secret()).ok_or(AlertError::Address)?,
-                client: web::client(web::public_roots()).map_err(AlertError::Tls)?,
-                timeout: config.timeout,
-                retry: config.retry,
-            })),
-            None => None,
+        let mut channels = Vec::new();
+        let webhook = |url, format| {
+            Webhook::new(url, format, config.webhook_timeout).map_err(AlertError::Webhook)
         };
+        if let Some(url) = &config.webhook_url {
+            channels.push(Channel::Webhook(webhook(url, Format::Alert)?));
+        }
+        if let Some(url) = &config.slack_url {
+            channels.push(Channel::Slack(webhook(url, Format::Slack)?));
+        }
+        if let Some(url) = &config.smtp_url {
+            let mailer = Mailer::new(url, config).map_err(AlertError::Mail)?;
+            channels.push(Channel::Mail(mailer));
+        }
         Ok(Self {
-            webhook,
+            channels: Arc::new(channels),
+            retry: config.retry(),
             sent: Family::default(),
         })
     }
 
-    /// Sends a line of text. A failure is logged and counted.
-    pub async fn send(&self, text: &str) {
-        let Some(webhook) = &self.webhook else {
-            return;
-        };
-        let result = match webhook.send(text).await {
+    /// Sends an alert over all channels at the same time. A failure is logged and counted.
+    pub async fn send(&self, alert: &Alert) {
+        let mut sending = Vec::with_capacity(self.channels.len());
+        for channel in self.channels.iter() {
+            sending.push(self.send_over(channel, alert));
+        }
+        join_all(sending).await;
+    }
+
+    async fn send_over(&self, channel: &Channel, alert: &Alert) {
+        let name = channel.name();
+        let result = match channel.deliver(&self.retry, alert).await {
             Ok(()) => "sent",
             Err(error) => {
-                tracing::error!(error = cause(&error), "an alert was not sent");
+                tracing::error!(
+                    error = cause(&error),
+                    alert.channel = name,
+                    alert.kind = alert.kind.as_str(),
+                    "an alert was not sent"
+                );
                 "failed"
             }
         };
-        self.sent.get_or_create(&[("result", result)]).inc();
+        let labels = [("channel", name), ("result", result)];
+        self.sent.get_or_create(&labels).inc();
     }
 }
 
-impl Webhook {
-    async fn send(&self, text: &str) -> Result<(), AlertError> {
-        let body = serde_json::json!({ "text": text }).to_string();
-        retry::retry(&self.retry, classify, || self.post(body.clone())).await
-    }
-
-    async fn post(&self, body: String) -> Result<(), AlertError> {
-        let request = Request::post(self.address.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .body(body)
-            .map_err(AlertError::Request)?;
-        let answer = tokio::time::timeout(self.timeout, self.client.request(request)).await;
-        let answer = answer
-            .map_err(|_| AlertError::Late)?
-            .map_err(AlertError::Away)?;
-        if answer.status().is_success() {
-            Ok(())
-        } else {
-            Err(AlertError::Refused(answer.status()))
+impl Channel {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Webhook(_) => "webhook",
+            Self::Slack(_) => "slack",
+            Self::Mail(_) => "mail",
         }
     }
-}
 
-fn classify(error: &AlertError) -> Verdict {
-    match error {
-        AlertError::Away(_) | AlertError::Late => Verdict::Again,
-        AlertError::Refused(status) => {
-            Verdict::again_if(status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS)
+    /// Each attempt has a time limit, and their number is limited.
+    async fn deliver(&self, policy: &retry::Policy, alert: &Alert) -> Result<(), DeliveryError> {
+        match self {
+            Self::Webhook(webhook) | Self::Slack(webhook) => {
+                let body = webhook.body(alert);
+                retry::retry(policy, WebhookError::verdict, || webhook.post(body.clone()))
+                    .await
+                    .map_err(DeliveryError::Webhook)
+            }
+            Self::Mail(mailer) => {
+                // The same message in each attempt, with one Message-ID.
+                let message = mailer.message(alert).map_err(DeliveryError::Mail)?;
+                retry::retry(policy, MailError::verdict, || mailer.send(message.clone()))
+                    .await
+                    .map_err(DeliveryError::Mail)
+            }
         }
-        AlertError::Address | AlertError::Tls(_) | AlertError::Request(_) => Verdict::GiveUp,
     }
 }

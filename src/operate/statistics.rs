@@ -24,7 +24,7 @@ pub use self::order_analysis::{Cursor, OrderAnalysis, Violation, ViolationKind, 
 pub use self::queries::{CampaignStatistics, DayStatistics, Method};
 pub use self::schedule::{Schedule, ScheduleError, start as start_schedule};
 use crate::domain::{Day, DayError, RunId, Zone};
-use crate::operate::alert::Alerts;
+use crate::operate::alert::{Alert, AlertKind, Alerts};
 use crate::parts::store::{Begun, Cause, Redo, Run, Store, StoreError};
 use crate::runtime::clock::Clock;
 use crate::runtime::retry;
@@ -46,6 +46,8 @@ pub struct Settings {
     pub slice_rows: u32,
     /// Slices that are read at the same time.
     pub parallel_max: usize,
+    /// Campaigns that are written at the same time.
+    pub concurrency: usize,
     /// How long the lease lasts without renewal.
     pub lease: Duration,
     /// How failures are retried.
@@ -222,19 +224,21 @@ impl Inner {
     fn report_abandoned(&self, runs: &[RunId]) {
         for id in runs {
             self.dependencies.metrics.ended("abandoned");
-            self.alarm(format!(
+            let text = format!(
                 "firstcome: aggregation run {id} was abandoned by its replica; the next run aggregates the day again"
-            ));
+            );
+            self.alert(AlertKind::AggregationAbandoned, text);
         }
     }
 
     /// Sends an alert in a task of its own: nothing waits for it.
-    fn alarm(&self, text: String) {
+    fn alert(&self, kind: AlertKind, text: String) {
         tracing::error!(text, "aggregation failed");
+        let alert = Alert { kind, text };
         let alerts = self.dependencies.alerts.clone();
         let spawner = &self.dependencies.spawner;
         spawner.detach("alert.send", Stage::Background, async move {
-            alerts.send(&text).await;
+            alerts.send(&alert).await;
         });
     }
 }

@@ -12,6 +12,7 @@
 )]
 
 mod accounts;
+mod alerts;
 mod allow_list;
 mod architecture;
 mod audit;
@@ -26,6 +27,7 @@ mod debezium;
 mod direct;
 mod drift;
 mod export;
+mod features;
 mod gate;
 mod groups;
 mod half_open;

@@ -2,10 +2,11 @@
 
 mod agreeing;
 mod alerting;
+mod concurrency;
 #[cfg(feature = "failpoints")]
 mod crashes;
-mod http;
+pub mod http;
 mod order;
 mod replicas;
 mod runs;
-mod scene;
+pub mod scene;

@@ -1,5 +1,5 @@
-//! One aggregation run: reads the day, and writes each campaign in a transaction of its own. It renews its lease
-//! and reports its progress; when the lease is lost it stops, and cannot write any more, because every
+//! One aggregation run: reads the day, and writes each campaign in a transaction of its own, several at the same time.
+//! It renews its lease and reports its progress; when the lease is lost it stops, and cannot write any more, because every
 //! transaction checks the lease when it commits.
 
 use std::collections::BTreeMap;
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 use super::reading::Reader;
 use super::{Dependencies, Inner};
 use crate::domain::{CampaignId, Day, DaySums};
+use crate::operate::alert::AlertKind;
 use crate::parts::store::{Ended, Progress, Run, RunFailure, StoreError};
 use crate::runtime::failpoint;
 use crate::runtime::retry::retry;
@@ -96,7 +98,7 @@ impl Job {
         let sums = self.read().await?;
         let campaigns = u64::try_from(sums.len()).unwrap_or(u64::MAX);
         self.progress(|progress| (progress.percent, progress.campaigns) = (100, campaigns));
-        self.write(&sums, failures).await
+        self.write(sums, failures).await
     }
 
     async fn read(&self) -> Result<BTreeMap<CampaignId, DaySums>, StoreError> {
@@ -121,32 +123,55 @@ impl Job {
     /// Writes each campaign. A failed campaign does not stop the others; an unavailable store does.
     async fn write(
         &self,
-        sums: &BTreeMap<CampaignId, DaySums>,
+        sums: BTreeMap<CampaignId, DaySums>,
         failures: &mut Vec<RunFailure>,
     ) -> Result<(), JobError> {
-        let store = &self.inner.dependencies.store;
-        for (campaign, sums) in sums {
-            let write = || store.write_daily(&self.run, *campaign, sums);
-            match retry(&self.inner.settings.retry, StoreError::verdict, write).await {
-                Ok(true) => self.progress(|progress| progress.campaigns_done += 1),
-                Ok(false) => return Err(JobError::Lost),
-                Err(error) if error.is_unavailable() => return Err(error.into()),
-                Err(error) => {
-                    tracing::warn!(
-                        error = cause(&error),
-                        campaign.id = %campaign,
-                        run.id = %self.run.id,
-                        "a campaign was not aggregated"
-                    );
-                    if failures.len() < FAILURES_MAX {
-                        failures.push(RunFailure::of(*campaign, &error));
-                    }
-                    self.progress(|progress| progress.campaigns_failed += 1);
-                }
-            }
-            failpoint::point("aggregate.written");
+        let mut written = std::pin::pin!(
+            stream::iter(sums)
+                .map(|(campaign, sums)| self.write_one(campaign, sums))
+                .buffer_unordered(self.inner.settings.concurrency)
+        );
+        while let Some(failure) = written.next().await {
+            let Some(failure) = failure? else {
+                continue;
+            };
+            // The first ones by campaign, in whatever order they failed.
+            let place = failures.partition_point(|known| known.campaign < failure.campaign);
+            failures.insert(place, failure);
+            failures.truncate(FAILURES_MAX);
         }
         Ok(())
+    }
+
+    /// Writes a campaign: how it failed, if it did and the others can go on.
+    async fn write_one(
+        &self,
+        campaign: CampaignId,
+        sums: DaySums,
+    ) -> Result<Option<RunFailure>, JobError> {
+        let Dependencies { store, metrics, .. } = &self.inner.dependencies;
+        let _writing = metrics.writing();
+        let write = || store.write_daily(&self.run, campaign, &sums);
+        let written = retry(&self.inner.settings.retry, StoreError::verdict, write).await;
+        failpoint::point("aggregate.written");
+        match written {
+            Ok(true) => {
+                self.progress(|progress| progress.campaigns_done += 1);
+                Ok(None)
+            }
+            Ok(false) => Err(JobError::Lost),
+            Err(error) if error.is_unavailable() => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(
+                    error = cause(&error),
+                    campaign.id = %campaign,
+                    run.id = %self.run.id,
+                    "a campaign was not aggregated"
+                );
+                self.progress(|progress| progress.campaigns_failed += 1);
+                Ok(Some(RunFailure::of(campaign, &error)))
+            }
+        }
     }
 
     /// Returns when the lease is lost, or may be lost because it could not be renewed in time.
@@ -212,11 +237,12 @@ impl Job {
             Some("STOPPED") => metrics.ended("stopped"),
             Some(code) => {
                 metrics.ended("failed");
-                self.inner.alarm(format!(
+                let text = format!(
                     "firstcome: aggregation of {} ({}) failed, run {}: {code}, {campaigns_failed} campaigns \
                      not written, {campaigns_done} written",
                     self.run.day.date, self.run.day.zone, self.run.id
-                ));
+                );
+                self.inner.alert(AlertKind::AggregationFailed, text);
             }
         }
     }

@@ -11,6 +11,15 @@ use std::sync::atomic::AtomicU64;
 use crate::domain::{Timestamp, metric};
 use crate::runtime::metrics::{Labels, RegisterMetric};
 
+/// A campaign that is being written.
+pub(super) struct Writing(Gauge);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// The metrics of the aggregator.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
@@ -18,6 +27,8 @@ pub struct Metrics {
     pub runs: Family<Labels<1>, Counter>,
     /// Campaigns that could not be written.
     pub campaigns_failed: Counter,
+    /// Campaigns being written.
+    pub campaigns_writing: Gauge,
     /// Duration of the last run of this process.
     pub last_run_seconds: Gauge<f64, AtomicU64>,
     /// When a run of this process was last completed, as seconds since 1970; 0: never.
@@ -33,6 +44,10 @@ impl Metrics {
             self.campaigns_failed.clone(),
         );
         registry.add(
+            &metric::AGGREGATION_CAMPAIGNS_WRITING,
+            self.campaigns_writing.clone(),
+        );
+        registry.add(
             &metric::AGGREGATION_LAST_RUN_SECONDS,
             self.last_run_seconds.clone(),
         );
@@ -44,6 +59,12 @@ impl Metrics {
         for result in ["completed", "failed", "abandoned", "stopped"] {
             self.runs.get_or_create(&[("result", result)]).inc_by(0);
         }
+    }
+
+    /// Counts a campaign as being written, until the value is dropped.
+    pub(super) fn writing(&self) -> Writing {
+        self.campaigns_writing.inc();
+        Writing(self.campaigns_writing.clone())
     }
 
     pub(super) fn ended(&self, result: &'static str) {

@@ -6,6 +6,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::runtime::settings::{DAY, SECOND, settings};
 
+/// Only one of them writes at a time.
+const SQLITE_CONNECTIONS_MAX: u32 = 4;
+
 settings! {
     /// `[database]`: the store.
     StoreConfig in "database" {
@@ -36,6 +39,16 @@ impl StoreConfig {
         Self {
             url: Some(SecretString::from(url.into())),
             ..Self::default()
+        }
+    }
+
+    /// The connections in the pool at most.
+    #[must_use]
+    pub fn pool_size(&self) -> u32 {
+        if self.address().starts_with("mysql:") {
+            self.connections_max
+        } else {
+            self.connections_max.min(SQLITE_CONNECTIONS_MAX)
         }
     }
 

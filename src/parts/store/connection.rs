@@ -97,7 +97,7 @@ async fn connect_mysql(
             let is_fit = !condemned.condemns(known.age) && known.idle_for < idle_max;
             Box::pin(std::future::ready(Ok(is_fit)))
         })
-        .max_connections(config.connections_max)
+        .max_connections(config.pool_size())
         .acquire_timeout(config.acquire_timeout)
         .test_before_acquire(false)
         .after_release(move |connection, known| {
@@ -238,7 +238,7 @@ async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, Stor
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(10));
     let pool = SqlitePoolOptions::new()
-        .max_connections(config.connections_max.min(4))
+        .max_connections(config.pool_size())
         .acquire_timeout(config.acquire_timeout)
         .after_release(|connection, _| {
             Box::pin(async move {

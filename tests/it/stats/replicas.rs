@@ -127,7 +127,10 @@ async fn a_run_that_lost_its_lease_writes_nothing() {
     let day = day("2026-11-18", "UTC");
     let campaigns = some(&test.store, day, 2).await;
     let sql = Sql::of(&test.url).await;
-    let held = hold_back(&sql, day, campaigns[0].id.0).await;
+    let held = [
+        hold_back(&sql, day, campaigns[0].id.0).await,
+        hold_back(&sql, day, campaigns[1].id.0).await,
+    ];
     let replica = Replica::of(&test.store, settings("UTC"));
     let run = replica.begin(day, Redo::No).await.unwrap();
     until("the day is read", async || {
@@ -137,7 +140,9 @@ async fn a_run_that_lost_its_lease_writes_nothing() {
     .await;
     sql.run("UPDATE duty SET owner = 'somebody else' WHERE name = 'aggregation'")
         .await;
-    held.rollback().await.unwrap();
+    for held in held {
+        held.rollback().await.unwrap();
+    }
     until("it has noticed", async || {
         encoded(&replica).contains("runs_total{result=\"failed\"} 1")
     })

@@ -44,6 +44,7 @@ pub fn settings(zone: &str) -> Settings {
         catch_up_days: 7,
         slice_rows: 7,
         parallel_max: 3,
+        concurrency: 3,
         lease: Duration::from_secs(15),
         retry: Policy {
             initial: Duration::from_millis(5),
@@ -65,17 +66,12 @@ pub struct Replica {
 
 impl Replica {
     pub fn of(store: &Store, settings: Settings) -> Self {
-        Self::telling(store, settings, None)
+        Self::alerting(store, settings, &AlertConfig::default())
     }
 
-    pub fn telling(store: &Store, settings: Settings, webhook: Option<String>) -> Self {
+    pub fn alerting(store: &Store, settings: Settings, alerts: &AlertConfig) -> Self {
         let supervisor = Supervisor::new(Duration::from_secs(5));
-        let alerts = Alerts::new(&AlertConfig {
-            webhook_url: webhook.map(Into::into),
-            timeout: Duration::from_secs(5),
-            retry: settings.retry,
-        })
-        .unwrap();
+        let alerts = Alerts::new(alerts).unwrap();
         let metrics = Metrics::default();
         let parts = Dependencies {
             store: store.clone(),

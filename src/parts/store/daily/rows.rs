@@ -8,7 +8,7 @@ use sea_orm::{
     QueryResult, QuerySelect, QueryTrait, Select,
 };
 
-use super::runs::hold;
+use super::runs::share_lease;
 use crate::domain::{ByStatus, CampaignId, Day, DaySums, RunId, Timestamp, Zone};
 use crate::parts::store::entity::daily_stat::{ActiveModel, Column, Entity};
 use crate::parts::store::entity::{campaign, daily_day};
@@ -59,7 +59,7 @@ impl Store {
             .exec_without_returning(&tx)
             .await?;
         // Last, so that a renewal of the lease does not wait for the lock on the row.
-        if !hold(self, &tx, run).await? {
+        if !share_lease(self, &tx, run).await? {
             tx.rollback().await?;
             return Ok(false);
         }

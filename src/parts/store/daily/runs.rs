@@ -144,8 +144,24 @@ impl Store {
     }
 }
 
-/// Holds the lease of a run until the transaction ends. False: the run has no lease any more.
-pub(super) async fn hold(store: &Store, tx: &Tx, run: &Run) -> Result<bool, StoreError> {
+/// Keeps the lease of a run from other owners until the transaction ends, shared with other transactions of the run.
+/// False: the run has no lease any more.
+pub(super) async fn share_lease(store: &Store, tx: &Tx, run: &Run) -> Result<bool, StoreError> {
+    let held: Option<String> = duty::Entity::find()
+        .select_only()
+        .column(duty::Column::Owner)
+        .filter(duty::Column::Name.eq(DUTY))
+        .filter(duty::Column::Owner.eq(run.owner.as_str()))
+        .filter(Expr::col(duty::Column::ExpiresAt).gt(store.now_expr()))
+        .lock_shared()
+        .into_tuple()
+        .one(tx)
+        .await?;
+    Ok(held.is_some())
+}
+
+/// Holds the lease of a run alone until the transaction ends. False: the run has no lease any more.
+async fn hold(store: &Store, tx: &Tx, run: &Run) -> Result<bool, StoreError> {
     let held = lease(store, run).col_expr(duty::Column::Owner, Expr::col(duty::Column::Owner));
     Ok(held.exec(tx).await?.rows_affected == 1)
 }
