@@ -20,6 +20,7 @@ pub use self::group::{
     Applicants, Changed, Closing, CommitError, Decision, Entered, Entries, Group, GroupOutcome,
     Mismatch, Wished,
 };
+pub(super) use self::group::event_rows;
 pub use self::intake::{Applicant, Intake, Making, Place};
 pub use self::key_retention::KeyPage;
 pub use self::keys::{GateInForce, UserKey};

@@ -38,10 +38,8 @@ impl Message {
         };
         let schemas = &document["components"]["schemas"];
         let mut described = names(&schemas["eventHeaders"]["properties"]);
-        if name == "participationDead" {
-            described.extend(names(
-                &schemas["deadLetterHeaders"]["allOf"][1]["properties"],
-            ));
+        if name.ends_with("Dead") {
+            described.extend(names(&schemas["deadLetterReasons"]["properties"]));
         }
         Self {
             headers: validator(&message["headers"]),
