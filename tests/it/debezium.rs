@@ -153,7 +153,10 @@ async fn written(store: &Store) -> OutboxEvent {
             ..
         }
     ));
-    let mut read = store.read_stream(StreamId::of_participations(campaign.id), 0, 10).await.unwrap();
+    let mut read = store
+        .read_stream(StreamId::of_participations(campaign.id), 0, 10)
+        .await
+        .unwrap();
     match read.pop() {
         Some(LogEntry::Event(event)) => event,
         other => panic!("{other:?}"),

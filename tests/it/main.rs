@@ -15,6 +15,7 @@ mod accounts;
 mod allow_list;
 mod architecture;
 mod audit;
+mod campaign_events;
 mod catalogue;
 mod changes;
 mod clock_set_back;

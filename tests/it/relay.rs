@@ -1,6 +1,6 @@
 //! The relay: committed events are published in order, and events that cannot be published are parked.
 
-mod bench;
+pub mod bench;
 mod broker;
 mod consumed;
 mod failures;
@@ -247,9 +247,7 @@ async fn unreadable_rows_become_dead_letters_and_delay_no_other() {
         said[1].error
     );
     // After its repair it is published like any other.
-    bench
-        .run("UPDATE outbox_event SET key_sequence = 1")
-        .await;
+    bench.run("UPDATE outbox_event SET key_sequence = 1").await;
     let mended = [said[1].event_id];
     assert_eq!(
         bench

@@ -451,7 +451,11 @@ async fn the_database_path_shares_the_batch_with_the_gate_and_with_changes() {
 
 /// The numbers of a campaign's events.
 async fn sequences(test: &TestStore, id: CampaignId) -> Vec<u64> {
-    let entries = test.store.read_stream(StreamId::of_participations(id), 0, 100).await.unwrap();
+    let entries = test
+        .store
+        .read_stream(StreamId::of_participations(id), 0, 100)
+        .await
+        .unwrap();
     let sequence = |entry: &LogEntry| match entry {
         LogEntry::Event(event) => event.sequence,
         other => panic!("{other:?}"),

@@ -81,7 +81,10 @@ fn changed_fields_are_named_unless_the_state_tells_them() {
         name: "new".to_owned(),
         ..early
     };
-    assert_eq!(change(false, &scheduled(), &renamed, 0), ["changed", "opened"]);
+    assert_eq!(
+        change(false, &scheduled(), &renamed, 0),
+        ["changed", "opened"]
+    );
     let later = Campaign {
         opens_at: Some(at(15)),
         name: "later".to_owned(),

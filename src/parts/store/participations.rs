@@ -16,11 +16,11 @@ use uuid::Uuid;
 
 pub use self::due::{DueReservations, PassedOver};
 pub use self::epoch::{Committed, Raise, Raised, Turn};
+pub(super) use self::group::event_rows;
 pub use self::group::{
     Applicants, Changed, Closing, CommitError, Decision, Entered, Entries, Group, GroupOutcome,
     Mismatch, Wished,
 };
-pub(super) use self::group::event_rows;
 pub use self::intake::{Applicant, Intake, Making, Place};
 pub use self::key_retention::KeyPage;
 pub use self::keys::{GateInForce, UserKey};

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::{Asterisk, BinOper, Expr, ExprTrait, Func, IntoColumnRef, OnConflict, ValueTuple};
+use sea_orm::sea_query::{
+    Asterisk, BinOper, Expr, ExprTrait, Func, IntoColumnRef, OnConflict, ValueTuple,
+};
 use sea_orm::{
     ConnectionTrait, DbBackend, DeleteMany, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn,
     QuerySelect, QueryTrait, Select, TryGetable, Value,

@@ -226,7 +226,10 @@ async fn purging_keeps_sums_valid_and_never_written_events_are_still_reported() 
         assert_eq!(store.kept(&[id]).await.unwrap(), before);
         assert_clean(&verify(store, &FULL).await);
 
-        let left = store.read_stream(StreamId::of_participations(id), 0, 1).await.unwrap();
+        let left = store
+            .read_stream(StreamId::of_participations(id), 0, 1)
+            .await
+            .unwrap();
         let firstcome::parts::store::LogEntry::Event(left) = &left[0] else {
             panic!("{left:?}");
         };

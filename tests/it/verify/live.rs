@@ -37,7 +37,10 @@ async fn write(store: &Store, campaign: &Campaign, ranks: &AtomicU64) {
             }
         };
         // The last three of each batch wait; the next one's position passes them.
-        store.advance(&[(StreamId::of_participations(campaign.id), last - 3)]).await.unwrap();
+        store
+            .advance(&[(StreamId::of_participations(campaign.id), last - 3)])
+            .await
+            .unwrap();
     }
 }
 

@@ -2,14 +2,12 @@
 //! holds the campaign's row.
 
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{
-    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::domain::{Campaign, CampaignId, CampaignLog, OutboxEvent, State, to_stored_precision};
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::entity::campaign::{Column, Entity, Model};
 use crate::parts::store::entity::by_index;
+use crate::parts::store::entity::campaign::{Column, Entity, Model};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::participations::event_rows;
 use crate::parts::store::{Store, StoreError};

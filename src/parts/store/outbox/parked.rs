@@ -379,8 +379,8 @@ fn is_forgotten() -> Condition {
         .equals((Entity, Column::CampaignId));
     let is_of_campaign = Expr::col((Entity, Column::Topic)).eq(Topic::Campaign.as_str());
     let [published, campaign_published] = [Topic::Participation, Topic::Campaign].map(position);
-    let published = Expr::case(is_of_campaign, campaign_published.into_expr())
-        .finally(published.into_expr());
+    let published =
+        Expr::case(is_of_campaign, campaign_published.into_expr()).finally(published.into_expr());
     let published = outbox_position::Entity::find()
         .select_only()
         .expr(published)

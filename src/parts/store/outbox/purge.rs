@@ -16,13 +16,13 @@ use sea_orm::{
     QueryTrait,
 };
 
-use crate::domain::{CampaignId, LogPlace, State, StreamId, Timestamp, Topic};
 use super::position;
+use crate::domain::{CampaignId, LogPlace, State, StreamId, Timestamp, Topic};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::outbox_event::{self, Column, Entity};
 use crate::parts::store::entity::{
-    by_index, campaign, event_of_parked, events_of_campaign, insert, outbox_parked, position_of_campaign,
-    purged_segment,
+    by_index, campaign, event_of_parked, events_of_campaign, insert, outbox_parked,
+    position_of_campaign, purged_segment,
 };
 use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::query::delete_by_key;

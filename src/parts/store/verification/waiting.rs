@@ -93,7 +93,9 @@ impl Snapshot {
         let waiting = books.iter().map(|books| {
             let parked = parked.remove(&books.id).unwrap_or_default();
             let behind = books.event_sequence.saturating_sub(books.published);
-            let of_campaign = books.campaign_events.saturating_sub(books.campaign_published);
+            let of_campaign = books
+                .campaign_events
+                .saturating_sub(books.campaign_published);
             let waiting = Waiting {
                 pending: parked.held + behind.saturating_sub(parked.behind),
                 parked: parked.parked,
