@@ -4,6 +4,7 @@ pub mod account;
 pub mod actor;
 pub mod audit;
 pub mod campaign;
+pub mod campaign_event;
 pub mod change;
 pub mod daily;
 pub mod day;
@@ -20,10 +21,11 @@ pub use account::LoginName;
 pub use actor::{Actor, AdminToken};
 pub use audit::{AuditAction, AuditNote, Origin};
 pub use campaign::{Campaign, Kind, Pricing, Reward, State};
+pub use campaign_event::{CampaignEvent, CampaignEventType, CampaignLog};
 pub use change::{Obstacle, TakesBack, Wish};
 pub use daily::{ByStatus, DaySums};
 pub use day::{Day, DayError, Zone};
-pub use event::{EventType, Fresh, KeyChoice, LogPlace, OutboxEvent, Topic};
+pub use event::{EventType, Fresh, KeyChoice, LogPlace, OutboxEvent, StreamId, Topic};
 pub use ids::{
     AllowListId, BUCKETS, CampaignId, CouponId, EventId, OrderId, ParticipationId, RunId, UserId,
 };

@@ -11,5 +11,6 @@ pub mod lifecycle;
 pub mod simulate;
 pub mod statistics;
 pub mod status;
+pub mod stock_events;
 pub mod system;
 pub mod verify;

@@ -150,7 +150,7 @@ def written(bench, number, published, sessions, batch):
             for nth in range(sessions)
         ]
         seconds = bench.parts.sessions(installation.name, files, 300)
-        count = installation.number("SELECT COUNT(*) FROM outbox_event")
+        count = installation.number("SELECT COUNT(*) FROM outbox_event WHERE aggregatetype = 'participation'")
         counted = installation.number("SELECT SUM(committed_units) FROM campaign")
         if counted != count:
             raise Failed(f"{count} rows were written, and {counted} units counted")

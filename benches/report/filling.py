@@ -45,13 +45,17 @@ COUNTS = """
 UPDATE campaign c JOIN (SELECT campaign_id, COUNT(*) AS made FROM participation GROUP BY campaign_id) p
     ON p.campaign_id = c.id
   SET c.participation_count = p.made, c.committed_units = p.made;
-UPDATE campaign c JOIN (SELECT campaign_id, COUNT(*) AS made FROM outbox_event GROUP BY campaign_id) e
+UPDATE campaign c JOIN (SELECT campaign_id, COUNT(*) AS made FROM outbox_event
+    WHERE aggregatetype = 'participation' GROUP BY campaign_id) e
     ON e.campaign_id = c.id
   SET c.event_sequence = e.made;
 {published}ANALYZE TABLE participation, outbox_event, campaign;
 """
 
-PUBLISHED = "REPLACE INTO outbox_position SELECT id, event_sequence FROM campaign WHERE event_sequence > 0;\n"
+PUBLISHED = """INSERT INTO outbox_position (campaign_id, published)
+  SELECT id, event_sequence FROM campaign WHERE event_sequence > 0
+  ON DUPLICATE KEY UPDATE published = event_sequence;
+"""
 
 
 def campaigns(installation, count, first=1):

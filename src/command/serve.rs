@@ -22,6 +22,7 @@ use crate::operate::idempotency_retention::KeyPurger;
 use crate::operate::lifecycle::Lifecycle;
 use crate::operate::simulate::Simulator;
 use crate::operate::status::Replicas;
+use crate::operate::stock_events::StockEvents;
 use crate::parts::gate::{Gate, MemoryMetrics, ScriptGate};
 use crate::parts::store::{Rewards, Store};
 use crate::sale::admission::AdmissionBatcher;
@@ -101,7 +102,7 @@ async fn assemble(
     let gate = &gate;
     let OutboxRelay { hints, relay } = outbox::start(process)?;
     let catalogue = catalogue_of(process)?;
-    let writer = writer(process, gate, &catalogue, hints);
+    let writer = writer(process, gate, &catalogue, hints.clone());
     let changes = changes_of(process, rewards, &writer);
     let reconciler = Reconciler::new(store.clone(), Arc::clone(gate), process.spawner_here())
         .with_rebuild_interval(config.gate.rebuild_interval);
@@ -111,7 +112,9 @@ async fn assemble(
         catalogue.clone(),
         reconciler.clone(),
         pricing,
-    );
+    )
+    .with_hints(hints.clone());
+    StockEvents::new(store.clone(), hints).start(spawner);
     let meter = Meter::new(clock.clone());
     let allow_lists = allow_lists(process, &catalogue);
     let sale = (&catalogue, &allow_lists, &reconciler, &meter);

@@ -1,18 +1,18 @@
-//! What the outbox holds: one immutable event for each committed change of a participation.
+//! What the outbox holds: one immutable event for each committed change of a participation, and those of campaigns.
 
 use std::sync::Arc;
 
 use chrono::SecondsFormat;
 
 use super::words::words;
-use super::{CampaignId, EventId, Participation, Status, Timestamp};
+use super::{CampaignEvent, CampaignId, EventId, Participation, Status, Timestamp};
 
-/// Events just committed together: a range of one campaign's stream, on its way to the relay.
+/// Events just committed together: a range of one stream, on its way to the relay.
 #[derive(Clone, Debug)]
 pub struct Fresh {
-    /// The campaign whose stream it is.
-    pub campaign: CampaignId,
-    /// The events, in order of sequence without a gap.
+    /// Their stream.
+    pub stream: StreamId,
+    /// The events, in order of sequence without a gap; none: they have to be read from the database.
     pub events: Vec<OutboxEvent>,
     /// Whether their writer publishes them itself, so that the relay passes them.
     pub is_held: bool,
@@ -24,13 +24,50 @@ pub struct Fresh {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogPlace {
     /// The stream.
-    pub campaign: CampaignId,
+    pub stream: StreamId,
     /// The number in the stream.
     pub sequence: u64,
 }
 
+/// A stream of the outbox: the events of one campaign for one topic. Each stream has sequences and a position of its
+/// own, so neither waits for the topic of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The topic.
+    pub topic: Topic,
+}
+
+impl StreamId {
+    /// The events about the participations of a campaign.
+    #[must_use]
+    pub const fn of_participations(campaign: CampaignId) -> Self {
+        Self {
+            campaign,
+            topic: Topic::Participation,
+        }
+    }
+
+    /// The events about a campaign itself.
+    #[must_use]
+    pub const fn of_campaign(campaign: CampaignId) -> Self {
+        Self {
+            campaign,
+            topic: Topic::Campaign,
+        }
+    }
+
+    /// The bucket of its campaign: one relay publishes both streams.
+    #[must_use]
+    pub fn bucket(self) -> u16 {
+        self.campaign.bucket()
+    }
+}
+
 words! {
     /// The topic of an event.
+    #[derive(PartialOrd, Ord)]
     pub enum Topic {
         /// `PREFIX.participation.v1`
         Participation = "participation",
@@ -122,7 +159,7 @@ pub struct OutboxEvent {
     pub event_type: String,
     /// Key of the Kafka record.
     pub key: Arc<str>,
-    /// Position among the events of its participation, from 1.
+    /// Position among the events of its participation or campaign, from 1.
     pub key_sequence: u32,
     /// Place in line of the participation; none for events about campaigns.
     pub rank: Option<u64>,
@@ -160,17 +197,46 @@ impl OutboxEvent {
         }
     }
 
+    /// An event about a campaign, the `sequence`-th one.
+    #[must_use]
+    pub fn about_campaign(event: &CampaignEvent, sequence: u64, at: Timestamp) -> Self {
+        let id = event.campaign.id;
+        Self {
+            id: EventId::made_at(at),
+            campaign_id: id,
+            sequence,
+            topic: Topic::Campaign,
+            aggregate_id: id.to_string(),
+            event_type: event.what.ce_type(),
+            key: id.to_string().into(),
+            key_sequence: u32::try_from(sequence).unwrap_or(u32::MAX),
+            rank: None,
+            traceparent: None,
+            payload: event.payload(at),
+            created_at: at,
+        }
+    }
+
     /// Whether events of other participations have the same key.
     #[must_use]
     pub fn shares_its_key(&self) -> bool {
         *self.key != *self.aggregate_id
     }
 
+    /// Its stream.
+    #[must_use]
+    pub const fn stream(&self) -> StreamId {
+        StreamId {
+            campaign: self.campaign_id,
+            topic: self.topic,
+        }
+    }
+
     /// Where it is in the outbox.
     #[must_use]
     pub const fn place(&self) -> LogPlace {
         LogPlace {
-            campaign: self.campaign_id,
+            stream: self.stream(),
             sequence: self.sequence,
         }
     }

@@ -12,7 +12,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::document;
-    use crate::domain::{EventType, Status, Topic};
+    use crate::domain::{CampaignEventType, EventType, Kind, State, Status, Topic};
 
     fn parsed() -> Value {
         serde_json::from_str(document()).unwrap()
@@ -63,5 +63,27 @@ mod tests {
         let confirmed = Status::Confirmed;
         assert_eq!(example["headers"]["ce_type"], EventType(confirmed).as_str());
         assert_eq!(example["payload"]["status"], confirmed.as_str());
+    }
+
+    #[test]
+    fn the_document_names_every_event_of_campaigns_with_an_example() {
+        let document = parsed();
+        let schemas = &document["components"]["schemas"];
+        let types = CampaignEventType::ALL.map(CampaignEventType::ce_type);
+        let headers = &schemas["campaignEventHeaders"]["properties"];
+        assert_eq!(headers["ce_type"]["enum"], json!(types));
+        let properties = &schemas["campaign"]["properties"];
+        assert_eq!(properties["kind"]["enum"], json!(Kind::WORDS));
+        assert_eq!(properties["state"]["enum"], json!(State::WORDS));
+        let examples = &document["components"]["messages"]["campaignChanged"]["examples"];
+        let examples = examples.as_array().unwrap();
+        let mut described: Vec<&str> = examples
+            .iter()
+            .filter_map(|example| example["headers"]["ce_type"].as_str())
+            .collect();
+        let mut types: Vec<&str> = types.iter().map(String::as_str).collect();
+        described.sort_unstable();
+        types.sort_unstable();
+        assert_eq!(described, types);
     }
 }

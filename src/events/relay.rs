@@ -1,6 +1,6 @@
 //! Publishes what was committed: every outbox event reaches Kafka at least once, the events of one key in their
-//! order. Each campaign's events are a stream with a position; the position moves over events that are acknowledged
-//! or parked, and over no others.
+//! order. The events of a campaign for one topic are a stream with a position; the position moves over events that are
+//! acknowledged or parked, and over no others.
 //!
 //! ```text
 //!  group commit ──hints──▶ dispatcher ──▶ sender ──acknowledged──▶ window ──▶ positions written
@@ -96,7 +96,7 @@ struct RelayContext {
     in_flight: window::InFlight,
     positions: positions::Positions,
     foreign_streams: ForeignStreams,
-    /// Streams to which another replica has appended events.
+    /// Campaigns to whose streams another replica has appended events.
     touched: Lock<BTreeSet<CampaignId>>,
     /// Whether rows of held events may be acknowledged by now.
     held_seen: AtomicBool,
@@ -159,7 +159,7 @@ struct Item {
 
 impl Item {
     fn key(&self) -> StreamKey {
-        (self.event.campaign_id, Arc::clone(&self.event.key))
+        (self.event.stream(), Arc::clone(&self.event.key))
     }
 
     fn place(&self) -> LogPlace {

@@ -1,4 +1,4 @@
-//! Notifies the relays of other replicas of streams to which events were committed here, and wakes ours when
+//! Notifies the relays of other replicas of campaigns to whose streams events were committed here, and wakes ours when
 //! another replica does so. They are hints: a lost one costs a wait of the poll. It must not carry events.
 
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub fn collect(spawner: &Spawner, foreign: ForeignStreams) -> mpsc::Sender<Fresh
             async move {
                 let mut hinted = hinted.lock().await;
                 while let Some(Some(fresh)) = stop.run_until_cancelled(hinted.recv()).await {
-                    foreign.add(fresh.campaign);
+                    foreign.add(fresh.stream.campaign);
                 }
                 Ok(())
             }

@@ -14,9 +14,11 @@ use crate::domain::{
 };
 use crate::parts::gate::GateError;
 use crate::parts::store::{CampaignChange, NewCampaign, Store, StoreError};
+use crate::runtime::failpoint;
 use crate::runtime::telemetry::cause;
 use crate::sale::catalogue::Catalogue;
 use crate::sale::reconcile::{Patience, ReconcileError, Reconciler, Renewed};
+use crate::sale::relay_hints::RelayHints;
 
 /// Attempts of a change when other changes interfere.
 const CHANGE_ATTEMPTS: usize = 5;
@@ -74,6 +76,7 @@ pub struct Lifecycle {
     catalogue: Catalogue,
     reconciler: Reconciler,
     pricing: Pricing,
+    hints: RelayHints,
     gate_behind: Arc<AtomicBool>,
 }
 
@@ -92,8 +95,15 @@ impl Lifecycle {
             catalogue,
             reconciler,
             pricing,
+            hints: RelayHints::default(),
             gate_behind: Arc::new(AtomicBool::new(true)),
         }
+    }
+
+    /// Notifies the relay of the events of each change.
+    #[must_use]
+    pub fn with_hints(self, hints: RelayHints) -> Self {
+        Self { hints, ..self }
     }
 
     /// Creates a campaign and opens its gate. `by` is the admin; none: the service.
@@ -113,6 +123,7 @@ impl Lifecycle {
         }
         let note = by.map(|by| record::created(by.clone(), &new));
         let campaign = self.store.create_campaign(new, note).await?;
+        self.committed(campaign.id);
         self.catalogue.invalidate(campaign.id).await;
         // The campaign is committed, so an unavailable gate is no failure of the creation.
         let (gate, id) = (&self.reconciler, campaign.id);
@@ -217,7 +228,10 @@ impl Lifecycle {
                 .store
                 .change_campaign(id, version, &change, Some(&note));
             match changed.await {
-                Ok(true) => return self.configure_gate(id, Patience::Waits).await,
+                Ok(true) => {
+                    self.committed(id);
+                    return self.configure_gate(id, Patience::Waits).await;
+                }
                 Ok(false) => {}
                 Err(StoreError::Constraint(_)) => {
                     return Err(invalid("totalStock", "is less than the committed units"));
@@ -226,6 +240,12 @@ impl Lifecycle {
             }
         }
         Err(invalid("id", "is being changed by others; try again"))
+    }
+
+    /// A change of a campaign is committed, with its events.
+    fn committed(&self, id: CampaignId) {
+        failpoint::point("campaign.committed");
+        self.hints.campaign_changed(id);
     }
 
     async fn configure_gate(

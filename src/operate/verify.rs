@@ -84,8 +84,8 @@ pub enum EventOrder {
     NotRequired,
 }
 
-/// One campaign's figures and violations. `events`, `published` and `purged` count events about participations; `pending`
-/// and `parked` count all events.
+/// One campaign's figures and violations. `campaign_events` and `campaign_events_unpublished` count events about the
+/// campaign itself, the other figures those about participations.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "each field is the figure of that name")]
@@ -103,6 +103,7 @@ pub struct Finding {
     pub pending: u64,
     pub parked: u64,
     pub campaign_events: u64,
+    pub campaign_events_unpublished: u64,
     pub segments_read: u64,
     pub segments_kept: u64,
     pub breaches: Vec<String>,

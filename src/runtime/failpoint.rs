@@ -22,6 +22,9 @@ pub const POINTS: [&str; 16] = [
     "change.committed",
 ];
 
+/// The crash points of a change of a campaign, in their order.
+pub const CAMPAIGN_POINTS: [&str; 2] = ["campaign.written", "campaign.committed"];
+
 /// The crash points of a cancellation that may revoke coupons, in their order.
 pub const REVOCATION_POINTS: [&str; 3] =
     ["change.suspended", "change.committed", "revocation.decided"];

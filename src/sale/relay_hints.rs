@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use crate::domain::{Fresh, OutboxEvent};
+use crate::domain::{CampaignId, Fresh, OutboxEvent, StreamId};
 
 /// The way to the relay; without one, or where another process publishes, its poll finds the events.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,18 @@ impl RelayHints {
         self.hint(vec![event], true);
     }
 
+    /// Events about a campaign itself were committed: the relay is to read them.
+    pub fn campaign_changed(&self, campaign: CampaignId) {
+        if let Some(channel) = &self.0 {
+            drop(channel.try_send(Fresh {
+                stream: StreamId::of_campaign(campaign),
+                events: Vec::new(),
+                is_held: false,
+                committed_at: Instant::now(),
+            }));
+        }
+    }
+
     /// One hint for each range without a gap.
     fn hint(&self, events: Vec<OutboxEvent>, is_held: bool) {
         let Some(channel) = &self.0 else {
@@ -41,7 +53,7 @@ impl RelayHints {
             match ranges.last_mut() {
                 Some(range) if follows => range.events.push(event),
                 _ => ranges.push(Fresh {
-                    campaign: event.campaign_id,
+                    stream: event.stream(),
                     events: vec![event],
                     is_held,
                     committed_at,

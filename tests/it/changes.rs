@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::domain::{
-    Campaign, KeyChoice, Obstacle, Participation, ParticipationId, Status, Wish,
+    Campaign, KeyChoice, Obstacle, Participation, ParticipationId, Status, StreamId, Wish,
     to_stored_precision,
 };
 use firstcome::parts::gate::ScriptGate;
@@ -226,7 +226,11 @@ async fn holds_have_their_full_length_with_any_clock_of_the_writer() {
             assert_eq!(kept.expires_at, Some(from + TimeDelta::seconds(120)));
             let off = (from - Clock::System.now()).num_seconds();
             assert!((-60..=10).contains(&off), "{off} s");
-            let read = store.read_stream(campaign.id, first_sequence - 1, 10);
+            let read = store.read_stream(
+                StreamId::of_participations(campaign.id),
+                first_sequence - 1,
+                10,
+            );
             let read = read.await.unwrap();
             assert!(
                 matches!(&read[..], [LogEntry::Parked(row, ParkedState::Held)] if row.key == event.key),

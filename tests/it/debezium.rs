@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use firstcome::domain::OutboxEvent;
+use firstcome::domain::{OutboxEvent, StreamId};
 use firstcome::parts::broker::Record;
 use firstcome::parts::store::{LogEntry, Store};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
@@ -153,7 +153,10 @@ async fn written(store: &Store) -> OutboxEvent {
             ..
         }
     ));
-    let mut read = store.read_stream(campaign.id, 0, 10).await.unwrap();
+    let mut read = store
+        .read_stream(StreamId::of_participations(campaign.id), 0, 10)
+        .await
+        .unwrap();
     match read.pop() {
         Some(LogEntry::Event(event)) => event,
         other => panic!("{other:?}"),

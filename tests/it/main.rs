@@ -16,6 +16,7 @@ mod alerts;
 mod allow_list;
 mod architecture;
 mod audit;
+mod campaign_events;
 mod catalogue;
 mod changes;
 mod clock_set_back;

@@ -69,7 +69,7 @@ async fn ids_left(store: &Store, events: &[OutboxEvent]) -> BTreeSet<EventId> {
     let mut left = BTreeSet::new();
     for event in events {
         let after = event.sequence - 1;
-        let read = store.read_stream(event.campaign_id, after, 1).await;
+        let read = store.read_stream(event.stream(), after, 1).await;
         if read
             .unwrap()
             .iter()

@@ -8,6 +8,8 @@ mod asyncapi;
 mod audit;
 mod away;
 mod browsers;
+#[cfg(feature = "failpoints")]
+mod campaign_events;
 mod challenge;
 #[cfg(feature = "failpoints")]
 mod clocks;
@@ -29,6 +31,7 @@ mod limits;
 mod lines;
 mod management;
 mod metrics;
+mod opening;
 mod orders;
 mod overload;
 mod partitions;

@@ -7,7 +7,7 @@ mod unreadable;
 
 use chrono::{DurationRound, TimeDelta};
 use firstcome::domain::{
-    Campaign, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
+    Campaign, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, StreamId, UserId,
     to_stored_precision,
 };
 use firstcome::parts::store::{
@@ -407,7 +407,10 @@ async fn events_of_a_campaign_are_in_order_of_commit_without_a_gap_with_any_cloc
             };
             commit_by(clock, &test.url, &campaign, user).await;
         }
-        let read = store.read_stream(campaign.id, 0, 100).await.unwrap();
+        let read = store
+            .read_stream(StreamId::of_participations(campaign.id), 0, 100)
+            .await
+            .unwrap();
         let sequences: Vec<u64> = read.iter().map(LogEntry::sequence).collect();
         assert_eq!(sequences, [1, 2, 3, 4, 5, 6]);
         let ranks: Vec<_> = read

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use firstcome::domain::{
-    Campaign, CampaignId, EventId, Kind, OutboxEvent, State, to_stored_precision,
+    Campaign, CampaignId, EventId, Kind, OutboxEvent, State, StreamId, to_stored_precision,
 };
 use firstcome::parts::store::{
     CampaignChange, CampaignFilter, Intake, NewCampaign, NewlyParked, ParkedState, Raise, Raised,
@@ -98,9 +98,19 @@ pub fn campaign_of(total_stock: Option<u64>) -> NewCampaign {
     }
 }
 
+/// A campaign whose gate has an epoch, and whose own events are published: tests count those of participations.
 pub async fn create(store: &Store, new: NewCampaign) -> Campaign {
     let id = store.create_campaign(new, None).await.unwrap().id;
+    publish_own_events(store, id).await;
     raised(store, id).await
+}
+
+/// The events about the campaign itself are acknowledged.
+pub async fn publish_own_events(store: &Store, id: CampaignId) {
+    let stream = StreamId::of_campaign(id);
+    let ends = store.stream_ends(&[id]).await.unwrap();
+    let own = ends.iter().find(|ends| ends.stream == stream).unwrap();
+    store.advance(&[(stream, own.end)]).await.unwrap();
 }
 
 /// The campaign with its gate's epoch raised.
@@ -136,6 +146,7 @@ pub async fn move_to(store: &Store, campaign: &Campaign, state: State) {
         .change_campaign(now.id, now.version, &change, None)
         .await;
     assert!(changed.unwrap());
+    publish_own_events(store, now.id).await;
 }
 
 /// The event as if it had been written this long ago.
@@ -205,7 +216,7 @@ pub async fn sell(store: &Store, campaign: &Campaign, mut batch: Vec<Intake>) ->
 
 /// Every event of the stream up to this one is acknowledged.
 pub async fn acknowledge_upto(store: &Store, last: &OutboxEvent) {
-    let position = [(last.campaign_id, last.sequence)];
+    let position = [(last.stream(), last.sequence)];
     store.advance(&position).await.unwrap();
 }
 

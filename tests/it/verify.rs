@@ -190,7 +190,9 @@ async fn a_campaign_of_many_segments_is_read_one_segment_at_a_time() {
                 "UPDATE campaign SET committed_units = {ranks}, participation_count = {ranks}, \
                  event_sequence = {ranks} WHERE id = {id}"
             ),
-            format!("INSERT INTO outbox_position (campaign_id, published) VALUES ({id}, {ranks})"),
+            format!(
+                "REPLACE INTO outbox_position (campaign_id, published, campaign_published) VALUES ({id}, {ranks}, 2)"
+            ),
         ] {
             run(&db, &sql).await;
         }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use firstcome::domain::{
-    Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
-    UserUnits, Wish, to_stored_precision,
+    Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, StreamId,
+    UserId, UserUnits, Wish, to_stored_precision,
 };
 use firstcome::parts::gate::{
     Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
@@ -453,7 +453,11 @@ async fn the_database_path_shares_the_batch_with_the_gate_and_with_changes() {
 
 /// The numbers of a campaign's events.
 async fn sequences(test: &TestStore, id: CampaignId) -> Vec<u64> {
-    let entries = test.store.read_stream(id, 0, 100).await.unwrap();
+    let entries = test
+        .store
+        .read_stream(StreamId::of_participations(id), 0, 100)
+        .await
+        .unwrap();
     let sequence = |entry: &LogEntry| match entry {
         LogEntry::Event(event) => event.sequence,
         other => panic!("{other:?}"),

@@ -41,6 +41,8 @@ pub(super) fn campaign(dialect: &Dialect) -> Table {
         loosened_at {time} NULL,
         event_sequence BIGINT NOT NULL DEFAULT 0,
         purged_events BIGINT NOT NULL DEFAULT 0,
+        campaign_events BIGINT NOT NULL DEFAULT 0,
+        is_sold_out BOOLEAN NOT NULL DEFAULT FALSE,
         version BIGINT NOT NULL DEFAULT 1,
         created_at {time} NOT NULL,
         updated_at {time} NOT NULL,

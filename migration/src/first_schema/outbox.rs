@@ -1,11 +1,11 @@
-//! The outbox: one log of events for each campaign, and the position that the relay has reached in each.
+//! The outbox: logs of events for each campaign, one for each topic, and the position that the relay has reached in each.
 
 use crate::table::{Dialect, Table};
 
 /// Parts that the streams are divided into.
 const BUCKETS: u16 = 64;
 
-/// Events, never altered. A campaign's events are its stream: numbered from 1 without a gap in the order of
+/// Events, never altered. A campaign's events for one topic are a stream: numbered from 1 without a gap in the order of
 /// commits, so that a stream is a range of the primary key.
 pub(super) fn outbox_event(dialect: &Dialect) -> Table {
     let Dialect {
@@ -28,16 +28,17 @@ pub(super) fn outbox_event(dialect: &Dialect) -> Table {
         traceparent VARCHAR(64) {ascii} NULL,
         payload TEXT {unicode} NOT NULL,
         created_at {time} NOT NULL,
-        PRIMARY KEY (campaign_id, sequence)"
+        PRIMARY KEY (campaign_id, aggregatetype, sequence)"
     );
     Table::new("outbox_event", columns).clustered()
 }
 
-/// How far each stream is published: every event up to there was acknowledged, or is parked. A stream without a
-/// row is not published at all.
+/// How far the streams of a campaign are published, that of its participations and that of the campaign itself: every
+/// event up to there was acknowledged, or is parked. Streams without a row are not published at all.
 pub(super) fn outbox_position() -> Table {
     let columns = "campaign_id BIGINT NOT NULL PRIMARY KEY,
-        published BIGINT NOT NULL";
+        published BIGINT NOT NULL DEFAULT 0,
+        campaign_published BIGINT NOT NULL DEFAULT 0";
     Table::new("outbox_position", columns.to_owned())
 }
 
@@ -65,7 +66,7 @@ pub(super) fn outbox_parked(dialect: &Dialect) -> Table {
         next_at {time} NULL,
         parked_at {time} NOT NULL,
         copied_at {time} NULL,
-        PRIMARY KEY (campaign_id, sequence)"
+        PRIMARY KEY (campaign_id, topic, sequence)"
     );
     Table::new("outbox_parked", columns)
         .clustered()

@@ -32,7 +32,6 @@ pub(super) fn verified_log(dialect: &Dialect) -> Table {
         purged_events BIGINT NOT NULL,
         events BIGINT NOT NULL,
         digest BIGINT NOT NULL,
-        campaign_events BIGINT NOT NULL,
         verified_at {time} NOT NULL,
         PRIMARY KEY (campaign_id, segment)"
     );

@@ -45,7 +45,7 @@ async fn copy_due(context: &Context) -> Result<Duration, StoreError> {
     let copied = u32::try_from(due.parked.len()).unwrap_or(u32::MAX);
     let mut put_off = false;
     for (row, error) in due.unreadable {
-        tracing::warn!(campaign.id = %row.place.campaign, outbox.sequence = row.place.sequence, error, "dead letter not copied: it cannot be read");
+        tracing::warn!(campaign.id = %row.place.stream.campaign, outbox.sequence = row.place.sequence, error, "dead letter not copied: it cannot be read");
         context
             .store
             .put_off_copy(row.place, UNREADABLE_AGAIN_IN)

@@ -19,7 +19,7 @@ use super::sender::SenderHandle;
 use super::stream::{Ready, Stream, holds_back};
 use super::window::Claim;
 use super::{Context, Item, KeyPolicy, Map, Origin};
-use crate::domain::{CampaignId, EventId, Fresh, KeyChoice, Topic};
+use crate::domain::{CampaignId, EventId, Fresh, KeyChoice, StreamId, Topic};
 use crate::parts::store::{LogEntry, StreamKey};
 use crate::runtime::supervisor::BoxError;
 
@@ -34,17 +34,17 @@ pub(super) struct Dispatcher {
     sender: SenderHandle,
     /// The tenure of each owned bucket whose blocked keys are known.
     terms: BTreeMap<u16, Term>,
-    streams: Map<CampaignId, Stream>,
+    streams: Map<StreamId, Stream>,
     /// Streams with ready events, each once, in turn.
-    active: VecDeque<CampaignId>,
-    /// Streams with new events whose ends are to be read.
+    active: VecDeque<StreamId>,
+    /// Campaigns with new events: the ends of their streams are to be read.
     touched: BTreeSet<CampaignId>,
     pace: Pace,
     next_poll: Instant,
     /// When all streams are looked at.
     next_sweep: Instant,
     /// The stream that was read last: the next one goes first.
-    last_read: CampaignId,
+    last_read: StreamId,
 }
 
 /// Why a stream does not go on for now.
@@ -68,7 +68,7 @@ impl Dispatcher {
             pace: Pace::new(now),
             next_poll: now,
             next_sweep: now,
-            last_read: CampaignId(0),
+            last_read: StreamId::of_participations(CampaignId(0)),
         }
     }
 
@@ -108,49 +108,50 @@ impl Dispatcher {
 
     fn on_hint(&mut self, fresh: Fresh) {
         self.pace.handed_over(fresh.events.len(), Instant::now());
-        let campaign = fresh.campaign;
-        if !self.context.ownership.owns(campaign.bucket()) {
-            return self.context.foreign_streams.add(campaign);
+        let id = fresh.stream;
+        if !self.context.ownership.owns(id.bucket()) {
+            return self.context.foreign_streams.add(id.campaign);
         }
-        match self.streams.get_mut(&campaign) {
-            Some(stream) if !stream.window.is_lost() => {
+        let has_events = !fresh.events.is_empty();
+        match self.streams.get_mut(&id) {
+            Some(stream) if has_events && !stream.window.is_lost() => {
                 if stream.hint(fresh) {
-                    self.activate(campaign);
+                    self.activate(id);
                 } else if stream.unread() > 0 {
                     // What precedes it may be on its way, too.
                     self.poll_within(self.context.config.poll_min);
                 }
             }
             _ => {
-                self.touched.insert(campaign);
+                self.touched.insert(id.campaign);
                 self.poll_within(self.context.config.poll_min);
             }
         }
     }
 
-    fn activate(&mut self, campaign: CampaignId) {
-        if !self.active.contains(&campaign) {
-            self.active.push_back(campaign);
+    fn activate(&mut self, stream: StreamId) {
+        if !self.active.contains(&stream) {
+            self.active.push_back(stream);
         }
     }
 
     /// Dispatches what is ready, stream by stream, as far as there is room.
     fn dispatch(&mut self) {
         for _ in 0..self.active.len() {
-            let Some(campaign) = self.active.pop_front() else {
+            let Some(id) = self.active.pop_front() else {
                 return;
             };
-            match self.dispatch_stream(campaign) {
+            match self.dispatch_stream(id) {
                 None => {}
                 Some(Wait::Room) => {
-                    self.active.push_back(campaign);
+                    self.active.push_back(id);
                     if self.context.in_flight.left() > 0 {
                         // It is the sender that has no room.
                         self.poll_within(self.context.config.poll_min);
                     }
                 }
                 Some(Wait::For(wait)) => {
-                    self.active.push_back(campaign);
+                    self.active.push_back(id);
                     self.poll_within(wait.max(self.context.config.poll_min));
                 }
             }
@@ -158,13 +159,13 @@ impl Dispatcher {
     }
 
     /// Dispatches the ready events of one stream; none: all of them.
-    fn dispatch_stream(&mut self, campaign: CampaignId) -> Option<Wait> {
+    fn dispatch_stream(&mut self, id: StreamId) -> Option<Wait> {
         let context = Context::clone(&self.context);
-        let stream = self.streams.get_mut(&campaign)?;
+        let stream = self.streams.get_mut(&id)?;
         if stream.window.is_lost() {
             return Some(Wait::For(Duration::ZERO));
         }
-        if !context.ownership.may_send(campaign.bucket()) {
+        if !context.ownership.may_send(id.bucket()) {
             return Some(Wait::For(context.config.poll_max));
         }
         let mut room = context.in_flight.left();
@@ -174,10 +175,8 @@ impl Dispatcher {
             }
             let mut place = None;
             if let Ready::Send { event, .. } = ready {
-                let key = (campaign, Arc::clone(&event.key));
-                if event.topic == Topic::Participation
-                    && let Some(wait) = context.breakers.topic_wait(event.topic)
-                {
+                let key = (id, Arc::clone(&event.key));
+                if let Some(wait) = context.breakers.topic_wait(id.topic) {
                     // The whole topic waits, and keeps its order.
                     return Some(Wait::For(wait));
                 }
@@ -201,8 +200,14 @@ impl Dispatcher {
 
 impl super::RelayContext {
     /// Whether all events of a stream have this key.
-    pub(super) fn is_stream_key(&self, (campaign, key): &StreamKey) -> bool {
-        self.config.key_choice == KeyChoice::Campaign && **key == *campaign.to_string()
+    pub(super) fn is_stream_key(&self, (stream, key): &StreamKey) -> bool {
+        match stream.topic {
+            Topic::Campaign => true,
+            Topic::Participation => {
+                self.config.key_choice == KeyChoice::Campaign
+                    && **key == *stream.campaign.to_string()
+            }
+        }
     }
 
     fn dispatch_one(
@@ -232,7 +237,7 @@ impl super::RelayContext {
                 }
             }
             Ready::Held(event) => {
-                self.hold((at.campaign, event.key));
+                self.hold((at.stream, event.key));
                 claim.done();
             }
             Ready::Read(LogEntry::Parked(row, state)) => {

@@ -1,4 +1,4 @@
-//! Streams of other relays to which events were committed here. Their replicas are notified; a lost notification
+//! Campaigns of other relays to whose streams events were committed here. Their replicas are notified; a lost notification
 //! costs one wait of their poll.
 
 use std::collections::BTreeSet;

@@ -87,8 +87,8 @@ impl BlockedKeys {
     /// The blocked keys of `buckets` that have no event on its way to the parker.
     pub(super) fn settled(&self, buckets: &[u16]) -> Vec<StreamKey> {
         let keys = self.lock();
-        let settled = keys.iter().filter(|((campaign, _), blocked)| {
-            blocked.forwarded == 0 && buckets.contains(&campaign.bucket())
+        let settled = keys.iter().filter(|((stream, _), blocked)| {
+            blocked.forwarded == 0 && buckets.contains(&stream.bucket())
         });
         settled.map(|(key, _)| key.clone()).collect()
     }
@@ -110,10 +110,10 @@ impl BlockedKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::CampaignId;
+    use crate::domain::{CampaignId, StreamId};
 
     fn key(name: &str) -> StreamKey {
-        (CampaignId(1), name.into())
+        (StreamId::of_participations(CampaignId(1)), name.into())
     }
 
     #[test]
@@ -135,7 +135,8 @@ mod tests {
         let blocked = BlockedKeys::default();
         blocked.keep(key("known"));
         blocked.block(key("on its way"));
-        blocked.keep((CampaignId(2), "elsewhere".into()));
+        let other = StreamId::of_participations(CampaignId(2));
+        blocked.keep((other, "elsewhere".into()));
         blocked.learn(vec![key("parked")]);
         assert!(blocked.contains(&key("known")) && blocked.contains(&key("parked")));
         let mut settled = blocked.settled(&[1]);

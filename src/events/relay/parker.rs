@@ -18,7 +18,7 @@ use super::report::{Out, ParkedClaim, Report};
 use super::sender::SenderHandle;
 use super::window::Claim;
 use super::{Context, KeyPolicy, Origin};
-use crate::domain::{LogPlace, Topic};
+use crate::domain::LogPlace;
 use crate::parts::store::{
     NewlyParked, ParkedRow, ParkedState, Released, StoreError, StreamKey, Tenure, Verdict,
 };
@@ -155,16 +155,15 @@ impl Parker {
                 error,
                 claim,
             } => {
-                tracing::error!(outbox.id = %id, campaign.id = %place.campaign, error, "event cannot be read");
+                tracing::error!(outbox.id = %id, campaign.id = %place.stream.campaign, error, "event cannot be read");
                 self.context.metrics.failed("unreadable");
                 let row = NewlyParked {
                     place,
                     id,
-                    topic: Topic::Participation,
                     key: Arc::default(),
                     verdict: verdict::unreadable(error),
                     tenure: Tenure {
-                        bucket: place.campaign.bucket(),
+                        bucket: place.stream.bucket(),
                         epoch: claim.epoch(),
                     },
                 };
@@ -255,7 +254,7 @@ impl Parker {
         error: String,
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
-        tracing::error!(campaign.id = %row.place.campaign, outbox.sequence = row.place.sequence, error, "parked event cannot be read");
+        tracing::error!(campaign.id = %row.place.stream.campaign, outbox.sequence = row.place.sequence, error, "parked event cannot be read");
         self.context.metrics.failed("unreadable");
         let context = Context::clone(&self.context);
         let verdict = verdict::unreadable(error);

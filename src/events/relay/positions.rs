@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, Map};
-use crate::domain::CampaignId;
+use crate::domain::StreamId;
 use crate::parts::store::StoreError;
 use crate::runtime::failpoint;
 use crate::runtime::supervisor::BoxError;
@@ -22,38 +22,35 @@ const POSITIONS_MAX: usize = 500;
 /// Positions that moved and are not written yet.
 #[derive(Debug, Default)]
 pub(super) struct Positions {
-    moved: Mutex<Map<CampaignId, u64>>,
+    moved: Mutex<Map<StreamId, u64>>,
     changed: Notify,
 }
 
 impl Positions {
-    pub(super) fn moved(&self, campaign: CampaignId, published: u64) {
+    pub(super) fn moved(&self, stream: StreamId, published: u64) {
         let mut moved = self.lock();
-        let position = moved.entry(campaign).or_default();
+        let position = moved.entry(stream).or_default();
         *position = published.max(*position);
         drop(moved);
         self.changed.notify_one();
     }
 
-    fn unwritten(&self) -> Vec<(CampaignId, u64)> {
+    fn unwritten(&self) -> Vec<(StreamId, u64)> {
         let moved = self.lock();
-        moved
-            .iter()
-            .map(|(campaign, at)| (*campaign, *at))
-            .collect()
+        moved.iter().map(|(stream, at)| (*stream, *at)).collect()
     }
 
     /// Forgets positions that are written, unless they have moved since.
-    fn written(&self, positions: &[(CampaignId, u64)]) {
+    fn written(&self, positions: &[(StreamId, u64)]) {
         let mut moved = self.lock();
-        for (campaign, at) in positions {
-            if moved.get(campaign) == Some(at) {
-                moved.remove(campaign);
+        for (stream, at) in positions {
+            if moved.get(stream) == Some(at) {
+                moved.remove(stream);
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Map<CampaignId, u64>> {
+    fn lock(&self) -> MutexGuard<'_, Map<StreamId, u64>> {
         self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -206,7 +206,7 @@ mod tests {
         let mut sweep = Sweep {
             began: Some(Instant::now()),
             cursor: Some(LogPlace {
-                campaign: domain::CampaignId(1),
+                stream: domain::StreamId::of_participations(domain::CampaignId(1)),
                 sequence: 1,
             }),
             left: Left::More,

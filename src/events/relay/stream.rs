@@ -1,4 +1,4 @@
-//! The stream of one campaign as the dispatcher sees it: what was dispatched, what is ready behind it, and how far the
+//! A stream as the dispatcher sees it: what was dispatched, what is ready behind it, and how far the
 //! stream goes. It takes hints in any order and puts them in order of sequence. Pure but for the window's locks.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -160,7 +160,7 @@ pub(super) const fn holds_back(state: ParkedState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{CampaignId, EventId, Timestamp as Time, Topic};
+    use crate::domain::{CampaignId, EventId, StreamId, Timestamp as Time, Topic};
     use crate::events::relay::owner::Term;
 
     fn stream(published: u64, end: u64) -> Stream {
@@ -168,7 +168,8 @@ mod tests {
             number: 1,
             epoch: 1,
         };
-        Stream::new(Window::new(CampaignId(1), term, published), end)
+        let id = StreamId::of_participations(CampaignId(1));
+        Stream::new(Window::new(id, term, published), end)
     }
 
     fn event(sequence: u64) -> OutboxEvent {
@@ -190,7 +191,7 @@ mod tests {
 
     fn hint(sequences: std::ops::RangeInclusive<u64>) -> Fresh {
         Fresh {
-            campaign: CampaignId(1),
+            stream: StreamId::of_participations(CampaignId(1)),
             events: sequences.map(event).collect(),
             is_held: false,
             committed_at: std::time::Instant::now(),

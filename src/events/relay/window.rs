@@ -12,12 +12,12 @@ use tokio::sync::Notify;
 
 use super::Context;
 use super::owner::Term;
-use crate::domain::{CampaignId, LogPlace};
+use crate::domain::{LogPlace, StreamId};
 
 /// The window of one stream during one tenure of its bucket.
 #[derive(Debug)]
 pub(super) struct Window {
-    pub(super) campaign: CampaignId,
+    pub(super) stream: StreamId,
     pub(super) term: Term,
     done: Mutex<Done>,
     is_lost: AtomicBool,
@@ -32,9 +32,9 @@ struct Done {
 }
 
 impl Window {
-    pub(super) fn new(campaign: CampaignId, term: Term, published: u64) -> Self {
+    pub(super) fn new(stream: StreamId, term: Term, published: u64) -> Self {
         Self {
-            campaign,
+            stream,
             term,
             done: Mutex::new(Done {
                 published,
@@ -106,7 +106,7 @@ impl Claim {
     /// Claims the next event of a stream.
     pub(super) fn next(context: &Context, window: &Arc<Window>) -> Self {
         context.in_flight.add();
-        context.ownership.add_in_flight(window.campaign.bucket());
+        context.ownership.add_in_flight(window.stream.bucket());
         Self {
             context: Context::clone(context),
             sequence: window.push(),
@@ -118,7 +118,7 @@ impl Claim {
     /// Where the event is.
     pub(super) fn place(&self) -> LogPlace {
         LogPlace {
-            campaign: self.window.campaign,
+            stream: self.window.stream,
             sequence: self.sequence,
         }
     }
@@ -137,9 +137,7 @@ impl Claim {
     pub(super) fn done(mut self) {
         self.is_done = true;
         if let Some(published) = self.window.done(self.sequence) {
-            self.context
-                .positions
-                .moved(self.window.campaign, published);
+            self.context.positions.moved(self.window.stream, published);
         }
     }
 }
@@ -150,7 +148,7 @@ impl Drop for Claim {
             context, window, ..
         } = self;
         context.in_flight.remove();
-        context.ownership.remove_in_flight(window.campaign.bucket());
+        context.ownership.remove_in_flight(window.stream.bucket());
         if !self.is_done && !window.is_lost.swap(true, Ordering::AcqRel) {
             context.wake.notify_one();
         }
@@ -204,13 +202,14 @@ impl InFlight {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::CampaignId;
 
     fn window(published: u64) -> Window {
         let term = Term {
             number: 1,
             epoch: 1,
         };
-        Window::new(CampaignId(1), term, published)
+        Window::new(StreamId::of_participations(CampaignId(1)), term, published)
     }
 
     #[test]

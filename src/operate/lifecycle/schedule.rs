@@ -71,6 +71,7 @@ impl Lifecycle {
             let (id, state) = (campaign.id, campaign.state_at(now));
             // Another replica may have been faster; then its version is the newer one.
             if state != campaign.state && self.store.move_by_clock(id, campaign.version).await? {
+                self.committed(id);
                 tracing::info!(
                     campaign.id = %id,
                     state = state.as_str(),

@@ -52,6 +52,7 @@ pub(super) async fn check(
     let mut log_reads = read_logs(snapshot, &plans).await?;
     let all: Vec<Books> = plans.iter().map(|(books, _, _)| *books).collect();
     let waiting = snapshot.waiting(&all).await?;
+    let campaign_events = snapshot.campaign_events(ids).await?;
     let mut checks = Vec::new();
     for (books, plan, log) in plans {
         let reads = Reads {
@@ -61,6 +62,7 @@ pub(super) async fn check(
         };
         let mut figures = figures(&books, (&plan, &log), &reads, &purged);
         figures.waiting = waiting.get(&books.id).copied().unwrap_or_default();
+        figures.campaign_events = campaign_events.get(&books.id).copied().unwrap_or_default();
         checks.push((books, reads, figures));
     }
     // If every participation has one event, none can overtake another.
@@ -120,8 +122,6 @@ fn figures(
     let mut figures = Figures {
         events: log.events,
         event_digest: log.digest,
-        campaign_events: log.campaign_events,
-        campaign_events_pending: log.campaign_events_pending,
         purged_counted: books.purged_events,
         segments_kept: u64::try_from(plan.kept.len()).unwrap_or_default(),
         segments_read: u64::try_from(reads.len()).unwrap_or_default(),
@@ -141,11 +141,12 @@ fn figures(
         figures.change_digest = figures.change_digest.wrapping_add(digest);
     }
     for ((_, number), purged) in purged.range((books.id, None)..=(books.id, Some(u64::MAX))) {
-        figures.purged_in_all += purged.events;
         if number.is_some() {
             figures.purged += purged.events;
             figures.events += purged.events;
             figures.event_digest = figures.event_digest.wrapping_add(purged.digest);
+        } else {
+            figures.campaign_events_purged += purged.events;
         }
     }
     figures

@@ -15,11 +15,11 @@ pub(super) struct Figures {
     pub(super) event_digest: i64,
     /// Purged events about participations.
     pub(super) purged: u64,
-    /// Purged events, those about the campaign itself included: summed over segments, and by its own counter.
-    pub(super) purged_in_all: u64,
+    /// The same by the campaign's counter.
     pub(super) purged_counted: u64,
+    /// Events about the campaign itself, and purged ones.
     pub(super) campaign_events: u64,
-    pub(super) campaign_events_pending: u64,
+    pub(super) campaign_events_purged: u64,
     pub(super) waiting: Waiting,
     pub(super) segments_kept: u64,
     pub(super) segments_read: u64,
@@ -34,8 +34,7 @@ pub(super) struct Figures {
 
 impl Figures {
     pub(super) fn waiting_of_participations(&self) -> u64 {
-        let waiting = self.waiting.pending + self.waiting.parked;
-        waiting.saturating_sub(self.waiting.of_campaign + self.campaign_events_pending)
+        self.waiting.pending + self.waiting.parked
     }
 
     /// Whether each change has its event, and each event its change.
@@ -43,9 +42,9 @@ impl Figures {
         self.changes == self.events && self.change_digest == self.event_digest
     }
 
-    /// Events that are or were in the stream.
-    pub(super) fn stream(&self) -> u64 {
-        self.events_there() + self.campaign_events + self.purged_in_all
+    /// Events that are or were in the stream of the campaign itself.
+    pub(super) fn campaign_stream(&self) -> u64 {
+        self.campaign_events + self.campaign_events_purged
     }
 
     pub(super) fn events_there(&self) -> u64 {

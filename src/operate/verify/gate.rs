@@ -175,6 +175,8 @@ pub(super) mod tests {
             committed_units,
             participation_count: committed_units,
             event_sequence: committed_units,
+            campaign_events: 0,
+            campaign_published: 0,
             published: 0,
             purged_events: 0,
             per_user_limit: 1,

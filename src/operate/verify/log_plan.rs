@@ -36,12 +36,9 @@ impl LogPlan {
     }
 }
 
-/// Whether sums are still valid: nothing was appended to the segment, no event of the campaign was deleted, and no
-/// campaign event of the segment is behind the position.
-fn holds(kept: &KeptLog, books: &Books) -> bool {
-    kept.last == last_of(kept.segment, books)
-        && kept.purged_events == books.purged_events
-        && (kept.campaign_events == 0 || kept.last <= books.published)
+/// Whether sums are still valid: nothing was appended to the segment, and no event of the stream was deleted.
+const fn holds(kept: &KeptLog, books: &Books) -> bool {
+    kept.last == last_of(kept.segment, books) && kept.purged_events == books.purged_events
 }
 
 /// The last existing sequence of a segment.
@@ -78,7 +75,6 @@ mod tests {
             purged_events: 0,
             events: SEGMENT_RANKS,
             digest: 0,
-            campaign_events: 0,
         }
     }
 
@@ -121,18 +117,6 @@ mod tests {
         let mut books = books(END, State::Closed);
         books.purged_events = 5;
         assert_eq!(numbers(&LogPlan::of(&books, &all(), |_| true)), [0, 1, 2]);
-    }
-
-    #[test]
-    fn campaign_events_behind_the_position_are_read() {
-        let mut books = books(END, State::Closed);
-        books.published = SEGMENT_RANKS;
-        let with = all().map(|kept| KeptLog {
-            campaign_events: 1,
-            ..kept
-        });
-        assert_eq!(numbers(&LogPlan::of(&books, &with, |_| true)), [1, 2]);
-        assert!(LogPlan::of(&books, &all(), |_| true).parts.is_empty());
     }
 
     #[test]

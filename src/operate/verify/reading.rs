@@ -117,7 +117,6 @@ pub(super) fn kept_log(books: &Books, segment: Segment, sums: LogSums) -> KeptLo
         purged_events: books.purged_events,
         events: sums.events,
         digest: sums.digest,
-        campaign_events: sums.campaign_events,
     }
 }
 

@@ -191,6 +191,7 @@ fn finding(check: CampaignCheck, gate: Option<GateState>, gate_breach: Option<St
         pending: figures.waiting.pending,
         parked: figures.waiting.parked,
         campaign_events: figures.campaign_events,
+        campaign_events_unpublished: figures.waiting.of_campaign,
         segments_read: figures.segments_read,
         segments_kept: figures.segments_kept,
         breaches: check.breaches.into_iter().chain(gate_breach).collect(),

@@ -3,6 +3,7 @@
 
 mod change;
 mod dated;
+mod events;
 mod states;
 
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -16,7 +17,7 @@ use super::unreadable::parse;
 use super::{Store, StoreError};
 use crate::domain::campaign::Ratings;
 use crate::domain::{
-    AllowListId, AuditNote, Campaign, CampaignId, Kind, Reward, State, Timestamp,
+    AllowListId, AuditNote, Campaign, CampaignId, CampaignLog, Kind, Reward, State, Timestamp,
     to_stored_precision,
 };
 
@@ -56,7 +57,8 @@ pub struct CampaignFilter {
 }
 
 impl Store {
-    /// Creates a campaign with an empty gate of generation 0, and the entry of the audit log in the same transaction.
+    /// Creates a campaign with an empty gate of generation 0, and its events and the entry of the audit log in the same
+    /// transaction.
     pub async fn create_campaign(
         &self,
         new: NewCampaign,
@@ -99,10 +101,14 @@ impl Store {
             ..note
         });
         self.write_notes(&tx, note.as_slice()).await?;
+        let row = Entity::find_by_id(id.0).one(&tx).await?;
+        let row = row.ok_or_else(|| StoreError::unreadable("the campaign just created", id))?;
+        let written = row.campaign_events;
+        let campaign = Campaign::try_from(row)?;
+        self.write_log(&tx, id, written, &CampaignLog::created(&campaign))
+            .await?;
         tx.commit().await?;
-        self.campaign(id)
-            .await?
-            .ok_or_else(|| StoreError::unreadable("the campaign just created", id))
+        Ok(campaign)
     }
 
     /// One campaign.

@@ -15,7 +15,8 @@ use super::{Store, StoreError};
 /// The entity of a table in a module of its own: the name, the key and the other columns.
 macro_rules! table {
     (
-        $(#[$module:meta])* $name:ident $table:literal $(serial($serial:ident))? $(key($($key:ident: $key_type:ty),+))?
+        $(#[$module:meta])* $name:ident $table:literal $(serial($serial:ident))?
+        $(key($($(#[$key_attribute:meta])* $key:ident: $key_type:ty),+))?
         { $($(#[$attribute:meta])* $column:ident: $type:ty,)* }
     ) => {
         $(#[$module])*
@@ -26,7 +27,7 @@ macro_rules! table {
             #[sea_orm(table_name = $table)]
             pub struct Model {
                 $(#[sea_orm(primary_key)] pub $serial: i64,)?
-                $($(#[sea_orm(primary_key, auto_increment = false)] pub $key: $key_type,)+)?
+                $($(#[sea_orm(primary_key, auto_increment = false)] $(#[$key_attribute])* pub $key: $key_type,)+)?
                 $($(#[$attribute])* pub $column: $type,)*
             }
 
@@ -45,8 +46,9 @@ table! { campaign "campaign" serial(id) {
     closes_at: Option<DateTimeUtc>, reward: Option<String>, gate_epoch: i64,
     gate_closed_until: Option<DateTimeUtc>, gate_rebuild_until: Option<DateTimeUtc>, gate_expires: bool,
     loosened_at: Option<DateTimeUtc>, cancellable: bool, has_coupons: bool, reward_since: DateTimeUtc,
-    allow_list_id: Option<i64>, returns: i64, reviews: i64, rating_sum: i64, event_sequence: i64, purged_events: i64, version: i64,
-    created_at: DateTimeUtc, updated_at: DateTimeUtc,
+    allow_list_id: Option<i64>, returns: i64, reviews: i64, rating_sum: i64, event_sequence: i64,
+    purged_events: i64, campaign_events: i64, is_sold_out: bool, version: i64, created_at: DateTimeUtc,
+    updated_at: DateTimeUtc,
 } }
 
 table! { allow_list "allow_list" serial(id) {
@@ -92,17 +94,17 @@ table! { review "review" key(id: Uuid) {
     participation_id: Uuid, campaign_id: i64, user_id: i64, rating: i32, text: String, created_at: DateTimeUtc,
 } }
 
-table! { outbox_event "outbox_event" key(campaign_id: i64, sequence: i64) {
-    id: Uuid, #[sea_orm(column_name = "aggregatetype")] aggregate_type: String,
-    #[sea_orm(column_name = "aggregateid")] aggregate_id: String,
+table! { outbox_event "outbox_event"
+key(campaign_id: i64, #[sea_orm(column_name = "aggregatetype")] aggregate_type: String, sequence: i64) {
+    id: Uuid, #[sea_orm(column_name = "aggregateid")] aggregate_id: String,
     #[sea_orm(column_name = "type")] event_type: String, message_key: String, key_sequence: i32,
     rank: Option<i64>, traceparent: Option<String>, payload: String, created_at: DateTimeUtc,
 } }
 
-table! { outbox_position "outbox_position" key(campaign_id: i64) { published: i64, } }
+table! { outbox_position "outbox_position" key(campaign_id: i64) { published: i64, campaign_published: i64, } }
 
-table! { outbox_parked "outbox_parked" key(campaign_id: i64, sequence: i64) {
-    event_id: Uuid, topic: String, message_key: String, key_hash: i32, state: String, attempts: i32,
+table! { outbox_parked "outbox_parked" key(campaign_id: i64, topic: String, sequence: i64) {
+    event_id: Uuid, message_key: String, key_hash: i32, state: String, attempts: i32,
     error_class: String, error: String, next_at: Option<DateTimeUtc>, parked_at: DateTimeUtc,
     copied_at: Option<DateTimeUtc>,
 } }
@@ -139,7 +141,7 @@ table! { verified_segment "verified_segment" key(campaign_id: i64, segment: i64)
 } }
 
 table! { verified_log "verified_log" key(campaign_id: i64, segment: i64) {
-    last_sequence: i64, purged_events: i64, events: i64, digest: i64, campaign_events: i64, verified_at: DateTimeUtc,
+    last_sequence: i64, purged_events: i64, events: i64, digest: i64, verified_at: DateTimeUtc,
 } }
 
 table! { purged_segment "purged_segment" key(campaign_id: i64, segment: i64) { events: i64, digest: i64, } }
@@ -189,13 +191,13 @@ fn join<E: EntityTrait, R: EntityTrait>(
     relation.into()
 }
 
-/// From a campaign to its position, which has no row before an event is published.
+/// From a campaign to the positions of its streams, which have no row before an event is published.
 pub fn position_of_campaign() -> RelationDef {
     use {campaign::Column as Campaign, outbox_position::Column as Position};
     join::<campaign::Entity, outbox_position::Entity>(Campaign::Id, Position::CampaignId)
 }
 
-/// From a campaign to its stream.
+/// From a campaign to its events, of all topics.
 pub fn events_of_campaign() -> RelationDef {
     use {campaign::Column as Campaign, outbox_event::Column as Event};
     join::<campaign::Entity, outbox_event::Entity>(Campaign::Id, Event::CampaignId)
@@ -210,8 +212,8 @@ pub fn parked_of_campaign() -> RelationDef {
 /// From a parked row to its event.
 pub fn event_of_parked() -> RelationDef {
     use {outbox_event::Column as Event, outbox_parked::Column as Parked};
-    let parked = (Parked::CampaignId, Parked::Sequence);
-    let event = (Event::CampaignId, Event::Sequence);
+    let parked = (Parked::CampaignId, Parked::Topic, Parked::Sequence);
+    let event = (Event::CampaignId, Event::AggregateType, Event::Sequence);
     join::<outbox_parked::Entity, outbox_event::Entity>(parked, event)
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::entity::{campaign, outbox_event};
 use super::numbers::{to_signed, to_unsigned};
 use super::{Store, StoreError};
-use crate::domain::{CampaignId, EventId};
+use crate::domain::{CampaignId, EventId, Topic};
 
 /// One change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,7 @@ impl Store {
                 Column::Id,
             ])
             .filter(Column::CampaignId.eq(campaign.0))
+            .filter(Column::AggregateType.eq(Topic::Participation.as_str()))
             .filter(Column::Rank.gte(to_signed(from_rank)))
             .order_by_asc(Column::Rank)
             .order_by_asc(Column::KeySequence)

@@ -1,5 +1,5 @@
-//! The outbox for the relay: a log of events for each campaign, its stream, and how far each stream is published.
-//! The group commit appends events, in the transaction of the change; nothing here does.
+//! The outbox for the relay: the streams, logs of events of each campaign for each topic, and how far each is published.
+//! Events are appended in the transaction of the change, by the group commit and by `campaigns`; nothing here does.
 //!
 //! Everything up to a stream's position was acknowledged by the broker or is in `outbox_parked`; everything behind
 //! it is pending. A position only moves forward, so a relay that has lost a stream can do no harm. Published events
@@ -34,15 +34,15 @@ use super::entity::{
 };
 use super::query::on_key;
 use super::{Store, StoreError};
-use crate::domain::{BUCKETS, CampaignId, EventId, LogPlace, OutboxEvent, Topic};
+use crate::domain::{BUCKETS, CampaignId, EventId, LogPlace, OutboxEvent, StreamId, Topic};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
 
 /// A stream and how far it is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamEnds {
-    /// The campaign.
-    pub campaign: CampaignId,
+    /// Which stream.
+    pub stream: StreamId,
     /// Its position: everything up to this sequence is published or parked.
     pub published: u64,
     /// The sequence of its last event.
@@ -85,13 +85,17 @@ impl Store {
         if buckets.is_empty() {
             return Ok(Vec::new());
         }
-        let behind = campaign::Column::EventSequence.into_expr().gt(published());
-        let ends = ends().filter(behind);
-        self.ends(ends.filter(in_buckets(campaign::Column::Id, buckets)))
-            .await
+        let is_behind = Topic::ALL.map(|topic| end(topic).into_expr().gt(published(topic)));
+        let is_behind = is_behind.into_iter().fold(Condition::any(), Condition::add);
+        let ends = ends().filter(is_behind);
+        let mut ends = self
+            .ends(ends.filter(in_buckets(campaign::Column::Id, buckets)))
+            .await?;
+        ends.retain(|ends| ends.end > ends.published);
+        Ok(ends)
     }
 
-    /// These streams, those with nothing pending too.
+    /// The streams of these campaigns, those with nothing pending too.
     pub async fn stream_ends(
         &self,
         campaigns: &[CampaignId],
@@ -104,19 +108,30 @@ impl Store {
     }
 
     async fn ends(&self, ends: Select<campaign::Entity>) -> Result<Vec<StreamEnds>, StoreError> {
-        let rows: Vec<(i64, i64, Option<i64>)> = ends.into_tuple().all(&self.db).await?;
-        let ends = |(campaign, end, published): (i64, i64, Option<i64>)| StreamEnds {
-            campaign: CampaignId(campaign),
-            published: published.map_or(0, to_unsigned),
-            end: to_unsigned(end),
+        /// Of both topics: the end, and the position.
+        type Row = (i64, i64, Option<i64>, i64, Option<i64>);
+        let rows: Vec<Row> = ends.into_tuple().all(&self.db).await?;
+        let ends = |(campaign, end, published, campaign_end, campaign_published): Row| {
+            let of = |topic, end, published: Option<i64>| StreamEnds {
+                stream: StreamId {
+                    campaign: CampaignId(campaign),
+                    topic,
+                },
+                published: published.map_or(0, to_unsigned),
+                end: to_unsigned(end),
+            };
+            [
+                of(Topic::Participation, end, published),
+                of(Topic::Campaign, campaign_end, campaign_published),
+            ]
         };
-        Ok(rows.into_iter().map(ends).collect())
+        Ok(rows.into_iter().flat_map(ends).collect())
     }
 
     /// The events of a stream after a sequence, in order, at most `rows_max`.
     pub async fn read_stream(
         &self,
-        campaign: CampaignId,
+        stream: StreamId,
         after: u64,
         rows_max: u32,
     ) -> Result<Vec<LogEntry>, StoreError> {
@@ -124,7 +139,8 @@ impl Store {
         let events = Entity::find()
             .join(JoinType::LeftJoin, event_of_parked().rev())
             .column_as(outbox_parked::Column::State, "parked_state")
-            .filter(Column::CampaignId.eq(campaign.0))
+            .filter(Column::CampaignId.eq(stream.campaign.0))
+            .filter(Column::AggregateType.eq(stream.topic.as_str()))
             .filter(Column::Sequence.gt(to_signed(after)))
             .order_by_asc(Column::Sequence)
             .limit(u64::from(rows_max));
@@ -133,7 +149,7 @@ impl Store {
     }
 
     /// Moves the positions of streams forward, never back.
-    pub async fn advance(&self, positions: &[(CampaignId, u64)]) -> Result<(), StoreError> {
+    pub async fn advance(&self, positions: &[(StreamId, u64)]) -> Result<(), StoreError> {
         use outbox_position::{Column, Entity};
         if positions.is_empty() {
             return Ok(());
@@ -141,18 +157,22 @@ impl Store {
         // Always in this order, so that two relays cannot deadlock.
         let mut positions = positions.to_vec();
         positions.sort_unstable();
-        let rows = positions.iter().map(|(campaign, published)| {
-            let published = to_signed(*published);
+        let rows = positions.iter().map(|(stream, published)| {
+            // The position of the other stream is not before 0.
+            let of = |topic| (topic == stream.topic).then_some(to_signed(*published));
+            let of = |topic| of(topic).unwrap_or(0);
             [
-                (Column::CampaignId, campaign.0.into()),
-                (Column::Published, published.into()),
+                (Column::CampaignId, stream.campaign.0.into()),
+                (Column::Published, of(Topic::Participation).into()),
+                (Column::CampaignPublished, of(Topic::Campaign).into()),
             ]
         });
-        let known = Expr::col((Entity, Column::Published));
-        let later = Func::greatest([known, self.fresh(Column::Published)]);
-        let advance = on_key::<Entity>()
-            .value(Column::Published, later)
-            .to_owned();
+        let mut advance = on_key::<Entity>();
+        for topic in Topic::ALL {
+            let column = position(topic);
+            let known = Expr::col((Entity, column));
+            advance.value(column, Func::greatest([known, self.fresh(column)]));
+        }
         let mut insert = insert_rows::<Entity, _>(rows);
         self.db.execute(insert.on_conflict(advance)).await?;
         Ok(())
@@ -160,31 +180,48 @@ impl Store {
 
     /// Whether an event still waits to be published.
     pub async fn is_pending(&self, place: LogPlace) -> Result<bool, StoreError> {
-        use outbox_position::{Column, Entity};
         let waits = ["retry", "waiting", "blocked"];
         let waits = outbox_parked::Entity::find()
             .filter(is_at(place))
             .filter(outbox_parked::Column::State.is_in(waits));
-        let published = Entity::find_by_id(place.campaign.0)
-            .filter(Column::Published.gte(to_signed(place.sequence)))
+        let position = position(place.stream.topic);
+        let published = outbox_position::Entity::find_by_id(place.stream.campaign.0)
+            .filter(position.gte(to_signed(place.sequence)))
             .filter(Expr::not_exists(waits.into_query()));
         Ok(published.one(&self.db).await?.is_none())
     }
 }
 
-/// Campaigns with their positions.
-fn ends() -> Select<campaign::Entity> {
-    use campaign::{Column, Entity};
-    Entity::find()
-        .select_only()
-        .columns([Column::Id, Column::EventSequence])
-        .column(outbox_position::Column::Published)
-        .join(JoinType::LeftJoin, position_of_campaign())
+/// The column of the campaign with the last sequence of its stream for a topic.
+const fn end(topic: Topic) -> campaign::Column {
+    match topic {
+        Topic::Participation => campaign::Column::EventSequence,
+        Topic::Campaign => campaign::Column::CampaignEvents,
+    }
 }
 
-/// The position of a stream, 0 if there is none.
-fn published() -> Expr {
-    let published = outbox_position::Column::Published.into_expr();
+/// The column with the position of that stream.
+const fn position(topic: Topic) -> outbox_position::Column {
+    match topic {
+        Topic::Participation => outbox_position::Column::Published,
+        Topic::Campaign => outbox_position::Column::CampaignPublished,
+    }
+}
+
+/// Campaigns with the ends and positions of their streams.
+fn ends() -> Select<campaign::Entity> {
+    let ends = campaign::Entity::find()
+        .select_only()
+        .column(campaign::Column::Id);
+    let ends = Topic::ALL.into_iter().fold(ends, |ends, topic| {
+        ends.column(end(topic)).column(position(topic))
+    });
+    ends.join(JoinType::LeftJoin, position_of_campaign())
+}
+
+/// The position of a stream for a topic, 0 if there is none.
+fn published(topic: Topic) -> Expr {
+    let published = position(topic).into_expr();
     Func::coalesce([published, Expr::Constant(0.into())]).into()
 }
 
@@ -198,7 +235,8 @@ fn in_buckets(campaign: impl ColumnTrait, buckets: &[u16]) -> Expr {
 fn is_at(place: LogPlace) -> Condition {
     use outbox_parked::Column;
     Condition::all()
-        .add(Column::CampaignId.eq(place.campaign.0))
+        .add(Column::CampaignId.eq(place.stream.campaign.0))
+        .add(Column::Topic.eq(place.stream.topic.as_str()))
         .add(Column::Sequence.eq(to_signed(place.sequence)))
 }
 
@@ -233,11 +271,20 @@ fn reason(failure: &StoreError) -> String {
     text
 }
 
+/// The place of a row with the columns of an event.
 fn place(row: &QueryResult) -> Result<LogPlace, StoreError> {
+    let topic: String = row.try_get("", "aggregatetype")?;
     Ok(LogPlace {
-        campaign: CampaignId(row.try_get("", "campaign_id")?),
+        stream: StreamId {
+            campaign: CampaignId(row.try_get("", "campaign_id")?),
+            topic: parse_topic(&topic)?,
+        },
         sequence: to_unsigned(row.try_get("", "sequence")?),
     })
+}
+
+fn parse_topic(word: &str) -> Result<Topic, StoreError> {
+    Topic::parse(word).ok_or_else(|| unknown("aggregatetype", word))
 }
 
 /// A value in a column that no version of ours has written.
@@ -247,12 +294,12 @@ fn unknown(column: &str, value: &str) -> StoreError {
 
 fn event(row: &QueryResult) -> Result<OutboxEvent, StoreError> {
     let row = outbox_event::Model::from_query_result(row, "")?;
-    let (topic, change) = (row.aggregate_type, row.key_sequence);
+    let change = row.key_sequence;
     Ok(OutboxEvent {
         id: EventId(row.id),
         campaign_id: CampaignId(row.campaign_id),
         sequence: to_unsigned(row.sequence),
-        topic: Topic::parse(&topic).ok_or_else(|| unknown("aggregatetype", &topic))?,
+        topic: parse_topic(&row.aggregate_type)?,
         aggregate_id: row.aggregate_id,
         event_type: row.event_type,
         key: row.message_key.into(),

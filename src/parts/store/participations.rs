@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 pub use self::due::{DueReservations, PassedOver};
 pub use self::epoch::{Committed, Raise, Raised, Turn};
+pub(super) use self::group::event_rows;
 pub use self::group::{
     Applicants, Changed, Closing, CommitError, Decision, Entered, Entries, Group, GroupOutcome,
     Mismatch, Wished,

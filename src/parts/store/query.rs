@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::{Asterisk, BinOper, Expr, ExprTrait, Func, IntoColumnRef, OnConflict};
+use sea_orm::sea_query::{
+    Asterisk, BinOper, Expr, ExprTrait, Func, IntoColumnRef, OnConflict, ValueTuple,
+};
 use sea_orm::{
     ConnectionTrait, DbBackend, DeleteMany, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn,
     QuerySelect, QueryTrait, Select, TryGetable, Value,
@@ -36,19 +38,21 @@ impl<S: Schema> Database<S> {
         or_add
     }
 
-    /// The condition that two columns are one of these pairs, at least one. As a list of rows both databases find them
-    /// by the primary key; SQLite knows no such list but as a subquery.
-    pub(super) fn are_among<C: IntoColumnRef>(
+    /// The condition that columns have one of these combinations of values, at least one. As a list of rows both databases
+    /// find them by the primary key; SQLite knows no such list but as a subquery.
+    pub(super) fn are_among<C: IntoColumnRef, const COLUMNS: usize>(
         &self,
-        columns: [C; 2],
-        pairs: impl IntoIterator<Item = (Value, Value)>,
+        columns: [C; COLUMNS],
+        rows: impl IntoIterator<Item = [Value; COLUMNS]>,
     ) -> Expr {
         let columns = Expr::tuple(columns.map(Expr::col));
         if !self.is_embedded() {
-            return columns.in_tuples(pairs);
+            let rows = rows.into_iter();
+            return columns.in_tuples(rows.map(|row| ValueTuple::Many(row.into())));
         }
-        let values: Vec<Value> = pairs.into_iter().flat_map(<[Value; 2]>::from).collect();
-        let rows = vec!["(?, ?)"; values.len() / 2].join(", ");
+        let values: Vec<Value> = rows.into_iter().flatten().collect();
+        let row = format!("({})", ["?"; COLUMNS].join(", "));
+        let rows = vec![row; values.len() / COLUMNS].join(", ");
         let rows = Expr::cust_with_values(format!("VALUES {rows}"), values);
         columns.binary(BinOper::In, rows)
     }

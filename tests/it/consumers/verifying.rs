@@ -215,9 +215,9 @@ async fn publish(db: &DatabaseConnection, one: ParticipationId) {
     for sql in [
         format!(
             "{PARK} LEFT JOIN outbox_position o ON o.campaign_id = e.campaign_id \
-             WHERE e.sequence > COALESCE(o.published, 0)"
+             WHERE e.aggregatetype = 'participation' AND e.sequence > COALESCE(o.published, 0)"
         ),
-        "INSERT INTO outbox_position SELECT id, event_sequence FROM campaign WHERE event_sequence > 0 \
+        "INSERT INTO outbox_position (campaign_id, published) SELECT id, event_sequence FROM campaign WHERE event_sequence > 0 \
          ON DUPLICATE KEY UPDATE published = event_sequence"
             .to_owned(),
         format!(

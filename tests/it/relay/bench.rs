@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use firstcome::domain::{
     CampaignId, EventId, Fresh, KeyChoice, OutboxEvent, Participation, ParticipationId, Status,
-    UserId,
+    StreamId, Topic, UserId,
 };
 use firstcome::events::relay::{Config, Metrics, Relay, RelayHandle};
 use firstcome::parts::broker::kafka::KafkaConfig;
@@ -116,7 +116,7 @@ impl Bench {
         // Always in this order, so that two writers cannot deadlock.
         events.sort_by_key(|event| event.campaign_id);
         for event in events {
-            let sequence = self.next_sequence(&transaction, event.campaign_id).await;
+            let sequence = self.next_sequence(&transaction, event.stream()).await;
             self.placed.lock().unwrap().insert(event.id, sequence);
             run(
                 "INSERT INTO outbox_event (campaign_id, sequence, id, aggregatetype, aggregateid, type, \
@@ -157,14 +157,17 @@ impl Bench {
         .await;
     }
 
-    /// The next sequence of a campaign's stream.
-    async fn next_sequence(&self, transaction: &DatabaseTransaction, campaign: CampaignId) -> u64 {
-        let id = campaign.0;
-        let sql =
-            format!("UPDATE campaign SET event_sequence = event_sequence + 1 WHERE id = {id}");
+    /// The next sequence of a stream.
+    async fn next_sequence(&self, transaction: &DatabaseTransaction, stream: StreamId) -> u64 {
+        let id = stream.campaign.0;
+        let end = match stream.topic {
+            Topic::Participation => "event_sequence",
+            Topic::Campaign => "campaign_events",
+        };
+        let sql = format!("UPDATE campaign SET {end} = {end} + 1 WHERE id = {id}");
         transaction.execute_unprepared(&sql).await.unwrap();
         let backend = self.db.get_database_backend();
-        let sql = format!("SELECT event_sequence FROM campaign WHERE id = {id}");
+        let sql = format!("SELECT {end} FROM campaign WHERE id = {id}");
         let row = transaction.query_one_raw(Statement::from_string(backend, sql));
         let sequence: i64 = row.await.unwrap().unwrap().try_get_by_index(0).unwrap();
         sequence.unsigned_abs()
@@ -183,7 +186,7 @@ impl Bench {
     pub fn fresh(&self, events: &[OutboxEvent]) -> Fresh {
         let events: Vec<OutboxEvent> = events.iter().map(|event| self.placed(event)).collect();
         Fresh {
-            campaign: events[0].campaign_id,
+            stream: events[0].stream(),
             events,
             is_held: false,
             committed_at: std::time::Instant::now(),

@@ -108,7 +108,7 @@ async fn a_takeover_and_a_late_verdict_meet(test: &TestStore, rounds: u64) {
             // Not while the other writes about it.
             while take(store, "new", LONG, bucket).await.is_none() {}
             let waiting = store.waiting_keys(&[bucket]).await.unwrap();
-            let read = store.read_stream(event.campaign_id, 0, 10).await.unwrap();
+            let read = store.read_stream(event.stream(), 0, 10).await.unwrap();
             let is_parked = matches!(read[..], [LogEntry::Parked(_, ParkedState::Retry)]);
             let is_blocked = waiting.iter().any(|(_, key)| **key == *event.key);
             (is_blocked, is_parked)

@@ -68,10 +68,10 @@ async fn reading_and_advancing_a_stream_waits_for_no_writer() {
     let (acknowledged, next) = events.split_at(40);
     bench.commit_together(acknowledged).await;
     let writer = bench.written(next).await;
-    let campaign = events[0].campaign_id;
+    let stream = events[0].stream();
     let relayed = async {
-        let read = bench.store.read_stream(campaign, 0, 100).await.unwrap();
-        bench.store.advance(&[(campaign, 40)]).await.unwrap();
+        let read = bench.store.read_stream(stream, 0, 100).await.unwrap();
+        bench.store.advance(&[(stream, 40)]).await.unwrap();
         let row = ParkedRow {
             place: bench.placed(&events[0]).place(),
             key: events[0].key.clone(),
@@ -85,7 +85,7 @@ async fn reading_and_advancing_a_stream_waits_for_no_writer() {
     writer.commit().await.unwrap();
     assert_eq!(bench.counts().await.pending, 20);
     // A position only moves forward.
-    bench.store.advance(&[(campaign, 7)]).await.unwrap();
+    bench.store.advance(&[(stream, 7)]).await.unwrap();
     assert_eq!(bench.counts().await.pending, 20);
     bench.drop_schema().await;
 }

@@ -132,7 +132,7 @@ async fn no_event_passes_one_whose_hold_ends(bench: Bench) {
                 "INSERT INTO outbox_parked (campaign_id, sequence, event_id, topic, message_key, key_hash, state, \
                  attempts, error_class, error, next_at, parked_at) VALUES (?,?,?,?,?,?,'held',0,'held','',?,?)",
                 [
-                    place.campaign.0.into(),
+                    place.stream.campaign.0.into(),
                     i64::try_from(place.sequence).unwrap().into(),
                     first.id.0.into(),
                     first.topic.as_str().into(),

@@ -88,7 +88,7 @@ async fn an_unreadable_parked_row_becomes_a_dead_letter_and_delays_no_other() {
     park(&bench, unknown, ParkedState::Retry, Duration::ZERO).await;
     park(&bench, &events[1], ParkedState::Blocked, LONG).await;
     park(&bench, known, ParkedState::Retry, Duration::ZERO).await;
-    let change = "UPDATE outbox_event SET aggregatetype = 'of-tomorrow' WHERE id = ";
+    let change = "UPDATE outbox_event SET key_sequence = -1 WHERE id = ";
     bench.run(&format!("{change}{}", id(unknown))).await;
     let running = start(&bench, double.clone()).await;
     until("all but one are published", async || {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use chrono::TimeDelta;
+use firstcome::runtime::clock::Clock;
 use jsonschema::{Draft, Validator};
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{Service, body};
+use super::process::{ADMIN_TOKEN, Service, body};
 use super::real::{Parts, parts};
 use super::records::{Seen, admin, read};
 use crate::support::real;
@@ -37,11 +39,13 @@ impl Message {
                 .unwrap()
         };
         let schemas = &document["components"]["schemas"];
-        let mut described = names(&schemas["eventHeaders"]["properties"]);
-        if name == "participationDead" {
-            described.extend(names(
-                &schemas["deadLetterHeaders"]["allOf"][1]["properties"],
-            ));
+        let headers = match name {
+            "campaignChanged" | "campaignDead" => "campaignEventHeaders",
+            _ => "eventHeaders",
+        };
+        let mut described = names(&schemas[headers]["properties"]);
+        if name.ends_with("Dead") {
+            described.extend(names(&schemas["deadLetterReasons"]["properties"]));
         }
         Self {
             headers: validator(&message["headers"]),
@@ -120,9 +124,105 @@ async fn published_records_match_the_asyncapi_document() {
     }
 }
 
-/// Creates the topic of participations so that it takes no record of ours.
-async fn refuse_records(parts: &Parts) {
-    let name = format!("{}.participation.v1", parts.prefix);
+/// A campaign whose events have all types, in order.
+async fn change_a_campaign(service: &Service) -> [&'static str; 10] {
+    let opens_at = Clock::System.now() + TimeDelta::hours(1);
+    let new = json!({
+        "name": "Erste \"hundert\" 첫", "kind": "points", "totalStock": 1, "opensAt": opens_at,
+        "reward": { "points": 1 },
+    });
+    let id = service.create(new).await;
+    let change = async |change: Value| {
+        let path = format!("{}/api/admin/campaigns/{id}", service.base);
+        let request = service.client.patch(path).bearer_auth(ADMIN_TOKEN);
+        let changed = request.json(&change).send().await.unwrap();
+        assert_eq!(changed.status(), 200, "{}", body(changed).await);
+    };
+    let go = async |to: &str| {
+        let path = format!("/campaigns/{id}/{to}");
+        let moved = service.admin(&path).send().await.unwrap();
+        assert_eq!(moved.status(), 200, "{}", body(moved).await);
+    };
+    change(json!({ "closesAt": opens_at + TimeDelta::hours(1) })).await;
+    go("open").await;
+    go("pause").await;
+    go("open").await;
+    assert_eq!(service.take_part(id, 7).await.status(), 201);
+    change(json!({ "totalStock": 2 })).await;
+    go("close").await;
+    go("archive").await;
+    [
+        "created",
+        "changed",
+        "opened",
+        "paused",
+        "opened",
+        "sold_out",
+        "changed",
+        "back_in_stock",
+        "closed",
+        "archived",
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn published_records_about_campaigns_match_the_asyncapi_document() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, parts.settings()).await;
+    let words = change_a_campaign(&service).await;
+    let records = parts.campaign_records(words.len()).await;
+    let types: Vec<&str> = records.iter().map(|one| one.ce_type.as_str()).collect();
+    assert_eq!(
+        types,
+        words.map(|word| format!("firstcome.campaign.{word}"))
+    );
+    let changed = Message::of("campaignChanged");
+    for (record, sequence) in records.iter().zip(1..) {
+        changed.describes(record);
+        assert_eq!(record.headers["ce_sequence"], sequence.to_string());
+        assert_eq!(record.key, record.value["campaignId"].to_string());
+        let fields = 9 + usize::from(record.ce_type.ends_with(".changed"));
+        assert_eq!(names(&record.value).len(), fields, "{record:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_about_campaigns_match_the_asyncapi_document() {
+    let parts = parts().await;
+    refuse_records(&parts, "campaign").await;
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, parts.settings()).await;
+    let words = change_a_campaign(&service).await;
+    let topic = format!("{}.campaign.v1.dlq", parts.prefix);
+    let records = read(real("FIRSTCOME_KAFKA_BROKERS"), topic, words.len()).await;
+    assert_eq!(records.len(), words.len());
+    let dead = Message::of("campaignDead");
+    for record in &records {
+        dead.describes(record);
+        assert_eq!(record.headers["firstcome-dead-class"], "record");
+        let mut headers = json!(record.headers);
+        headers["firstcome-dead-payload"] = json!("omitted");
+        assert!(dead.mistakes(&headers, &Value::Null).is_empty());
+    }
+}
+
+#[test]
+fn the_examples_of_the_document_match_its_schemas() {
+    let document: Value = serde_json::from_str(firstcome::events::asyncapi::document()).unwrap();
+    for name in ["participationChanged", "campaignChanged"] {
+        let message = Message::of(name);
+        let examples = &document["components"]["messages"][name]["examples"];
+        for example in examples.as_array().unwrap() {
+            let mistakes = message.mistakes(&example["headers"], &example["payload"]);
+            assert_eq!(mistakes, [""; 0], "{example}");
+        }
+    }
+}
+
+/// Creates a topic so that it takes no record of ours.
+async fn refuse_records(parts: &Parts, topic: &str) {
+    let name = format!("{}.{topic}.v1", parts.prefix);
     let topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1)).set("max.message.bytes", "100");
     let created = admin().create_topics(&[topic], &AdminOptions::new()).await;
     assert!(created.unwrap().iter().all(Result::is_ok));
@@ -131,7 +231,7 @@ async fn refuse_records(parts: &Parts) {
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_match_the_asyncapi_document() {
     let parts = parts().await;
-    refuse_records(&parts).await;
+    refuse_records(&parts, "participation").await;
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, parts.settings()).await;
     sell_two(&service).await;

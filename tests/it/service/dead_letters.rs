@@ -14,7 +14,8 @@ pub async fn give_up_all(db: &DatabaseConnection) -> u64 {
             "INSERT INTO outbox_parked (campaign_id, sequence, event_id, topic, message_key, key_hash, state, attempts, \
              error_class, error, next_at, parked_at, copied_at) SELECT campaign_id, sequence, id, aggregatetype, \
              message_key, 0, 'dead', 10, 'record', 'too large', NULL, '2026-01-01 00:00:00', \
-             '2026-01-01 00:00:00' FROM outbox_event WHERE id NOT IN (SELECT event_id FROM outbox_parked)",
+             '2026-01-01 00:00:00' FROM outbox_event WHERE aggregatetype = 'participation' \
+             AND id NOT IN (SELECT event_id FROM outbox_parked)",
         )
         .await
         .unwrap();

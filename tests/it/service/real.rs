@@ -49,6 +49,12 @@ impl Parts {
         read(real("FIRSTCOME_KAFKA_BROKERS"), topic, wanted).await
     }
 
+    /// The records about campaigns.
+    pub async fn campaign_records(&self, wanted: usize) -> Vec<super::records::Seen> {
+        let topic = format!("{}.campaign.v1", self.prefix);
+        read(real("FIRSTCOME_KAFKA_BROKERS"), topic, wanted).await
+    }
+
     /// `firstcome verify` finds no violation.
     pub fn is_sound(&self, folder: &TempDir) {
         let verified = self.verify(folder);

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use firstcome::domain::{Campaign, State};
+use firstcome::domain::{Campaign, State, StreamId};
 use firstcome::parts::store::{CommitError, Intake, Store};
 use sea_orm::{DatabaseConnection, TransactionTrait};
 
@@ -37,7 +37,10 @@ async fn write(store: &Store, campaign: &Campaign, ranks: &AtomicU64) {
             }
         };
         // The last three of each batch wait; the next one's position passes them.
-        store.advance(&[(campaign.id, last - 3)]).await.unwrap();
+        store
+            .advance(&[(StreamId::of_participations(campaign.id), last - 3)])
+            .await
+            .unwrap();
     }
 }
 

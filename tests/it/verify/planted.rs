@@ -62,7 +62,7 @@ impl Plot<'_> {
             "INSERT INTO outbox_event (id, sequence, campaign_id, aggregatetype, aggregateid, type, message_key, \
              key_sequence, `rank`, payload, created_at) SELECT {}, 9, campaign_id, aggregatetype, \
              aggregateid, type, message_key, {sequence}, {rank}, payload, created_at FROM outbox_event \
-             WHERE campaign_id = {} AND sequence = {}",
+             WHERE campaign_id = {} AND aggregatetype = 'participation' AND sequence = {}",
             hex(id.0),
             self.id(),
             event.sequence
@@ -84,7 +84,8 @@ impl Plot<'_> {
     async fn delete_event(&self) {
         let (id, sequence) = (self.id(), self.victim().event.sequence);
         self.run(format!(
-            "DELETE FROM outbox_event WHERE campaign_id = {id} AND sequence = {sequence}"
+            "DELETE FROM outbox_event WHERE campaign_id = {id} AND aggregatetype = 'participation' \
+             AND sequence = {sequence}"
         ))
         .await;
     }

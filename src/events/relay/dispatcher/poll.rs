@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Dispatcher;
-use crate::domain::CampaignId;
+use crate::domain::{CampaignId, StreamId};
 use crate::events::relay::stream::Stream;
 use crate::events::relay::window::Window;
 use crate::events::relay::{Context, KeyPolicy};
@@ -77,7 +77,7 @@ impl Dispatcher {
             self.next_sweep = Instant::now();
         }
         self.streams.retain(|_, stream| {
-            usable.get(&stream.window.campaign.bucket()) == Some(&stream.window.term)
+            usable.get(&stream.window.stream.bucket()) == Some(&stream.window.term)
         });
         self.terms = usable;
         Ok(())
@@ -86,10 +86,10 @@ impl Dispatcher {
     /// Streams that lost track of an event are read again from their position.
     fn drop_lost(&mut self) {
         let touched = &mut self.touched;
-        self.streams.retain(|campaign, stream| {
+        self.streams.retain(|id, stream| {
             let is_lost = stream.window.is_lost();
             if is_lost {
-                touched.insert(*campaign);
+                touched.insert(id.campaign);
             }
             !is_lost
         });
@@ -114,27 +114,28 @@ impl Dispatcher {
 
     fn learn(&mut self, ends: Vec<StreamEnds>) {
         for StreamEnds {
-            campaign,
+            stream,
             published,
             end,
         } in ends
         {
-            let Some(term) = self.terms.get(&campaign.bucket()) else {
+            let Some(term) = self.terms.get(&stream.bucket()) else {
                 continue;
             };
-            let read = self.streams.get(&campaign).map(Stream::read);
+            let read = self.streams.get(&stream).map(Stream::read);
             if let Some(read) = read.filter(|read| *read > end) {
                 tracing::error!(
-                    campaign.id = %campaign,
+                    campaign.id = %stream.campaign,
+                    topic = stream.topic.as_str(),
                     read,
                     end,
                     "the database has lost events of a stream: it is read again from its position"
                 );
-                self.streams.remove(&campaign);
+                self.streams.remove(&stream);
             }
             self.streams
-                .entry(campaign)
-                .or_insert_with(|| Stream::new(Window::new(campaign, *term, published), end))
+                .entry(stream)
+                .or_insert_with(|| Stream::new(Window::new(stream, *term, published), end))
                 .extends_to(end);
         }
     }
@@ -144,11 +145,11 @@ impl Dispatcher {
         let context = Context::clone(&self.context);
         let mut room = context.in_flight.left();
         let page_max = usize::try_from(context.config.poll_rows_max).unwrap_or(usize::MAX);
-        let mut behind: Vec<CampaignId> = self
+        let mut behind: Vec<StreamId> = self
             .streams
             .iter()
             .filter(|(_, stream)| stream.ready.is_empty() && stream.unread() > 0)
-            .map(|(campaign, _)| *campaign)
+            .map(|(id, _)| *id)
             .collect();
         if behind.is_empty() || context.breakers.broker_wait().is_some() {
             return Ok(());
@@ -162,27 +163,27 @@ impl Dispatcher {
         }
         // In turn: with little room those that come first would have it all.
         behind.sort_unstable();
-        let served = behind.partition_point(|campaign| *campaign <= self.last_read);
+        let served = behind.partition_point(|id| *id <= self.last_read);
         behind.rotate_left(served);
         let share = (room / behind.len()).clamp(PAGE_MIN.min(page_max), page_max);
-        for campaign in behind {
+        for id in behind {
             let rows_max = share.min(room);
             if rows_max == 0 {
                 break;
             }
-            let Some(stream) = self.streams.get_mut(&campaign) else {
+            let Some(stream) = self.streams.get_mut(&id) else {
                 continue;
             };
-            self.last_read = campaign;
+            self.last_read = id;
             let unread = usize::try_from(stream.unread()).unwrap_or(usize::MAX);
             let rows_max = u32::try_from(rows_max.min(unread)).unwrap_or(u32::MAX);
             let after = stream.read();
-            let entries = context.store.read_stream(campaign, after, rows_max).await?;
+            let entries = context.store.read_stream(id, after, rows_max).await?;
             room = room.saturating_sub(entries.len());
             self.pace.taken(entries.len());
             stream.was_read(entries);
             let is_behind = stream.unread() > 0;
-            self.activate(campaign);
+            self.activate(id);
             if is_behind {
                 self.poll_within(Duration::ZERO);
             }

@@ -97,6 +97,7 @@ impl<'a> Queues<'a> {
                 Err(HeldBack::Topic(wait)) if target.topic == Topic::Participation => {
                     again_in = Some(again_in.map_or(wait, |earlier| earlier.min(wait)));
                 }
+                // In flight they would take the room of others.
                 Err(HeldBack::Topic(_) | HeldBack::Partition) => self.park_all(target, 0).await,
             }
         }

@@ -6,10 +6,13 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 
 use super::reward_text;
-use crate::domain::{AuditNote, CampaignId, Reward, State, Timestamp, to_stored_precision};
+use crate::domain::{
+    AuditNote, Campaign, CampaignId, CampaignLog, Reward, State, Timestamp, to_stored_precision,
+};
 use crate::parts::store::entity::campaign::{ActiveModel, Column, Entity};
 use crate::parts::store::entity::set;
 use crate::parts::store::numbers::{narrow, to_signed};
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// How long a consumer may still grant the previous reward: it reads campaigns this often.
@@ -41,8 +44,8 @@ pub struct CampaignChange {
 }
 
 impl Store {
-    /// Changes fields of the campaign if its version is still `version`, with the entry of the audit log in the same
-    /// transaction: whether it was. A stock below the committed units is refused as a constraint.
+    /// Changes fields of the campaign if its version is still `version`, with its events and the entry of the audit log in
+    /// the same transaction: whether it was. A stock below the committed units is refused as a constraint.
     pub async fn change_campaign(
         &self,
         id: CampaignId,
@@ -57,7 +60,10 @@ impl Store {
         if let Some(note) = note {
             self.write_notes(&tx, std::slice::from_ref(note)).await?;
         }
-        self.take_row(&tx, id).await?;
+        let Some(before) = self.locked_row(&tx, id).await? else {
+            tx.rollback().await?;
+            return Ok(false);
+        };
         let updated = Entity::update_many()
             .set(row)
             .col_expr(Column::Version, Expr::col(Column::Version).add(1))
@@ -71,6 +77,16 @@ impl Store {
             tx.rollback().await?;
             return Ok(false);
         }
+        let after = Entity::find_by_id(id.0).one(&tx).await?;
+        let after = after.ok_or_else(|| StoreError::unreadable("the campaign just changed", id))?;
+        let (written, is_sold_out) = (before.campaign_events, before.is_sold_out);
+        let now = match change.state {
+            Some(_) => Some(Sql::time(self, &tx).await?),
+            None => None,
+        };
+        let mut log = CampaignLog::new(is_sold_out);
+        log.changed(&Campaign::try_from(before)?, &after.try_into()?, now);
+        self.write_log(&tx, id, written, &log).await?;
         tx.commit().await?;
         Ok(true)
     }

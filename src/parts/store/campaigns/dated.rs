@@ -1,20 +1,23 @@
 //! Changes dated by the database's clock: opening and closing a campaign, and when units became available.
 
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
-use crate::domain::{CampaignId, State};
-use crate::parts::store::bounded::Tx;
+use crate::domain::{Campaign, CampaignId, CampaignLog, State};
 use crate::parts::store::entity::campaign::{Column, Entity};
 use crate::parts::store::numbers::to_signed;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
     /// Opens or closes the campaign if it is of `version` and it is time by the database's clock, which is
-    /// asked within the statement: a campaign that is closed never opens again. Answers whether it was.
+    /// asked within the statement: a campaign that is closed never opens again. Its events are written in the same
+    /// transaction. Answers whether it was.
     pub async fn move_by_clock(&self, id: CampaignId, version: u64) -> Result<bool, StoreError> {
         let tx = self.begin().await?;
-        self.take_row(&tx, id).await?;
+        let Some(before) = self.locked_row(&tx, id).await? else {
+            tx.rollback().await?;
+            return Ok(false);
+        };
         // MySQL assigns from left to right: nothing here reads a column already assigned.
         let is_over = || Column::ClosesAt.into_expr().lte(self.now_expr());
         let opens = Column::OpensAt.is_null();
@@ -33,20 +36,17 @@ impl Store {
             .filter(closes.or(opens))
             .exec(&tx)
             .await?;
-        let moved = moved.rows_affected == 1;
-        tx.commit().await?;
-        Ok(moved)
-    }
-
-    /// Takes the campaign's row until the transaction ends. A statement knows the time at which it began: one
-    /// that waited for the row would date what it does to a moment when others still decided without it.
-    pub(super) async fn take_row(&self, tx: &Tx, id: CampaignId) -> Result<(), StoreError> {
-        // SQLite has one writer, and this is it.
-        if !self.is_embedded() {
-            let row = Entity::find_by_id(id.0).select_only().column(Column::Id);
-            let row = row.lock_exclusive().into_tuple::<i64>();
-            row.one(tx).await?;
+        if moved.rows_affected != 1 {
+            tx.rollback().await?;
+            return Ok(false);
         }
-        Ok(())
+        let after = Entity::find_by_id(id.0).one(&tx).await?;
+        let after = after.ok_or_else(|| StoreError::unreadable("the campaign just moved", id))?;
+        let after = Campaign::try_from(after)?;
+        let (written, mut log) = (before.campaign_events, CampaignLog::new(before.is_sold_out));
+        log.moved_by_clock(&before.try_into()?, after.state);
+        self.write_log(&tx, id, written, &log).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 }

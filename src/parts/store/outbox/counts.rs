@@ -6,8 +6,8 @@ use std::time::Duration;
 use sea_orm::sea_query::{Asterisk, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QuerySelect, QueryTrait};
 
-use super::{ParkedState, published};
-use crate::domain::{CampaignId, Timestamp};
+use super::{ParkedState, end, published};
+use crate::domain::{CampaignId, Timestamp, Topic};
 use crate::parts::store::entity::{
     campaign, events_of_campaign, outbox_event, outbox_parked, outbox_parked::Column,
     parked_of_campaign, position_of_campaign,
@@ -37,11 +37,11 @@ impl Store {
         &self,
         campaign: Option<CampaignId>,
     ) -> Result<OutboxCounts, StoreError> {
-        let pending = self.behind(campaign).await?.into_values().sum();
-        let mut counts = OutboxCounts {
-            pending,
-            ..OutboxCounts::default()
-        };
+        let mut counts = OutboxCounts::default();
+        for topic in Topic::ALL {
+            let behind = self.behind(topic, campaign).await?;
+            counts.pending += behind.into_values().sum::<u64>();
+        }
         let parked = outbox_parked::Entity::find().apply_if(campaign, |rows, id| {
             rows.filter(Column::CampaignId.eq(id.0))
         });
@@ -59,17 +59,19 @@ impl Store {
         Ok(counts)
     }
 
-    /// Events behind the positions, by campaign. A parked event is not among them, on whichever side of the position.
+    /// Events for a topic behind the positions, by campaign. A parked event is not among them, on whichever side of the position.
     async fn behind(
         &self,
+        topic: Topic,
         campaign: Option<CampaignId>,
     ) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
         use campaign::{Column, Entity};
-        let end = || Column::EventSequence.into_expr();
+        let (end, published) = (|| end(topic).into_expr(), || published(topic));
         let parked = outbox_parked::Entity::find()
             .select_only()
             .expr(Expr::col(Asterisk).count())
             .filter(parked_of_campaign())
+            .filter(outbox_parked::Column::Topic.eq(topic.as_str()))
             .filter(outbox_parked::Column::Sequence.into_expr().gt(published()));
         let rows: Vec<(i64, i64)> = Entity::find()
             .select_only()
@@ -85,12 +87,15 @@ impl Store {
         Ok(rows.into_iter().map(behind).collect())
     }
 
-    /// Events that the broker has not acknowledged, of each campaign that has any. Reads what waits, and
+    /// Events about participations that the broker has not acknowledged, of each campaign that has any. Reads what waits, and
     /// nothing of what was published.
     pub async fn unpublished_counts(&self) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
-        let mut counts = self.behind(None).await?;
+        let topic = Topic::Participation;
+        let mut counts = self.behind(topic, None).await?;
         let waits = Column::State.ne(ParkedState::Acknowledged.as_str());
-        let parked = outbox_parked::Entity::find().filter(waits);
+        let parked = outbox_parked::Entity::find()
+            .filter(waits)
+            .filter(Column::Topic.eq(topic.as_str()));
         for (campaign, rows) in count_by(parked, Column::CampaignId, &self.db).await? {
             *counts.entry(CampaignId(campaign)).or_default() += rows;
         }
@@ -99,19 +104,29 @@ impl Store {
 
     /// For how long the oldest pending event has waited; none: nothing is pending.
     pub async fn oldest_pending_age(&self) -> Result<Option<Duration>, StoreError> {
-        use campaign::{Column, Entity};
-        let next = published().add(Expr::Constant(1.into()));
-        let oldest: Option<Option<Timestamp>> = Entity::find()
+        let mut oldest: Option<Timestamp> = None;
+        for topic in Topic::ALL {
+            let of_topic = self.oldest_pending(topic).await?;
+            oldest = oldest.into_iter().chain(of_topic).min();
+        }
+        let age = |at| self.clock.now().signed_duration_since(at).to_std();
+        Ok(oldest.map(|at| age(at).unwrap_or_default()))
+    }
+
+    /// When the oldest pending event for a topic was written.
+    async fn oldest_pending(&self, topic: Topic) -> Result<Option<Timestamp>, StoreError> {
+        let next = published(topic).add(Expr::Constant(1.into()));
+        let oldest: Option<Option<Timestamp>> = campaign::Entity::find()
             .select_only()
             .expr(outbox_event::Column::CreatedAt.into_expr().min())
             .join(JoinType::LeftJoin, position_of_campaign())
             .join(JoinType::InnerJoin, events_of_campaign())
+            .filter(outbox_event::Column::AggregateType.eq(topic.as_str()))
             .filter(outbox_event::Column::Sequence.into_expr().eq(next))
-            .filter(Column::EventSequence.into_expr().gt(published()))
+            .filter(end(topic).into_expr().gt(published(topic)))
             .into_tuple()
             .one(&self.db)
             .await?;
-        let age = |at| self.clock.now().signed_duration_since(at).to_std();
-        Ok(oldest.flatten().map(|at| age(at).unwrap_or_default()))
+        Ok(oldest.flatten())
     }
 }

@@ -11,7 +11,7 @@ use sea_orm::{
 use super::parked::{ParkedRow, ParkedState};
 use super::target::Targets;
 use super::{event, in_buckets, is_at, place, reason};
-use crate::domain::{LogPlace, OutboxEvent};
+use crate::domain::{LogPlace, OutboxEvent, Topic};
 use crate::parts::store::entity::outbox_parked::{Column, Entity};
 use crate::parts::store::entity::{event_of_parked, outbox_event};
 use crate::parts::store::{Store, StoreError};
@@ -56,10 +56,12 @@ impl Store {
             .filter(Column::State.eq(state.as_str()))
             .filter(Column::NextAt.into_expr().lte(self.now_expr()))
             .filter(in_buckets(Column::CampaignId, buckets))
+            .filter(Column::Topic.is_in(Topic::ALL.map(Topic::as_str)))
             .filter(targets.condition())
             .order_by_asc(Column::State)
             .order_by_asc(Column::NextAt)
             .order_by_asc(Column::CampaignId)
+            .order_by_asc(Column::Topic)
             .order_by_asc(Column::Sequence)
             .limit(u64::from(rows_max));
         let mut due = DueRows::default();

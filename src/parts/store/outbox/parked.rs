@@ -14,9 +14,9 @@ use sea_orm::{
     QuerySelect, QueryTrait, Select, Value,
 };
 
-use super::{in_buckets, is_at};
+use super::{in_buckets, is_at, parse_topic, position};
 use crate::domain::words::words;
-use crate::domain::{CampaignId, EventId, LogPlace, OutboxEvent, Topic, key_hash};
+use crate::domain::{CampaignId, EventId, LogPlace, OutboxEvent, StreamId, Topic, key_hash};
 use crate::parts::store::entity::outbox_parked::{ActiveModel, Column, Entity};
 use crate::parts::store::entity::{insert_rows, outbox_position};
 use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
@@ -76,8 +76,6 @@ pub struct NewlyParked {
     pub place: LogPlace,
     /// Which event.
     pub id: EventId,
-    /// Its topic.
-    pub topic: Topic,
     /// Its key; empty if it cannot be read.
     pub key: Arc<str>,
     /// The state it is parked in.
@@ -93,7 +91,6 @@ impl NewlyParked {
         Self {
             place: event.place(),
             id: event.id,
-            topic: event.topic,
             key: Arc::clone(&event.key),
             verdict,
             tenure: Tenure {
@@ -117,12 +114,12 @@ impl ParkedRow {
     /// The key within its stream.
     #[must_use]
     pub fn stream_key(&self) -> StreamKey {
-        (self.place.campaign, Arc::clone(&self.key))
+        (self.place.stream, Arc::clone(&self.key))
     }
 }
 
 /// A key within a stream: order is kept among its events.
-pub type StreamKey = (CampaignId, Arc<str>);
+pub type StreamKey = (StreamId, Arc<str>);
 
 /// What still waits of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,10 +176,10 @@ impl Store {
     fn parked_row(&self, row: &NewlyParked) -> [(Column, Expr); 12] {
         let verdict = &row.verdict;
         [
-            (Column::CampaignId, row.place.campaign.0.into()),
+            (Column::CampaignId, row.place.stream.campaign.0.into()),
+            (Column::Topic, row.place.stream.topic.as_str().into()),
             (Column::Sequence, to_signed(row.place.sequence).into()),
             (Column::EventId, row.id.0.into()),
-            (Column::Topic, row.topic.as_str().into()),
             (Column::MessageKey, (*row.key).into()),
             (Column::KeyHash, key_hash(&row.key).into()),
             (Column::State, verdict.state.as_str().into()),
@@ -257,27 +254,30 @@ impl Store {
         let tx = self.begin_current().await?;
         let columns = [
             Column::CampaignId,
+            Column::Topic,
             Column::Sequence,
             Column::MessageKey,
             Column::State,
         ];
-        let rows: Vec<(i64, i64, String, String)> = Entity::find()
+        let rows: Vec<(i64, String, i64, String, String)> = Entity::find()
             .select_only()
             .columns(columns)
             .filter(Column::MessageKey.is_in(padded(&names)))
             .filter(Column::State.is_in(HOLDS_BACK))
+            .filter(Column::Topic.is_in(Topic::ALL.map(Topic::as_str)))
             .order_by_asc(Column::CampaignId)
+            .order_by_asc(Column::Topic)
             .order_by_asc(Column::Sequence)
             .into_tuple()
             .all(&tx)
             .await?;
         let mut due = Vec::new();
-        for (campaign, sequence, key, state) in rows {
-            let (campaign, sequence) = (CampaignId(campaign), to_unsigned(sequence));
-            let place = LogPlace { campaign, sequence };
+        for (campaign, topic, sequence, key, state) in rows {
+            let (stream, sequence) = (stream(campaign, &topic)?, to_unsigned(sequence));
+            let place = LogPlace { stream, sequence };
             let is_blocked = state == BLOCKED;
-            let key: StreamKey = (campaign, key.into());
-            // Another campaign may have the same key.
+            let key: StreamKey = (stream, key.into());
+            // Another stream may have the same key.
             if !keys.contains(&key) {
                 continue;
             }
@@ -320,6 +320,7 @@ impl Store {
             .from_as(Entity, "r")
             .and_where(same(Column::MessageKey))
             .and_where(same(Column::CampaignId))
+            .and_where(same(Column::Topic))
             .and_where(Expr::col(("r", Column::State)).is_in(TRIED_AGAIN))
             .to_owned();
         let rows = stream_keys()
@@ -333,37 +334,56 @@ impl Store {
     /// A key that is missed here lets rows pass those that wait: a server that takes no writes is not trusted.
     async fn keys(&self, keys: Select<Entity>) -> Result<Vec<StreamKey>, StoreError> {
         let tx = self.begin_current().await?;
-        let rows: Vec<(i64, String)> = keys.into_tuple().all(&tx).await?;
+        let rows: Vec<(i64, String, String)> = keys.into_tuple().all(&tx).await?;
         self.end_current(tx).await?;
-        let key = |(campaign, key): (i64, String)| (CampaignId(campaign), key.into());
-        Ok(rows.into_iter().map(key).collect())
+        rows.into_iter()
+            .map(|(campaign, topic, key)| Ok((stream(campaign, &topic)?, key.into())))
+            .collect()
     }
 
     /// The condition that a row is that of one of these events.
     fn are_at(&self, places: &[LogPlace]) -> Expr {
-        let pair = |place: LogPlace| -> (Value, Value) {
-            (place.campaign.0.into(), to_signed(place.sequence).into())
+        let key = |place: LogPlace| -> [Value; 3] {
+            let stream = place.stream;
+            [
+                stream.campaign.0.into(),
+                stream.topic.as_str().into(),
+                to_signed(place.sequence).into(),
+            ]
         };
-        let columns = [Column::CampaignId, Column::Sequence].map(|column| (Entity, column));
-        self.are_among(columns, padded(places).map(pair))
+        let columns = [Column::CampaignId, Column::Topic, Column::Sequence];
+        let columns = columns.map(|column| (Entity, column));
+        self.are_among(columns, padded(places).map(key))
     }
 }
 
-/// The keys of rows.
+fn stream(campaign: i64, topic: &str) -> Result<StreamId, StoreError> {
+    Ok(StreamId {
+        campaign: CampaignId(campaign),
+        topic: parse_topic(topic)?,
+    })
+}
+
+/// The keys of rows, of the topics that this release knows.
 fn stream_keys() -> Select<Entity> {
     Entity::find()
         .select_only()
         .distinct()
-        .columns([Column::CampaignId, Column::MessageKey])
+        .columns([Column::CampaignId, Column::Topic, Column::MessageKey])
+        .filter(Column::Topic.is_in(Topic::ALL.map(Topic::as_str)))
 }
 
 /// The condition that a row is acknowledged and the position has passed it.
 fn is_forgotten() -> Condition {
     let is_own = Expr::col((outbox_position::Entity, outbox_position::Column::CampaignId))
         .equals((Entity, Column::CampaignId));
+    let is_of_campaign = Expr::col((Entity, Column::Topic)).eq(Topic::Campaign.as_str());
+    let [published, campaign_published] = [Topic::Participation, Topic::Campaign].map(position);
+    let published =
+        Expr::case(is_of_campaign, campaign_published.into_expr()).finally(published.into_expr());
     let published = outbox_position::Entity::find()
         .select_only()
-        .column(outbox_position::Column::Published)
+        .expr(published)
         .filter(is_own);
     Condition::all()
         .add(Column::State.eq(ParkedState::Acknowledged.as_str()))

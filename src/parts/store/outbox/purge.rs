@@ -1,8 +1,8 @@
 //! Deletes events whose time is over, a bounded range of a stream at once. An event may go when it is older
 //! than asked for, its stream's position has passed it, it is not parked in any state, and its campaign is over for
 //! good. Never deletes what is still to be published, what somebody may still ask about, or anything
-//! without accounting for it: the campaign's row counts what is gone, and `purged_segment` where in the
-//! campaign it was, in the same transaction.
+//! without accounting for it: the campaign's row counts the events about participations that are gone, and
+//! `purged_segment` where in the campaign they were, and how many about the campaign itself, in the same transaction.
 //!
 //! Nothing is locked while candidates are looked for, and the answer cannot get wrong: an event that is published
 //! never waits again, and a campaign that is closed never opens again.
@@ -16,12 +16,13 @@ use sea_orm::{
     QueryTrait,
 };
 
-use crate::domain::{CampaignId, LogPlace, State, Timestamp};
+use super::position;
+use crate::domain::{CampaignId, LogPlace, State, StreamId, Timestamp, Topic};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::outbox_event::{self, Column, Entity};
 use crate::parts::store::entity::{
     by_index, campaign, event_of_parked, events_of_campaign, insert, outbox_parked,
-    outbox_position, position_of_campaign, purged_segment,
+    position_of_campaign, purged_segment,
 };
 use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::query::delete_by_key;
@@ -53,7 +54,7 @@ pub struct PurgePage {
 
 /// The stream of a campaign that is over.
 struct StreamOver {
-    campaign: CampaignId,
+    stream: StreamId,
     published: i64,
     over_at: Timestamp,
 }
@@ -75,44 +76,60 @@ impl Store {
         age: Duration,
         rows_max: u32,
     ) -> Result<PurgePage, StoreError> {
-        let (campaign, from) = after.map_or((CampaignId(0), None), |after| {
-            // Where the rest of a stream is too young, the next one is looked at.
-            (
-                after.campaign,
-                (after.sequence < u64::MAX).then_some(after.sequence),
-            )
-        });
-        if let Some(from) = from
-            && let Some(stream) = self
-                .stream_over(campaign::Column::Id.eq(campaign.0))
-                .await?
-        {
-            let page = self.purge_page(&stream, from, age, rows_max).await?;
-            if page.rows > 0 {
-                return Ok(page);
+        // Where the rest of a stream is too young, the next one is looked at.
+        if let Some(after) = after.filter(|after| after.sequence < u64::MAX) {
+            let this = campaign::Column::Id.eq(after.stream.campaign.0);
+            if let Some(stream) = self.stream_over(after.stream.topic, this).await? {
+                let page = self
+                    .purge_page(&stream, after.sequence, age, rows_max)
+                    .await?;
+                if page.rows > 0 {
+                    return Ok(page);
+                }
             }
         }
-        match self
-            .stream_over(campaign::Column::Id.gt(campaign.0))
-            .await?
-        {
+        match self.next_over(after.map(|after| after.stream)).await? {
             Some(stream) => self.purge_page(&stream, 0, age, rows_max).await,
             None => Ok(PurgePage::default()),
         }
     }
 
-    /// The first stream, in order of campaign, that is of one of these campaigns that is over, and has published
+    /// The first stream behind this one, in order of campaign and topic, whose campaign is over and that has published
     /// events.
-    async fn stream_over(&self, these: Expr) -> Result<Option<StreamOver>, StoreError> {
+    async fn next_over(&self, after: Option<StreamId>) -> Result<Option<StreamOver>, StoreError> {
+        let mut next: Option<StreamOver> = None;
+        for topic in Topic::ALL {
+            let these = match after {
+                Some(after) if topic > after.topic => campaign::Column::Id.gte(after.campaign.0),
+                Some(after) => campaign::Column::Id.gt(after.campaign.0),
+                None => campaign::Column::Id.gt(0),
+            };
+            let found = self.stream_over(topic, these).await?;
+            next = next
+                .into_iter()
+                .chain(found)
+                .min_by_key(|found| found.stream);
+        }
+        Ok(next)
+    }
+
+    /// The first stream for a topic, in order of campaign, that is of one of these campaigns that is over, and has
+    /// published events.
+    async fn stream_over(
+        &self,
+        topic: Topic,
+        these: Expr,
+    ) -> Result<Option<StreamOver>, StoreError> {
         use campaign::{Column, Entity};
-        let published = outbox_position::Column::Published.into_expr();
+        let published = position(topic).into_expr();
         let events = outbox_event::Entity::find()
             .filter(events_of_campaign())
+            .filter(outbox_event::Column::AggregateType.eq(topic.as_str()))
             .filter(outbox_event::Column::Sequence.into_expr().lte(published));
         let stream: Option<(i64, i64, Timestamp)> = Entity::find()
             .select_only()
             .column(Column::Id)
-            .column(outbox_position::Column::Published)
+            .column(position(topic))
             .column(Column::UpdatedAt)
             .join(JoinType::InnerJoin, position_of_campaign())
             .filter(Column::State.is_in(OVER))
@@ -123,7 +140,10 @@ impl Store {
             .one(&self.db)
             .await?;
         let stream = stream.map(|(campaign, published, over_at)| StreamOver {
-            campaign: CampaignId(campaign),
+            stream: StreamId {
+                campaign: CampaignId(campaign),
+                topic,
+            },
             published,
             over_at,
         });
@@ -143,7 +163,7 @@ impl Store {
             .expr(outbox_parked::Column::Sequence.is_null())
             .expr(Column::CreatedAt.into_expr().lt(self.before(age)))
             .join(JoinType::LeftJoin, event_of_parked().rev())
-            .filter(Column::CampaignId.eq(stream.campaign.0))
+            .filter(is_of(stream.stream))
             .filter(Column::Sequence.gt(to_signed(from)))
             .filter(Column::Sequence.lte(stream.published))
             .order_by_asc(Column::Sequence)
@@ -157,7 +177,7 @@ impl Store {
         };
         for (sequence, created_at, may_go, is_old) in rows {
             let place = LogPlace {
-                campaign: stream.campaign,
+                stream: stream.stream,
                 sequence: to_unsigned(sequence),
             };
             page.last = Some(place);
@@ -184,30 +204,34 @@ impl Store {
     /// were. Those that somebody else deleted first are counted by them alone. When one of the
     /// campaigns turns out not to be over, nothing is deleted.
     pub async fn purge(&self, events: &[Purgeable]) -> Result<u64, StoreError> {
-        let mut by_campaign: BTreeMap<CampaignId, Vec<i64>> = BTreeMap::new();
+        let mut by_stream: BTreeMap<StreamId, Vec<i64>> = BTreeMap::new();
         for event in events {
-            let sequences = by_campaign.entry(event.place.campaign).or_default();
+            let sequences = by_stream.entry(event.place.stream).or_default();
             sequences.push(to_signed(event.place.sequence));
         }
         let transaction = self.begin().await?;
         let mut purged = 0;
         // Always in this order, so that concurrent callers cannot deadlock.
-        for (campaign, sequences) in by_campaign {
-            let gone = self.segments_of(&transaction, campaign, &sequences).await?;
+        for (stream, sequences) in by_stream {
+            let gone = self.segments_of(&transaction, stream, &sequences).await?;
             let events = Entity::delete_many()
-                .filter(Column::CampaignId.eq(campaign.0))
+                .filter(is_of(stream))
                 .filter(Column::Sequence.is_in(padded(&sequences)));
             let deleted = delete_by_key(events, &transaction).await?;
             if deleted == 0 {
                 continue;
             }
             let purged_events = Expr::col(campaign::Column::PurgedEvents);
+            let of_participations = match stream.topic {
+                Topic::Participation => deleted,
+                Topic::Campaign => 0,
+            };
             let counted = campaign::Entity::update_many()
                 .col_expr(
                     campaign::Column::PurgedEvents,
-                    purged_events.add(to_signed(deleted)),
+                    purged_events.add(to_signed(of_participations)),
                 )
-                .filter(campaign::Column::Id.eq(campaign.0))
+                .filter(campaign::Column::Id.eq(stream.campaign.0))
                 .filter(campaign::Column::State.is_in(OVER))
                 .exec(&transaction)
                 .await?;
@@ -227,17 +251,18 @@ impl Store {
     async fn segments_of(
         &self,
         transaction: &Tx,
-        campaign: CampaignId,
+        stream: StreamId,
         sequences: &[i64],
     ) -> Result<BTreeMap<(CampaignId, i64), Purged>, StoreError> {
         let mut rows = Entity::find()
             .select_only()
             .columns([Column::Rank, Column::KeySequence])
-            .filter(Column::CampaignId.eq(campaign.0))
+            .filter(is_of(stream))
             .filter(Column::Sequence.is_in(padded(sequences)))
             .lock_exclusive();
         by_index(&mut rows, "PRIMARY");
         let rows: Vec<(Option<i64>, i32)> = rows.into_tuple().all(transaction).await?;
+        let campaign = stream.campaign;
         let mut gone: BTreeMap<_, Purged> = BTreeMap::new();
         for (rank, change) in rows {
             let (mut segment, mut digest) = (OF_NO_SEGMENT, 0);
@@ -272,4 +297,10 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The condition that an event is of this stream.
+fn is_of(stream: StreamId) -> Expr {
+    let is_of_campaign = Column::CampaignId.eq(stream.campaign.0);
+    is_of_campaign.and(Column::AggregateType.eq(stream.topic.as_str()))
 }

@@ -14,6 +14,7 @@ mod units;
 use self::admitted::Admitted;
 pub use self::applicants::{Applicants, Closing, Decision};
 pub use self::change::{Changed, Wished};
+pub(in crate::parts::store) use self::rows::events as event_rows;
 use super::intake::Intake;
 use crate::domain::{Campaign, CampaignId, KeyChoice, OutboxEvent, Timestamp};
 use crate::parts::store::bounded::Tx;

@@ -102,12 +102,13 @@ impl Store {
         let ranks: Vec<i64> = ranks.iter().map(|rank| to_signed(*rank)).collect();
         let mut sql = self.sql("SELECT e.`rank` FROM outbox_event e WHERE e.campaign_id = ");
         sql.bind(campaign.0)
-            .push(" AND e.sequence > COALESCE((SELECT o.published FROM outbox_position o WHERE o.campaign_id = ")
+            .push(" AND e.aggregatetype = 'participation' AND e.sequence > COALESCE((SELECT o.published FROM outbox_position o WHERE o.campaign_id = ")
             .bind(campaign.0)
             .push("), 0) AND e.`rank` IN ")
             .list(padded(&ranks))
             .push(" UNION SELECT e.`rank` FROM outbox_parked p JOIN outbox_event e ")
-            .push("ON e.campaign_id = p.campaign_id AND e.sequence = p.sequence WHERE p.campaign_id = ")
+            .push("ON e.campaign_id = p.campaign_id AND e.aggregatetype = p.topic AND e.sequence = p.sequence ")
+            .push("WHERE p.topic = 'participation' AND p.campaign_id = ")
             .bind(campaign.0)
             .push(" AND p.state <> 'acknowledged' AND e.`rank` IN ")
             .list(padded(&ranks));

@@ -23,11 +23,15 @@ pub struct Books {
     pub committed_units: u64,
     /// Number of participations, as counted.
     pub participation_count: u64,
-    /// Number of events of its stream, as counted.
+    /// Number of events about its participations, as counted.
     pub event_sequence: u64,
-    /// The position of its stream.
+    /// The position of their stream.
     pub published: u64,
-    /// Number of deleted events, as counted.
+    /// Number of events about the campaign itself, as counted.
+    pub campaign_events: u64,
+    /// The position of their stream.
+    pub campaign_published: u64,
+    /// Number of deleted events about its participations, as counted.
     pub purged_events: u64,
     /// Units one user may hold.
     pub per_user_limit: u32,
@@ -51,7 +55,8 @@ pub struct Books {
 /// find a `MAX`, or to sort by the rank alone.
 const BOOKS: &str = "SELECT c.id, c.state, c.total_stock, c.committed_units, c.participation_count, \
      c.event_sequence, (SELECT o.published FROM outbox_position o WHERE o.campaign_id = c.id) AS published, \
-     c.purged_events, c.per_user_limit, c.max_quantity, c.`returns` AS given_back, c.gate_epoch, \
+     c.campaign_events, \
+     (SELECT o.campaign_published FROM outbox_position o WHERE o.campaign_id = c.id) AS campaign_published, c.purged_events, c.per_user_limit, c.max_quantity, c.`returns` AS given_back, c.gate_epoch, \
      c.version, c.opens_at, c.closes_at, \
      (SELECT p.`rank` FROM participation p WHERE p.campaign_id = c.id \
      ORDER BY p.campaign_id DESC, p.`rank` DESC LIMIT 1) AS last_rank FROM campaign c";
@@ -112,7 +117,10 @@ fn books(row: &QueryResult) -> Result<Books, StoreError> {
     let units = |column: &str| row.try_get("", column).map(i32::unsigned_abs);
     let state: String = row.try_get("", "state")?;
     let total: Option<i64> = row.try_get("", "total_stock")?;
-    let published: Option<i64> = row.try_get("", "published")?;
+    let position = |column: &str| -> Result<u64, StoreError> {
+        let published: Option<i64> = row.try_get("", column)?;
+        Ok(published.map_or(0, to_unsigned))
+    };
     let last_rank: Option<i64> = row.try_get("", "last_rank")?;
     Ok(Books {
         id: CampaignId(row.try_get("", "id")?),
@@ -121,7 +129,9 @@ fn books(row: &QueryResult) -> Result<Books, StoreError> {
         committed_units: count("committed_units")?,
         participation_count: count("participation_count")?,
         event_sequence: count("event_sequence")?,
-        published: published.map_or(0, to_unsigned),
+        published: position("published")?,
+        campaign_events: count("campaign_events")?,
+        campaign_published: position("campaign_published")?,
         purged_events: count("purged_events")?,
         per_user_limit: units("per_user_limit")?,
         max_quantity: units("max_quantity")?,

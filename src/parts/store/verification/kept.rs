@@ -77,7 +77,7 @@ impl Store {
         for some in segments.chunks(SEGMENTS_MAX) {
             let keys = padded(some).map(|segment| {
                 let number = to_signed(segment.number);
-                (Value::from(segment.campaign.0), Value::from(number))
+                [Value::from(segment.campaign.0), Value::from(number)]
             });
             let columns = [Column::CampaignId, Column::Segment].map(|column| (Entity, column));
             let unsound = Entity::update_many()

@@ -33,10 +33,6 @@ impl Store {
                     (Column::PurgedEvents, to_signed(kept.purged_events).into()),
                     (Column::Events, to_signed(kept.events).into()),
                     (Column::Digest, kept.digest.into()),
-                    (
-                        Column::CampaignEvents,
-                        to_signed(kept.campaign_events).into(),
-                    ),
                     (Column::VerifiedAt, self.now_expr()),
                 ]
             });
@@ -91,7 +87,6 @@ impl From<Model> for KeptLog {
             purged_events: to_unsigned(row.purged_events),
             events: to_unsigned(row.events),
             digest: row.digest,
-            campaign_events: to_unsigned(row.campaign_events),
         }
     }
 }

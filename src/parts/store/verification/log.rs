@@ -1,4 +1,4 @@
-//! Sums over streams: of events that are not deleted.
+//! Sums over streams of events about participations, and counts of events about campaigns: of those that are not deleted.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,6 @@ pub struct LogSums {
     pub events: u64,
     /// Which changes those are about.
     pub digest: i64,
-    /// Events about the campaign itself.
-    pub campaign_events: u64,
-    /// Those of them behind the position.
-    pub campaign_events_pending: u64,
 }
 
 impl LogSums {
@@ -29,8 +25,6 @@ impl LogSums {
         Self {
             events: self.events + other.events,
             digest: self.digest.wrapping_add(other.digest),
-            campaign_events: self.campaign_events + other.campaign_events,
-            campaign_events_pending: self.campaign_events_pending + other.campaign_events_pending,
         }
     }
 }
@@ -55,18 +49,32 @@ impl Snapshot {
         ground: Ground<'_>,
     ) -> Result<BTreeMap<CampaignId, LogSums>, StoreError> {
         let mut sql = self.store.sql(
-            "SELECT e.campaign_id, COUNT(e.`rank`) AS events, COUNT(*) - COUNT(e.`rank`) AS campaign_events, \
-             CAST(SUM(CASE WHEN e.`rank` IS NULL AND e.sequence > COALESCE(o.published, 0) THEN 1 ELSE 0 END) \
-             AS SIGNED) AS campaign_events_pending, CAST(COALESCE(SUM(CASE WHEN e.`rank` IS NOT NULL THEN ",
+            "SELECT e.campaign_id, COUNT(*) AS events, CAST(COALESCE(SUM(CASE WHEN e.`rank` IS NOT NULL THEN ",
         );
         sql.push(digest::OF_EVENT)
             .push(" END), 0) AS SIGNED) AS digest FROM outbox_event e ");
         self.by(&mut sql, "PRIMARY")
-            .push(" LEFT JOIN outbox_position o ON o.campaign_id = e.campaign_id WHERE ");
+            .push(" WHERE e.aggregatetype = 'participation' AND ");
         within(&mut sql, ("e", "sequence"), ground).push(" GROUP BY e.campaign_id");
         let rows = sql.rows(&self.tx).await?;
         rows.iter()
             .map(|row| Ok((campaign(row)?, log_sums(row)?)))
+            .collect()
+    }
+
+    /// How many events about these campaigns themselves there are.
+    pub async fn campaign_events(
+        &self,
+        ids: &[CampaignId],
+    ) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
+        let mut sql = self.store.sql(
+            "SELECT e.campaign_id, COUNT(*) AS events FROM outbox_event e \
+             WHERE e.aggregatetype = 'campaign' AND ",
+        );
+        within(&mut sql, ("e", "sequence"), Ground::Whole(ids)).push(" GROUP BY e.campaign_id");
+        let rows = sql.rows(&self.tx).await?;
+        rows.iter()
+            .map(|row| Ok((campaign(row)?, count(row, "events")?)))
             .collect()
     }
 }
@@ -75,8 +83,6 @@ fn log_sums(row: &QueryResult) -> Result<LogSums, StoreError> {
     Ok(LogSums {
         events: count(row, "events")?,
         digest: row.try_get("", "digest")?,
-        campaign_events: count(row, "campaign_events")?,
-        campaign_events_pending: count(row, "campaign_events_pending")?,
     })
 }
 
@@ -93,19 +99,15 @@ pub struct KeptLog {
     pub events: u64,
     /// Which changes those are about.
     pub digest: i64,
-    /// Events about the campaign itself.
-    pub campaign_events: u64,
 }
 
 impl KeptLog {
-    /// Its sums; for a segment without campaign events behind the position.
+    /// Its sums.
     #[must_use]
     pub const fn sums(&self) -> LogSums {
         LogSums {
             events: self.events,
             digest: self.digest,
-            campaign_events: self.campaign_events,
-            campaign_events_pending: 0,
         }
     }
 }

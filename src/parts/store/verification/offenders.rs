@@ -67,7 +67,7 @@ impl Snapshot {
         // A stream is not in order of rank: it is read once, and not once for each participation.
         let mut sql = self.store.sql(
             "SELECT p.id FROM participation p LEFT JOIN (SELECT e.campaign_id, e.`rank` AS of_rank, \
-             e.key_sequence, COUNT(*) AS events FROM outbox_event e WHERE ",
+             e.key_sequence, COUNT(*) AS events FROM outbox_event e WHERE e.aggregatetype = 'participation' AND ",
         );
         on(&mut sql, "e", ground).push(
             " AND e.`rank` IS NOT NULL GROUP BY e.campaign_id, e.`rank`, e.key_sequence) n \
@@ -87,7 +87,9 @@ impl Snapshot {
         &self,
         ground: Ground<'_>,
     ) -> Result<Vec<EventId>, StoreError> {
-        let mut sql = self.store.sql("SELECT e.id FROM outbox_event e WHERE ");
+        let mut sql = self
+            .store
+            .sql("SELECT e.id FROM outbox_event e WHERE e.aggregatetype = 'participation' AND ");
         on(&mut sql, "e", ground).push(
             " AND e.`rank` IS NOT NULL AND NOT EXISTS (SELECT 1 FROM participation p WHERE \
              p.campaign_id = e.campaign_id AND p.`rank` = e.`rank` \

@@ -49,8 +49,9 @@ pub struct EventRow {
 
 /// Events of a stream, `e`, with the position, `o`, and the parked row, `k`, of those that wait.
 const EVENTS: &str = " FROM outbox_event e LEFT JOIN outbox_position o ON o.campaign_id = e.campaign_id \
-     LEFT JOIN outbox_parked k ON k.campaign_id = e.campaign_id AND k.sequence = e.sequence \
-     AND k.state <> 'acknowledged' WHERE e.`rank` IS NOT NULL AND ";
+     LEFT JOIN outbox_parked k ON k.campaign_id = e.campaign_id AND k.topic = e.aggregatetype \
+     AND k.sequence = e.sequence AND k.state <> 'acknowledged' WHERE e.aggregatetype = 'participation' \
+     AND e.`rank` IS NOT NULL AND ";
 /// Whether an event was published.
 const IS_PUBLISHED: &str = "(e.sequence <= COALESCE(o.published, 0) AND k.sequence IS NULL)";
 

@@ -4,65 +4,80 @@ use std::collections::BTreeMap;
 
 use super::sums::{campaign, count};
 use super::{Books, Snapshot};
-use crate::domain::CampaignId;
+use crate::domain::{CampaignId, Topic};
 use crate::parts::store::{Store, StoreError};
 
-/// The parked rows of a campaign.
+/// What waits to be published of a campaign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// Events behind the position that are not parked, and held ones.
+    /// Events about participations behind the position that are not parked, and held ones.
     pub pending: u64,
-    /// Parked, and not published: in whatever other state.
+    /// Parked ones, and not published: in whatever other state.
     pub parked: u64,
-    /// Of the parked ones, events about the campaign itself and not about a participation.
+    /// Events about the campaign itself that are not published, parked or not.
     pub of_campaign: u64,
-    /// Rows without an event, or with another one.
+    /// Parked rows without an event, or with another one.
     pub astray: u64,
 }
 
-const PARKED: &str = "SELECT w.campaign_id, \
+const PARKED: &str = "SELECT w.campaign_id, w.topic, \
      COUNT(CASE WHEN w.state = 'held' THEN 1 END) AS held, \
      COUNT(CASE WHEN w.state NOT IN ('held', 'acknowledged') THEN 1 END) AS parked, \
-     COUNT(CASE WHEN w.sequence > COALESCE(o.published, 0) THEN 1 END) AS behind, \
-     COUNT(CASE WHEN e.id IS NULL OR e.id <> w.event_id THEN 1 END) AS astray, \
-     COUNT(CASE WHEN e.id IS NOT NULL AND e.`rank` IS NULL THEN 1 END) AS of_campaign \
-     FROM outbox_parked w LEFT JOIN outbox_event e ON e.campaign_id = w.campaign_id AND e.sequence = w.sequence \
+     COUNT(CASE WHEN w.sequence > COALESCE(CASE WHEN w.topic = 'campaign' THEN o.campaign_published \
+     ELSE o.published END, 0) THEN 1 END) AS behind, \
+     COUNT(CASE WHEN e.id IS NULL OR e.id <> w.event_id THEN 1 END) AS astray \
+     FROM outbox_parked w LEFT JOIN outbox_event e ON e.campaign_id = w.campaign_id \
+     AND e.aggregatetype = w.topic AND e.sequence = w.sequence \
      LEFT JOIN outbox_position o ON o.campaign_id = w.campaign_id";
+
+/// The parked rows of a campaign.
+#[derive(Clone, Copy, Debug, Default)]
+struct ParkedRows {
+    held: u64,
+    parked: u64,
+    behind: u64,
+    of_campaign: u64,
+    of_campaign_behind: u64,
+    astray: u64,
+}
 
 /// A later event, `l`, of the participation of one that waits, `e`, that is published.
 pub(super) const OVERTAKING: &str = "FROM outbox_parked w \
-     JOIN outbox_event e ON e.campaign_id = w.campaign_id AND e.sequence = w.sequence \
+     JOIN outbox_event e ON e.campaign_id = w.campaign_id AND e.aggregatetype = w.topic AND e.sequence = w.sequence \
      JOIN participation p ON p.campaign_id = e.campaign_id AND p.`rank` = e.`rank` AND p.version > e.key_sequence \
      JOIN outbox_position o ON o.campaign_id = w.campaign_id \
-     JOIN outbox_event l ON l.campaign_id = e.campaign_id AND l.sequence > e.sequence \
-     AND l.sequence <= o.published AND l.`rank` = e.`rank` AND l.key_sequence > e.key_sequence \
-     LEFT JOIN outbox_parked k ON k.campaign_id = l.campaign_id AND k.sequence = l.sequence \
-     AND k.state <> 'acknowledged' \
-     WHERE w.state IN ('retry', 'waiting', 'blocked', 'held') AND k.sequence IS NULL";
+     JOIN outbox_event l ON l.campaign_id = e.campaign_id AND l.aggregatetype = e.aggregatetype \
+     AND l.sequence > e.sequence AND l.sequence <= o.published AND l.`rank` = e.`rank` AND l.key_sequence > e.key_sequence \
+     LEFT JOIN outbox_parked k ON k.campaign_id = l.campaign_id AND k.topic = l.aggregatetype \
+     AND k.sequence = l.sequence AND k.state <> 'acknowledged' \
+     WHERE w.topic = 'participation' AND w.state IN ('retry', 'waiting', 'blocked', 'held') AND k.sequence IS NULL";
 
 impl Snapshot {
-    /// What waits of the campaigns numbered from `first` to `last`; pending events without those behind the position.
+    /// The parked rows of the campaigns numbered from `first` to `last`.
     async fn parked(
         &self,
         first: CampaignId,
         last: CampaignId,
-    ) -> Result<BTreeMap<CampaignId, (Waiting, u64)>, StoreError> {
+    ) -> Result<BTreeMap<CampaignId, ParkedRows>, StoreError> {
         let mut sql = self.store.sql(PARKED);
         sql.push(" WHERE w.campaign_id BETWEEN ").bind(first.0);
         sql.push(" AND ").bind(last.0);
-        sql.push(" GROUP BY w.campaign_id");
-        let rows = sql.rows(&self.tx).await?;
-        rows.iter()
-            .map(|row| {
-                let waiting = Waiting {
-                    pending: count(row, "held")?,
-                    parked: count(row, "parked")?,
-                    of_campaign: count(row, "of_campaign")?,
-                    astray: count(row, "astray")?,
-                };
-                Ok((campaign(row)?, (waiting, count(row, "behind")?)))
-            })
-            .collect()
+        sql.push(" GROUP BY w.campaign_id, w.topic");
+        let mut parked: BTreeMap<CampaignId, ParkedRows> = BTreeMap::new();
+        for row in &sql.rows(&self.tx).await? {
+            let of = parked.entry(campaign(row)?).or_default();
+            of.astray += count(row, "astray")?;
+            let topic: String = row.try_get("", "topic")?;
+            if topic == Topic::Campaign.as_str() {
+                of.of_campaign = count(row, "parked")?;
+                of.of_campaign_behind = count(row, "behind")?;
+            } else {
+                of.held += count(row, "held")?;
+                of.parked += count(row, "parked")?;
+                of.behind += count(row, "behind")?;
+            }
+        }
+        Ok(parked)
     }
 
     /// What waits of these campaigns, by their positions and parked rows.
@@ -76,9 +91,18 @@ impl Snapshot {
         };
         let mut parked = self.parked(first, last).await?;
         let waiting = books.iter().map(|books| {
-            let (mut waiting, parked_behind) = parked.remove(&books.id).unwrap_or_default();
+            let parked = parked.remove(&books.id).unwrap_or_default();
             let behind = books.event_sequence.saturating_sub(books.published);
-            waiting.pending += behind.saturating_sub(parked_behind);
+            let of_campaign = books
+                .campaign_events
+                .saturating_sub(books.campaign_published);
+            let waiting = Waiting {
+                pending: parked.held + behind.saturating_sub(parked.behind),
+                parked: parked.parked,
+                of_campaign: parked.of_campaign
+                    + of_campaign.saturating_sub(parked.of_campaign_behind),
+                astray: parked.astray,
+            };
             (books.id, waiting)
         });
         Ok(waiting.collect())

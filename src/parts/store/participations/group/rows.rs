@@ -159,7 +159,7 @@ fn reservations(store: &Store, batch: &[Cow<'_, Intake>]) -> Vec<Sql> {
 }
 
 /// Events of one stream with their sequences.
-pub(super) fn events(store: &Store, events: &[OutboxEvent]) -> Vec<Sql> {
+pub(in crate::parts::store) fn events(store: &Store, events: &[OutboxEvent]) -> Vec<Sql> {
     OUTBOX_EVENT.statements(store, events, |event| {
         event_row(event, to_signed(event.sequence))
     })
