@@ -13,6 +13,7 @@ mod challenge;
 mod clocks;
 mod cluster;
 mod connections;
+mod cors;
 #[cfg(feature = "failpoints")]
 mod crashes;
 mod dashboard;
