@@ -19,6 +19,8 @@ pub enum Read {
     Participation(String, CampaignId, UserId),
     /// All participations of a campaign, as a file.
     Export(CampaignId),
+    /// A page of the participations of a campaign.
+    Participations(CampaignId),
     /// A page of accounts.
     Accounts,
     Account(UserId),
@@ -35,6 +37,9 @@ impl Read {
             Self::Rewards(user) => AuditNote::beside(by, AuditAction::RewardsRead).of(user),
             Self::Participation(id, campaign, _) => {
                 AuditNote::about(by, AuditAction::ParticipationRead, *campaign).of(id)
+            }
+            Self::Participations(campaign) => {
+                AuditNote::about(by, AuditAction::ParticipationRead, *campaign)
             }
             Self::Export(campaign) => {
                 AuditNote::about(by, AuditAction::ParticipationExport, *campaign)
@@ -58,7 +63,7 @@ impl Read {
             Self::History(of) => ("history", user(of)),
             Self::Rewards(of) => ("rewards", user(of)),
             Self::Participation(_, _, of) => ("participation", user(of)),
-            Self::Export(of) => ("participations", campaign(of)),
+            Self::Export(of) | Self::Participations(of) => ("participations", campaign(of)),
             Self::Accounts => ("accounts", None),
             Self::Account(of) => ("account", Some(Actor::Account(*of).to_string())),
             Self::AllowList(_, of) => ("allow_list", user(of)),

@@ -47,19 +47,19 @@ pub use history::History;
 pub use order::Ordered;
 pub use outbox::{
     DueRows, LeasedBucket, LogEntry, NewlyParked, ORPHAN_KEYS_MAX, OutboxCounts, Parked, ParkedRow,
-    ParkedState, Partitions, PurgePage, Purgeable, RelayLease, Released, StreamEnds, StreamKey,
-    Targets, Tenure, Verdict,
+    ParkedState, Partitions, PublishedEvent, PurgePage, Purgeable, RelayLease, Released,
+    StreamEnds, StreamKey, Targets, Tenure, Verdict,
 };
 pub use participations::{
     Applicant, Applicants, Changed, Closing, CommitError, Committed, Decision, DueReservations,
-    Entered, Entries, GateInForce, Group, GroupOutcome, Intake, KeyPage, Making, Mismatch,
-    PassedOver, Place, Raise, Raised, RankPage, Ranked, RankedRow, Rewarding, Standing, Turn,
-    UserKey, Wished,
+    Entered, Entries, EventState, GateInForce, Group, GroupOutcome, Intake, KeyPage, Making,
+    Mismatch, ParticipationEvent, ParticipationEvents, PassedOver, Place, Raise, Raised, RankPage,
+    Ranked, RankedRow, Rewarding, Standing, Turn, UserKey, Wished,
 };
 pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,
 };
-pub use tallies::TallyRow;
+pub use tallies::{MinuteTally, TallyRow};
 pub use totp::{AccountTotp, TotpChange};
 pub use verification::{
     Books, EventRow, EventSums, Ground, Kept, KeptLog, LogSums, Purged, SEGMENT_RANKS, Segment,

@@ -5,6 +5,7 @@ mod allow_list;
 mod archive;
 mod asking;
 mod asyncapi;
+mod attempts;
 mod audit;
 mod away;
 mod browsers;

@@ -6,7 +6,8 @@ use crate::table::{Dialect, Table};
 const BUCKETS: u16 = 64;
 
 /// Events, never altered. A campaign's events are its stream: numbered from 1 without a gap in the order of
-/// commits, so that a stream is a range of the primary key.
+/// commits, so that a stream is a range of the primary key. `previous_event` is the sequence of the event of the previous
+/// change of its participation; none: it is the first one.
 pub(super) fn outbox_event(dialect: &Dialect) -> Table {
     let Dialect {
         time,
@@ -28,6 +29,7 @@ pub(super) fn outbox_event(dialect: &Dialect) -> Table {
         traceparent VARCHAR(64) {ascii} NULL,
         payload TEXT {unicode} NOT NULL,
         created_at {time} NOT NULL,
+        previous_event BIGINT NULL,
         PRIMARY KEY (campaign_id, sequence)"
     );
     Table::new("outbox_event", columns).clustered()
@@ -72,6 +74,21 @@ pub(super) fn outbox_parked(dialect: &Dialect) -> Table {
         .unique("parked_event", "event_id")
         .index("parked_due", "state, next_at")
         .index("parked_key", "message_key")
+}
+
+/// Where events were published, if that is kept: the topic, the partition and the offset of the last acknowledgement.
+pub(super) fn outbox_published(dialect: &Dialect) -> Table {
+    let Dialect { time, ascii, .. } = dialect;
+    let columns = format!(
+        "campaign_id BIGINT NOT NULL,
+        sequence BIGINT NOT NULL,
+        topic VARCHAR(249) {ascii} NOT NULL,
+        partition_number INTEGER NOT NULL,
+        record_offset BIGINT NOT NULL,
+        published_at {time} NOT NULL,
+        PRIMARY KEY (campaign_id, sequence)"
+    );
+    Table::new("outbox_published", columns).clustered()
 }
 
 /// Which relay owns a bucket, and until when.

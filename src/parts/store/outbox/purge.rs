@@ -201,6 +201,8 @@ impl Store {
             if deleted == 0 {
                 continue;
             }
+            self.forget_published(&transaction, campaign, &sequences)
+                .await?;
             let purged_events = Expr::col(campaign::Column::PurgedEvents);
             let counted = campaign::Entity::update_many()
                 .col_expr(
