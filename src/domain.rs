@@ -7,6 +7,7 @@ pub mod campaign;
 pub mod change;
 pub mod daily;
 pub mod day;
+pub mod dead_letter;
 pub mod event;
 pub mod ids;
 pub mod key;
@@ -22,6 +23,7 @@ pub use campaign::{Campaign, Kind, Pricing, Reward, State};
 pub use change::{Obstacle, TakesBack, Wish};
 pub use daily::{ByStatus, DaySums};
 pub use day::{Day, DayError, Zone};
+pub use dead_letter::{DeadLetterId, DeadLetterSource};
 pub use event::{EventType, Fresh, KeyChoice, LogPlace, OutboxEvent, Topic};
 pub use ids::{
     AllowListId, BUCKETS, CampaignId, CouponId, EventId, ParticipationId, RunId, UserId,

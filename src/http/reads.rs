@@ -27,7 +27,7 @@ pub enum Read {
     /// Whether a user is on the allow list of a campaign.
     AllowList(CampaignId, UserId),
     /// The record of a dead letter of a campaign.
-    DeadLetter(EventId, CampaignId),
+    DeadLetter(EventId, Option<CampaignId>),
 }
 
 impl Read {
@@ -49,9 +49,10 @@ impl Read {
             Self::AllowList(campaign, user) => {
                 AuditNote::about(by, AuditAction::AllowListRead, *campaign).of(user)
             }
-            Self::DeadLetter(event, campaign) => {
-                AuditNote::about(by, AuditAction::DeadLetterRead, *campaign).of(event)
-            }
+            Self::DeadLetter(event, campaign) => AuditNote {
+                campaign: *campaign,
+                ..AuditNote::beside(by, AuditAction::DeadLetterRead).of(event)
+            },
         }
     }
 
@@ -67,7 +68,7 @@ impl Read {
             Self::Accounts => ("accounts", None),
             Self::Account(of) => ("account", Some(Actor::Account(*of).to_string())),
             Self::AllowList(_, of) => ("allow_list", user(of)),
-            Self::DeadLetter(_, of) => ("dead_letter", campaign(of)),
+            Self::DeadLetter(_, of) => ("dead_letter", of.as_ref().and_then(campaign)),
         };
         let event = match self {
             Self::Export(_) => SecurityEvent::DataExported,

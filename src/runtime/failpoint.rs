@@ -27,10 +27,11 @@ pub const REVOCATION_POINTS: [&str; 3] =
     ["change.suspended", "change.committed", "revocation.decided"];
 
 /// The crash points of a consumer's batch, in their order.
-pub const CONSUMER_POINTS: [&str; 4] = [
+pub const CONSUMER_POINTS: [&str; 5] = [
     "consumer.applying",
     "consumer.applied",
     "consumer.marked",
+    "consumer.kept",
     "consumer.copied",
 ];
 

@@ -14,6 +14,7 @@ mod challenge;
 mod clocks;
 mod cluster;
 mod connections;
+mod consumer_letters;
 mod cors;
 #[cfg(feature = "failpoints")]
 mod crashes;

@@ -91,6 +91,38 @@ pub(super) fn outbox_published(dialect: &Dialect) -> Table {
     Table::new("outbox_published", columns).clustered()
 }
 
+/// Records that a consumer cannot apply, each as it was in its topic.
+pub(super) fn consumer_dead_letter(dialect: &Dialect) -> Table {
+    let Dialect {
+        time,
+        uuid,
+        ascii,
+        unicode,
+        ..
+    } = dialect;
+    let columns = format!(
+        "event_id {uuid} NOT NULL,
+        consumer VARCHAR(16) {ascii} NOT NULL,
+        campaign_id BIGINT NULL,
+        event_type VARCHAR(255) {unicode} NOT NULL,
+        topic VARCHAR(249) {ascii} NOT NULL,
+        partition_number INTEGER NOT NULL,
+        record_offset BIGINT NOT NULL,
+        record_key MEDIUMBLOB NULL,
+        record_headers MEDIUMBLOB NOT NULL,
+        payload MEDIUMBLOB NULL,
+        is_whole BOOLEAN NOT NULL,
+        state VARCHAR(16) {ascii} NOT NULL,
+        attempts INTEGER NOT NULL,
+        error_class VARCHAR(32) {ascii} NOT NULL,
+        error VARCHAR(1000) {unicode} NOT NULL,
+        parked_at {time} NOT NULL,
+        copied_at {time} NULL,
+        PRIMARY KEY (event_id, consumer)"
+    );
+    Table::new("consumer_dead_letter", columns).index("letter_state", "state, consumer, event_id")
+}
+
 /// Which relay owns a bucket, and until when.
 pub(super) fn outbox_lease(dialect: &Dialect) -> Table {
     let Dialect { time, ascii, .. } = dialect;

@@ -94,6 +94,12 @@ table! { outbox_published "outbox_published" key(campaign_id: i64, sequence: i64
     topic: String, partition_number: i32, record_offset: i64, published_at: DateTimeUtc,
 } }
 
+table! { consumer_dead_letter "consumer_dead_letter" key(event_id: Uuid, consumer: String) {
+    campaign_id: Option<i64>, event_type: String, topic: String, partition_number: i32, record_offset: i64,
+    record_key: Option<Vec<u8>>, record_headers: Vec<u8>, payload: Option<Vec<u8>>, is_whole: bool, state: String,
+    attempts: i32, error_class: String, error: String, parked_at: DateTimeUtc, copied_at: Option<DateTimeUtc>,
+} }
+
 table! { outbox_lease "outbox_lease" key(bucket: i32) {
     owner: Option<String>, epoch: i64, expires_at: DateTimeUtc,
 } }
@@ -290,7 +296,7 @@ mod tests {
             };
         }
         read!(campaign allow_list allow_list_user participation idempotency payment);
-        read!(outbox_event outbox_position outbox_parked outbox_published outbox_lease reservation_due);
+        read!(outbox_event outbox_position outbox_parked outbox_published consumer_dead_letter outbox_lease reservation_due);
         read!(rejection_tally rejection_total rewarded_tally daily_stat daily_day daily_run);
         read!(verified_segment verified_log purged_segment account account_recovery_code account_token audit_entry duty);
         read!(inbox ledger balance coupon revocation);
