@@ -8,6 +8,7 @@ pub mod campaign_event;
 pub mod change;
 pub mod daily;
 pub mod day;
+pub mod dead_letter;
 pub mod event;
 pub mod ids;
 pub mod key;
@@ -25,6 +26,7 @@ pub use campaign_event::{CampaignEvent, CampaignEventType, CampaignLog};
 pub use change::{Obstacle, TakesBack, Wish};
 pub use daily::{ByStatus, DaySums};
 pub use day::{Day, DayError, Zone};
+pub use dead_letter::{DeadLetterId, DeadLetterSource};
 pub use event::{EventType, Fresh, KeyChoice, LogPlace, OutboxEvent, StreamId, Topic};
 pub use ids::{
     AllowListId, BUCKETS, CampaignId, CouponId, EventId, OrderId, ParticipationId, RunId, UserId,

@@ -3,6 +3,7 @@
 pub mod alert;
 pub mod audit_retention;
 pub mod clock_skew;
+pub mod dead_letters;
 pub mod doctor;
 pub mod export;
 pub mod health;

@@ -90,8 +90,9 @@ export interface Run {
   failures: { campaignId: number; code: string }[]; error: string | null;
 }
 
+export type DeadLetterSource = "relay" | "consumer:points" | "consumer:coupons";
 export interface DeadLetter {
-  eventId: string; campaignId: number; key: string | null; eventType: string; payload: string | null; attempts: number;
+  eventId: string; source: DeadLetterSource; campaignId: number | null; key: string | null; eventType: string; payload: string | null; attempts: number;
   errorClass: string; error: string; parkedAt: string; copiedAt: string | null;
 }
 export interface Moved { matched: number; changed: number; dryRun: boolean }

@@ -232,7 +232,7 @@ describe("dead letters", { timeout: 60_000 }, () => {
     await dialog.getByText(/Dry run: 1 selected/).waitFor();
     assert.equal((await service.ask("GET", `/api/admin/dead-letters?campaignId=${id}`)).body.items.length, 3);
     await dialog.getByRole("button", { name: "Replay", exact: true }).click();
-    await dialog.getByText("1 will be published again.").waitFor();
+    await dialog.getByText("1 will be replayed.").waitFor();
     await dialog.getByRole("button", { name: "Close", exact: true }).click();
     await until("two are left", async () => (await letters.count()) === 2);
 

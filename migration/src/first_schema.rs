@@ -33,6 +33,8 @@ pub(super) const SCHEMA: FirstSchema = FirstSchema {
             outbox::outbox_event(dialect),
             outbox::outbox_position(),
             outbox::outbox_parked(dialect),
+            outbox::outbox_published(dialect),
+            outbox::consumer_dead_letter(dialect),
             outbox::outbox_lease(dialect),
             counts::rejection_tally(dialect),
             counts::rejection_total(dialect),

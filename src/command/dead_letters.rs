@@ -1,4 +1,5 @@
-//! `dead-letters`: the events that the relay could not publish, on the command line. The same rows as the admin API.
+//! `dead-letters`: the events that the relay could not publish and the records that a consumer cannot apply, on the
+//! command line. The same rows as the admin API.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,8 +11,9 @@ use uuid::Uuid;
 
 use super::confirmation::Confirmation;
 use crate::config::Config;
-use crate::domain::{CampaignId, EventId, Origin};
-use crate::parts::store::{DeadLetter, DeadLetterFilter, Store};
+use crate::domain::{CampaignId, DeadLetterId, DeadLetterSource, EventId, Origin};
+use crate::operate::dead_letters::{self, Letter, LetterAction, LetterFilter};
+use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
 use crate::runtime::table::{Column, table};
 
@@ -23,7 +25,7 @@ const PAGE_ROWS: u32 = 500;
 pub enum Action {
     /// Lists dead letters, in order of event.
     List(Filter),
-    /// Publishes dead letters again, at a bounded rate.
+    /// Publishes dead letters of the relay again, and has those of a consumer applied again by it, at a bounded rate.
     Replay {
         /// The dead letters.
         #[command(flatten)]
@@ -59,7 +61,7 @@ pub struct Selection {
     #[command(flatten)]
     filter: Filter,
     /// All of them, of every campaign.
-    #[arg(long, conflicts_with_all = ["event", "campaign", "key", "from", "until"])]
+    #[arg(long, conflicts_with_all = ["source", "event", "campaign", "key", "from", "until"])]
     all: bool,
 }
 
@@ -67,7 +69,7 @@ impl Selection {
     fn checked(&self) -> anyhow::Result<&Filter> {
         ensure!(
             self.all || self.filter.is_selective(),
-            "select dead letters: use --event, --campaign, --key, --from, --until, or --all"
+            "select dead letters: use --source, --event, --campaign, --key, --from, --until, or --all"
         );
         Ok(&self.filter)
     }
@@ -76,6 +78,9 @@ impl Selection {
 /// The selected dead letters; without any option, all.
 #[derive(Args, Clone, Debug)]
 pub struct Filter {
+    /// Only those of this source: relay, consumer:points or consumer:coupons.
+    #[arg(long, value_parser = source)]
+    source: Option<DeadLetterSource>,
     /// Only this event.
     #[arg(long)]
     event: Option<Uuid>,
@@ -93,19 +98,26 @@ pub struct Filter {
     until: Option<DateTime<Utc>>,
 }
 
+fn source(word: &str) -> Result<DeadLetterSource, String> {
+    DeadLetterSource::parse(word)
+        .ok_or_else(|| format!("must be one of {}", DeadLetterSource::WORDS.join(", ")))
+}
+
 impl Filter {
     const fn is_selective(&self) -> bool {
-        self.event.is_some()
+        self.source.is_some()
+            || self.event.is_some()
             || self.campaign.is_some()
             || self.key.is_some()
             || self.from.is_some()
             || self.until.is_some()
     }
 
-    fn after(&self, after: Option<EventId>) -> DeadLetterFilter {
-        DeadLetterFilter {
-            event_id: self.event.map(EventId),
-            campaign_id: self.campaign.map(CampaignId),
+    fn after(&self, after: Option<DeadLetterId>) -> LetterFilter {
+        LetterFilter {
+            source: self.source,
+            event: self.event.map(EventId),
+            campaign: self.campaign.map(CampaignId),
             key: self.key.clone(),
             from: self.from,
             until: self.until,
@@ -118,7 +130,7 @@ impl Filter {
 struct Pages<'a> {
     store: &'a Store,
     filter: &'a Filter,
-    after: Option<EventId>,
+    after: Option<DeadLetterId>,
 }
 
 impl<'a> Pages<'a> {
@@ -142,17 +154,17 @@ impl<'a> Pages<'a> {
     }
 
     /// The next ones, at most `rows_max`; empty at the end.
-    async fn next(&mut self, rows_max: u32) -> anyhow::Result<Vec<DeadLetter>> {
+    async fn next(&mut self, rows_max: u32) -> anyhow::Result<Vec<Letter>> {
         let filter = self.filter.after(self.after);
-        let page = self.store.dead_letters(&filter, rows_max).await?;
-        self.after = page.last().map(|letter| letter.event_id);
+        let page = dead_letters::list(self.store, &filter, rows_max).await?;
+        self.after = page.last().map(|letter| letter.id);
         Ok(page)
     }
 
     /// The ids of the next ones.
-    async fn next_ids(&mut self, rows_max: u32) -> anyhow::Result<Vec<EventId>> {
+    async fn next_ids(&mut self, rows_max: u32) -> anyhow::Result<Vec<DeadLetterId>> {
         let page = self.next(rows_max).await?;
-        Ok(page.iter().map(|letter| letter.event_id).collect())
+        Ok(page.iter().map(|letter| letter.id).collect())
     }
 }
 
@@ -167,7 +179,7 @@ enum Move {
 impl Move {
     const fn verb(self) -> &'static str {
         match self {
-            Self::Replay(_) => "Publish",
+            Self::Replay(_) => "Replay",
             Self::Discard => "Discard",
         }
     }
@@ -240,10 +252,11 @@ async fn carry_out(mut pages: Pages<'_>, what: Move) -> anyhow::Result<u64> {
         if ids.is_empty() {
             return Ok(changed);
         }
-        changed += match what {
-            Move::Replay(_) => store.replay_dead_letters(&ids, by).await?,
-            Move::Discard => store.discard_dead_letters(&ids, by).await?,
+        let action = match what {
+            Move::Replay(_) => LetterAction::Replay,
+            Move::Discard => LetterAction::Discard,
         };
+        changed += dead_letters::carry_out(store, action, &ids, by).await?;
     }
 }
 
@@ -255,14 +268,18 @@ async fn list(mut pages: Pages<'_>) -> anyhow::Result<ExitCode> {
             break;
         }
         // The table has no payloads, which can be long.
-        letters.extend(page.into_iter().map(|letter| DeadLetter {
+        letters.extend(page.into_iter().map(|letter| Letter {
             payload: String::new(),
             ..letter
         }));
     }
-    let columns: [Column<DeadLetter>; 7] = [
-        ("event", |of| of.event_id.to_string()),
-        ("campaign", |of| of.campaign_id.to_string()),
+    let columns: [Column<Letter>; 8] = [
+        ("event", |of| of.id.event.to_string()),
+        ("source", |of| of.id.source.as_str().to_owned()),
+        ("campaign", |of| {
+            let campaign = of.campaign.map(|campaign| campaign.to_string());
+            campaign.unwrap_or_else(|| "-".to_owned())
+        }),
         ("key", |of| of.key.clone()),
         ("attempts", |of| of.attempts.to_string()),
         ("class", |of| of.error_class.clone()),

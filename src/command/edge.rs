@@ -32,6 +32,7 @@ pub(super) fn settings(process: &Process) -> anyhow::Result<http::Settings> {
         security: security(process),
         import_timeout: config.allowlist.import_timeout,
         embedded_parts: config.embedded_parts(),
+        keeps_offsets: config.relay.keep_offsets,
         redeemers: config.rewards.redeemers,
         payments: payments::pricing(config),
         hosts: match config.auth.mode {

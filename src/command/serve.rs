@@ -185,6 +185,7 @@ fn participate(
             publisher: Arc::clone(&process.broker.publisher),
             permits: Arc::new(Semaphore::new(config.writer.sync_concurrency_max)),
             topic_prefix: config.kafka.topic_prefix.clone(),
+            keep_offsets: config.relay.keep_offsets,
         },
     })
 }

@@ -39,6 +39,7 @@ impl Config {
             }
         };
         self.check_listeners(&mut require);
+        self.check_origins(&mut require);
         self.http.check(&mut require);
         self.auth.check(&mut require);
         self.admin.check(self.auth.mode, &mut require);
@@ -58,6 +59,15 @@ impl Config {
         self.aggregation.check(&mut require);
         self.alerts.check(&mut require);
         self.traces.check(&mut require);
+    }
+
+    /// Whoever is between a browser and a page without TLS can make that page send requests with the cookies of its user.
+    fn check_origins(&self, require: &mut impl FnMut(bool, &str)) {
+        let has_secure_cookies = self.auth.mode == Mode::Sessions && self.is_cookie_secure();
+        require(
+            !has_secure_cookies || self.http.cors_origins.are_encrypted(),
+            "http.cors_origins: with auth.mode=sessions and cookies over TLS, each origin must begin with https://",
+        );
     }
 
     /// Participants are not authenticated in the mode `trusted`, so others must not reach the API.

@@ -128,6 +128,35 @@ fn cookies_are_secure_except_on_loopback() {
 }
 
 #[test]
+fn allowed_origins_are_exact_and_with_secure_cookies_encrypted() {
+    let origins = |text| ("FIRSTCOME_HTTP_CORS_ORIGINS", text);
+    assert!(load(&[]).unwrap().http.cors_origins.is_empty());
+    let config = load(&[origins("https://a.example,http://localhost:5173")]).unwrap();
+    assert!(!config.http.cors_origins.is_empty());
+    for wrong in ["*", "null", "shop.example", "https://shop.example/"] {
+        let mistakes = rejected(&[origins(wrong)]);
+        assert!(
+            mistakes
+                .iter()
+                .any(|mistake| mistake.contains("http.cors_origins")),
+            "{mistakes:?}"
+        );
+    }
+    let age = ("FIRSTCOME_HTTP_CORS_MAX_AGE", "25h");
+    assert!(rejected(&[age])[0].contains("http.cors_max_age"));
+    let sessions = ("FIRSTCOME_AUTH_MODE", "sessions");
+    let at_proxy = ("FIRSTCOME_HTTP_TLS_AT_PROXY", "true");
+    let plain = origins("https://a.example,http://b.example");
+    assert!(
+        load(&[sessions, plain]).is_ok(),
+        "plain cookies, on loopback"
+    );
+    let mistakes = rejected(&[sessions, at_proxy, plain]);
+    assert!(mistakes[0].contains("http.cors_origins"), "{mistakes:?}");
+    assert!(load(&[sessions, at_proxy, origins("https://a.example")]).is_ok());
+}
+
+#[test]
 fn responses_over_tls_have_strict_transport_security() {
     let max_age = |more: &[(&str, &str)]| load(more).unwrap().http.strict_transport();
     let at_proxy = ("FIRSTCOME_HTTP_TLS_AT_PROXY", "true");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::SecondsFormat;
 
 use super::words::words;
-use super::{CampaignEvent, CampaignId, EventId, Participation, Status, Timestamp};
+use super::{CampaignEvent, CampaignId, Consumer, EventId, Participation, Status, Timestamp};
 
 /// Events just committed together: a range of one stream, on its way to the relay.
 #[derive(Clone, Debug)]
@@ -89,13 +89,24 @@ impl Topic {
         format!("{}.dlq", self.name(prefix))
     }
 
+    /// The topic of its records that a consumer cannot apply.
+    #[must_use]
+    pub fn dead_letter_name_of(self, consumer: Consumer, prefix: &str) -> String {
+        format!("{}.{}.dlq", self.name(prefix), consumer.as_str())
+    }
+
     /// All topics of an installation.
     #[must_use]
     pub fn names(prefix: &str) -> Vec<String> {
-        let topics = Self::ALL.into_iter();
-        topics
-            .flat_map(|topic| [topic.name(prefix), topic.dead_letter_name(prefix)])
-            .collect()
+        let mut names = Vec::new();
+        for topic in Self::ALL {
+            names.extend([topic.name(prefix), topic.dead_letter_name(prefix)]);
+            if topic == Self::Participation {
+                let consumers = Consumer::ALL.into_iter();
+                names.extend(consumers.map(|one| topic.dead_letter_name_of(one, prefix)));
+            }
+        }
+        names
     }
 }
 

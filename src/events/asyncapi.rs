@@ -12,7 +12,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::document;
-    use crate::domain::{CampaignEventType, EventType, Kind, State, Status, Topic};
+    use crate::domain::{CampaignEventType, Consumer, EventType, Kind, State, Status, Topic};
 
     fn parsed() -> Value {
         serde_json::from_str(document()).unwrap()
@@ -36,7 +36,13 @@ mod tests {
             let dead_letters = &channels[format!("{name}DeadLetters")];
             assert_eq!(dead_letters["address"], stream.dead_letter_name("{prefix}"));
         }
-        assert_eq!(channels.as_object().unwrap().len(), 2 * Topic::ALL.len());
+        for (name, consumer) in [("Points", Consumer::Points), ("Coupons", Consumer::Coupons)] {
+            let dead_letters = &channels[format!("participation{name}DeadLetters")];
+            let address = Topic::Participation.dead_letter_name_of(consumer, "{prefix}");
+            assert_eq!(dead_letters["address"], address);
+        }
+        let all = Topic::names("{prefix}");
+        assert_eq!(channels.as_object().unwrap().len(), all.len());
     }
 
     #[test]

@@ -2,13 +2,15 @@
 //! rewards database, exactly once. In the events' database they only mark participations as rewarded.
 //!
 //! A batch of records is decoded, applied in one transaction and marked; then its offset is committed. A crash at any
-//! point repeats the batch, and the inbox makes the repetition have no effect.
+//! point repeats the batch, and the inbox makes the repetition have no effect. A record that cannot be applied becomes a
+//! dead letter before the offset is committed; a second task applies those again that somebody has replayed.
 
 mod batch;
 mod config;
 mod metrics;
 mod poison;
 mod record;
+mod replay;
 mod terms;
 mod worker;
 
@@ -45,6 +47,7 @@ pub struct Parts {
 
 /// Starts a consumer. It stops with its stage, and is restarted after a failure.
 pub fn start(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &ConsumerConfig) {
+    let replayer = worker(consumer, parts, config);
     let (parts, config, tasks) = (parts.clone(), config.clone(), spawner.clone());
     spawner.start(
         task_name(consumer),
@@ -58,6 +61,12 @@ pub fn start(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &Cons
             let kafka = Arc::clone(&parts.kafka);
             async move { Ok(kafka.consume(group, hooks, &stop).await?) }
         },
+    );
+    spawner.start(
+        replay_name(consumer),
+        Stage::Consumers,
+        Policy::restart(),
+        move |stop| replay::run(Arc::clone(&replayer), stop),
     );
 }
 
@@ -74,6 +83,13 @@ const fn task_name(consumer: Consumer) -> &'static str {
     }
 }
 
+const fn replay_name(consumer: Consumer) -> &'static str {
+    match consumer {
+        Consumer::Points => "consumer.points.replay",
+        Consumer::Coupons => "consumer.coupons.replay",
+    }
+}
+
 fn group(consumer: Consumer, config: &ConsumerConfig) -> GroupConfig {
     GroupConfig {
         group: group_name(consumer, &config.topic_prefix),
@@ -83,16 +99,21 @@ fn group(consumer: Consumer, config: &ConsumerConfig) -> GroupConfig {
     }
 }
 
-fn hooks(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &ConsumerConfig) -> Hooks {
-    let worker = Arc::new(Worker {
+fn worker(consumer: Consumer, parts: &Parts, config: &ConsumerConfig) -> Arc<Worker> {
+    let (topic, prefix) = (Topic::Participation, &config.topic_prefix);
+    Arc::new(Worker {
         consumer,
         parts: parts.clone(),
         config: config.clone(),
-        topic: Topic::Participation.name(&config.topic_prefix),
-        dead_letter_topic: Topic::Participation.dead_letter_name(&config.topic_prefix),
+        topic: topic.name(prefix),
+        dead_letter_topic: topic.dead_letter_name_of(consumer, prefix),
         permits: Semaphore::new(config.parallel_max.max(1)),
         counts: parts.metrics.of(consumer),
-    });
+    })
+}
+
+fn hooks(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &ConsumerConfig) -> Hooks {
+    let worker = worker(consumer, parts, config);
     // The hooks are called on the polling thread, which belongs to no runtime.
     let spawner = spawner.on(tokio::runtime::Handle::current());
     let metrics = parts.metrics.clone();

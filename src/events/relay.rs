@@ -30,6 +30,7 @@ mod handle;
 mod history;
 mod keys;
 mod metrics;
+mod offsets;
 mod owner;
 mod pace;
 mod parker;
@@ -60,9 +61,9 @@ pub use purger::Retention;
 pub use settings::RelaySettings;
 
 use crate::domain::words::words;
-use crate::domain::{CampaignId, LogPlace, OutboxEvent};
-use crate::parts::broker::Publisher;
-use crate::parts::store::{Store, StreamKey};
+use crate::domain::{CampaignId, LogPlace, OutboxEvent, Timestamp};
+use crate::parts::broker::{Acknowledged, Publisher};
+use crate::parts::store::{PublishedEvent, Store, StreamKey};
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
 
@@ -95,6 +96,7 @@ struct RelayContext {
     blocked_keys: keys::BlockedKeys,
     in_flight: window::InFlight,
     positions: positions::Positions,
+    offsets: offsets::Offsets,
     foreign_streams: ForeignStreams,
     /// Campaigns to whose streams another replica has appended events.
     touched: Lock<BTreeSet<CampaignId>>,
@@ -116,6 +118,22 @@ impl RelayContext {
     /// Whether this relay may still send an event of this stream.
     fn may_send(&self, item: &Item) -> bool {
         self.ownership.may_send(item.event.campaign_id.bucket())
+    }
+
+    /// Where an event was published, if that is kept.
+    fn published(
+        &self,
+        event: &OutboxEvent,
+        at: Acknowledged,
+        published_at: Timestamp,
+    ) -> Option<PublishedEvent> {
+        self.config.keep_offsets.then(|| PublishedEvent {
+            place: event.place(),
+            topic: event.topic.name(&self.config.topic_prefix),
+            partition: at.partition,
+            offset: at.offset,
+            published_at,
+        })
     }
 
     fn touched(&self) -> std::sync::MutexGuard<'_, BTreeSet<CampaignId>> {
@@ -205,6 +223,7 @@ impl Relay {
             ownership: owner::Ownership::default(),
             blocked_keys: keys::BlockedKeys::default(),
             positions: positions::Positions::default(),
+            offsets: offsets::Offsets::default(),
             foreign_streams: ForeignStreams::default(),
             touched: Lock::default(),
             held_seen: AtomicBool::new(false),

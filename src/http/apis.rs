@@ -5,7 +5,8 @@ use poem_openapi::OpenApiService;
 use super::admin::{
     AdminAccountsApi, AdminAllowListApi, AdminAuditApi, AdminBatchApi, AdminCampaignsApi,
     AdminCouponsApi, AdminDeadLettersApi, AdminExportApi, AdminGateApi, AdminKafkaApi,
-    AdminOrderApi, AdminOutboxApi, AdminSimulationApi, AdminStatsApi, AdminSystemApi,
+    AdminOrderApi, AdminOutboxApi, AdminParticipationsApi, AdminSimulationApi, AdminStatsApi,
+    AdminSystemApi,
 };
 use super::campaigns::CampaignsApi;
 use super::health::HealthApi;
@@ -28,7 +29,7 @@ macro_rules! apis {
 
 apis!(PublicApis, public: CampaignsApi, ParticipationsApi, ChangesApi, OrdersApi, CartsApi, ReviewsApi, RewardsApi, SessionsApi, OwnAccountApi, OwnTotpApi, SignUpApi);
 // A tuple has at most 16 members.
-apis!(AdminApis, admin: AdminAccountsApi, AdminCampaignsApi, AdminAllowListApi, AdminCouponsApi, AdminGateApi, AdminDeadLettersApi, AdminOutboxApi, AdminSystemApi, AdminKafkaApi, AdminAuditApi, AdminExportApi, AdminSimulationApi, AdminStatsApi, AdminOrderApi, AdminBatchApi);
+apis!(AdminApis, admin: AdminAccountsApi, AdminCampaignsApi, AdminAllowListApi, AdminCouponsApi, AdminGateApi, AdminDeadLettersApi, AdminOutboxApi, AdminSystemApi, AdminKafkaApi, AdminAuditApi, AdminExportApi, AdminSimulationApi, AdminStatsApi, AdminOrderApi, AdminBatchApi, AdminParticipationsApi);
 
 /// The OpenAPI service of all operations.
 pub fn service() -> OpenApiService<(PublicApis, AdminApis, HealthApi), ()> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::origins::Origins;
 use crate::access::limits::Networks;
 use crate::runtime::settings::{DAY, MILLISECOND, MINUTE, Names, SECOND, plain, settings};
 
@@ -45,6 +46,13 @@ settings! {
         /// `HOST_NOT_ALLOWED`, except for `/livez` and `/readyz`. In the other modes any name is accepted:
         /// [authentication.md](authentication.md#response-headers-for-browsers)
         allowed_hosts: HostNames = HostNames::default();
+        /// Origins of other sites whose pages may use the API (CORS), separated by commas:
+        /// `https://shop.example,http://localhost:5173`. Each is exact: scheme, host and port, as browsers write it,
+        /// without a path, a slash at the end or a wildcard. Such a page may do what its user may do:
+        /// [authentication.md](authentication.md#pages-of-other-origins)
+        cors_origins: Origins = Origins::default();
+        /// How long browsers remember that such a page may send a request (`Access-Control-Max-Age`)
+        cors_max_age: Duration = MINUTE * 10, in ..=DAY;
         /// Networks of the proxies in front of the service, separated by commas: `10.0.0.0/8,192.0.2.1/32`. The client of
         /// a request from one of them is the last address in `X-Forwarded-For`, and the request is traced if its
         /// `traceparent` says so ([tracing.md](tracing.md)); other peers' headers are ignored. The address may be

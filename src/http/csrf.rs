@@ -5,18 +5,25 @@
 use poem::http::{HeaderMap, Method, header};
 use subtle::ConstantTimeEq;
 
+use super::origins::Origins;
 use super::problem::{Problem, kind};
 use crate::access::accounts::SessionToken;
 
 /// The header with the token of the session.
 pub const CSRF_HEADER: &str = "x-csrf-token";
 
-/// Accepts a request that changes nothing, or that has the token of its session and comes from this site.
-pub fn check(method: &Method, headers: &HeaderMap, token: &SessionToken) -> Result<(), Problem> {
+/// Accepts a request that changes nothing, or that has the token of its session and comes from this site or one of the
+/// allowed origins.
+pub fn check(
+    method: &Method,
+    headers: &HeaderMap,
+    token: &SessionToken,
+    allowed: &Origins,
+) -> Result<(), Problem> {
     if method.is_safe() {
         return Ok(());
     }
-    not_foreign(headers)?;
+    not_foreign(headers, allowed)?;
     let mut sent = headers.get_all(CSRF_HEADER).iter();
     let expected = token.csrf();
     match (sent.next(), sent.next()) {
@@ -27,9 +34,9 @@ pub fn check(method: &Method, headers: &HeaderMap, token: &SessionToken) -> Resu
     }
 }
 
-/// Rejects a request that the browser marks as made by another site. A client that marks nothing is not a current
-/// browser.
-pub fn not_foreign(headers: &HeaderMap) -> Result<(), Problem> {
+/// Rejects a request that the browser marks as made by another site, unless its origin is allowed: pages of that origin
+/// may read the token of the session anyway. A client that marks nothing is not a current browser.
+pub fn not_foreign(headers: &HeaderMap, allowed: &Origins) -> Result<(), Problem> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or(""));
     let is_ours = match (text("sec-fetch-site"), text("origin")) {
         // The browser compares with the URL that it requested, which a proxy may have changed.
@@ -37,7 +44,7 @@ pub fn not_foreign(headers: &HeaderMap) -> Result<(), Problem> {
         (None, Some(origin)) => is_host(origin, text(header::HOST.as_str())),
         (None, None) => true,
     };
-    if is_ours {
+    if is_ours || allowed.of(headers).is_some() {
         Ok(())
     } else {
         Err(problem("The request comes from another site."))
@@ -62,6 +69,7 @@ fn problem(detail: &'static str) -> Problem {
 mod tests {
     use super::*;
     use crate::domain::UserId;
+    use crate::http::origins::tests::origins;
     use poem::http::{HeaderName, HeaderValue};
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -81,7 +89,8 @@ mod tests {
         let (right, wrong) = (session.csrf(), other.csrf());
         for method in [Method::POST, Method::PATCH, Method::PUT, Method::DELETE] {
             let check = |pairs: &[(&'static str, &str)]| {
-                check(&method, &headers(pairs), &session).map_err(|problem| problem.code)
+                check(&method, &headers(pairs), &session, &Origins::default())
+                    .map_err(|problem| problem.code)
             };
             assert_eq!(check(&[(CSRF_HEADER, &right)]), Ok(()));
             for shown in ["", &wrong, &right[1..], &format!("{right} ")] {
@@ -90,7 +99,9 @@ mod tests {
             assert_eq!(check(&[]), Err("CSRF"));
         }
         for method in [Method::GET, Method::HEAD] {
-            assert!(super::check(&method, &HeaderMap::new(), &session).is_ok());
+            assert!(
+                super::check(&method, &HeaderMap::new(), &session, &Origins::default()).is_ok()
+            );
         }
     }
 
@@ -102,13 +113,23 @@ mod tests {
             let token = session.csrf();
             let mut pairs = vec![host, (CSRF_HEADER, token.as_str())];
             pairs.extend_from_slice(more);
-            check(&Method::POST, &headers(&pairs), &session).is_err()
+            let allowed = origins("https://pages.example").unwrap();
+            check(&Method::POST, &headers(&pairs), &session, &allowed).is_err()
         };
         for ours in [
             &[("sec-fetch-site", "same-origin")][..],
             &[("sec-fetch-site", "none")],
             &[("origin", "https://shop.example:8080")],
             &[("origin", "http://SHOP.example:8080")],
+            &[("origin", "https://pages.example")],
+            &[
+                ("origin", "https://pages.example"),
+                ("sec-fetch-site", "same-site"),
+            ],
+            &[
+                ("origin", "https://pages.example"),
+                ("sec-fetch-site", "cross-site"),
+            ],
         ] {
             assert!(!refused(ours), "{ours:?}");
         }
@@ -120,6 +141,13 @@ mod tests {
             &[("origin", "https://shop.example")],
             &[("origin", "https://shop.example:8080.evil.example")],
             &[("origin", "null")],
+            &[("origin", "http://pages.example")],
+            &[("origin", "https://pages.example.evil.example")],
+            &[
+                ("origin", "https://pages.example"),
+                ("origin", "https://evil.example"),
+            ],
+            &[("origin", "null"), ("sec-fetch-site", "cross-site")],
             &[("origin", "")],
         ] {
             assert!(refused(foreign), "{foreign:?}");

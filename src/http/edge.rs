@@ -18,6 +18,7 @@ use uuid::Uuid;
 use uuid::fmt::Simple;
 
 use super::client_address::{client_address, is_from_proxy};
+use super::cors::{CrossOrigin, preflight_response};
 use super::is_probe;
 use super::policy::Policy;
 use super::problem::{
@@ -127,7 +128,12 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
 
     /// Rejects a request by its head alone. Probes are answered under any load, because that is when they matter; metrics
     /// and pages are, unless the connection is over the limit.
-    fn reject_by_head(&self, request: &Request, target: Target) -> Option<Problem> {
+    fn reject_by_head(
+        &self,
+        request: &Request,
+        target: Target,
+        cross_origin: &CrossOrigin,
+    ) -> Option<Problem> {
         let headers = request.headers();
         let fields = headers
             .iter()
@@ -150,7 +156,8 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if request.data::<OverLimit>().is_some() {
             return Some(busy());
         }
-        if !path.starts_with(API) {
+        // A preflight costs no more than its rejection, which the page could not read.
+        if !path.starts_with(API) || cross_origin.is_preflight() {
             return None;
         }
         note_unknown_address(request, &self.policy);
@@ -274,9 +281,17 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let is_api = request.uri().path().starts_with(API);
         let found = self.routes.find(request.uri().path());
         let route = found.route;
+        let cross_origin = if is_api {
+            self.policy.cors.read(&request)
+        } else {
+            CrossOrigin::No
+        };
         let mut traced = None;
-        let result = if let Some(problem) = self.reject_by_head(&request, found.target) {
+        let rejection = self.reject_by_head(&request, found.target, &cross_origin);
+        let result = if let Some(problem) = rejection {
             Err(Stopped::Rejected(problem))
+        } else if cross_origin.is_preflight() {
+            Ok(preflight_response())
         } else {
             traced = self.span(&request);
             // Boxed, and so not part of the memory of every connection.
@@ -299,6 +314,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         headers.insert(REQUEST_ID, id);
         if let Some(strict) = &self.policy.strict_transport {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, strict.clone());
+        }
+        if is_api {
+            self.policy.cors.add_to(headers, cross_origin);
         }
         let is_public = route.is_some_and(|route| route.is_public(&method));
         if is_api && !is_public {

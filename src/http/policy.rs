@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin_tokens::AdminTokens;
 use super::concurrency_limit::{Bounds, ConcurrencyLimit, Limited};
+use super::cors::Cors;
 use super::hosts::Hosts;
 use super::settings::{Auth, Settings};
 use super::shared_reads::SharedReads;
@@ -29,6 +30,8 @@ pub struct Policy {
     pub proxies: Networks,
     /// The hosts that the service accepts.
     pub hosts: Hosts,
+    /// What pages of other origins may do.
+    pub cors: Cors,
     /// `Strict-Transport-Security`; none: the header is not sent.
     pub strict_transport: Option<HeaderValue>,
     /// Receives security events.
@@ -62,6 +65,7 @@ impl Policy {
             admin_tokens: AdminTokens::of(settings),
             proxies: settings.http.trusted_proxies.clone(),
             hosts: settings.hosts.clone(),
+            cors: Cors::of(&settings.http, &settings.auth),
             strict_transport: settings
                 .http
                 .strict_transport()

@@ -19,13 +19,15 @@ pub enum Read {
     Participation(String, CampaignId, UserId),
     /// All participations of a campaign, as a file.
     Export(CampaignId),
+    /// A page of the participations of a campaign.
+    Participations(CampaignId),
     /// A page of accounts.
     Accounts,
     Account(UserId),
     /// Whether a user is on the allow list of a campaign.
     AllowList(CampaignId, UserId),
     /// The record of a dead letter of a campaign.
-    DeadLetter(EventId, CampaignId),
+    DeadLetter(EventId, Option<CampaignId>),
 }
 
 impl Read {
@@ -36,6 +38,9 @@ impl Read {
             Self::Participation(id, campaign, _) => {
                 AuditNote::about(by, AuditAction::ParticipationRead, *campaign).of(id)
             }
+            Self::Participations(campaign) => {
+                AuditNote::about(by, AuditAction::ParticipationRead, *campaign)
+            }
             Self::Export(campaign) => {
                 AuditNote::about(by, AuditAction::ParticipationExport, *campaign)
             }
@@ -44,9 +49,10 @@ impl Read {
             Self::AllowList(campaign, user) => {
                 AuditNote::about(by, AuditAction::AllowListRead, *campaign).of(user)
             }
-            Self::DeadLetter(event, campaign) => {
-                AuditNote::about(by, AuditAction::DeadLetterRead, *campaign).of(event)
-            }
+            Self::DeadLetter(event, campaign) => AuditNote {
+                campaign: *campaign,
+                ..AuditNote::beside(by, AuditAction::DeadLetterRead).of(event)
+            },
         }
     }
 
@@ -58,11 +64,11 @@ impl Read {
             Self::History(of) => ("history", user(of)),
             Self::Rewards(of) => ("rewards", user(of)),
             Self::Participation(_, _, of) => ("participation", user(of)),
-            Self::Export(of) => ("participations", campaign(of)),
+            Self::Export(of) | Self::Participations(of) => ("participations", campaign(of)),
             Self::Accounts => ("accounts", None),
             Self::Account(of) => ("account", Some(Actor::Account(*of).to_string())),
             Self::AllowList(_, of) => ("allow_list", user(of)),
-            Self::DeadLetter(_, of) => ("dead_letter", campaign(of)),
+            Self::DeadLetter(_, of) => ("dead_letter", of.as_ref().and_then(campaign)),
         };
         let event = match self {
             Self::Export(_) => SecurityEvent::DataExported,

@@ -69,7 +69,8 @@ impl SessionsApi {
     ) -> Result<LoggedIn, Failure<LoggingIn>> {
         let (accounts, cookies) = sessions_of(&app.settings.auth)?;
         let headers = request.headers();
-        csrf::not_foreign(headers).inspect_err(|_| report_csrf(accounts, request))?;
+        let allowed = &app.settings.http.cors_origins;
+        csrf::not_foreign(headers, allowed).inspect_err(|_| report_csrf(accounts, request))?;
         let body = body.0;
         let stay = if body.is_remembered {
             RememberMe::Yes
@@ -110,7 +111,8 @@ impl SessionsApi {
     ) -> Result<LoggedIn, Failure<Resuming>> {
         let (accounts, cookies) = sessions_of(&app.settings.auth)?;
         let headers = request.headers();
-        csrf::not_foreign(headers).inspect_err(|_| report_csrf(accounts, request))?;
+        let allowed = &app.settings.http.cors_origins;
+        csrf::not_foreign(headers, allowed).inspect_err(|_| report_csrf(accounts, request))?;
         let token = remembered(headers, cookies)?;
         let from = client_address(request, &app.settings.http.trusted_proxies);
         let entered = match &token {
@@ -177,11 +179,12 @@ impl SessionsApi {
     ) -> Result<LoggedOut, Failure<LoggingOut>> {
         let (accounts, cookies) = sessions_of(&app.settings.auth)?;
         let headers = request.headers();
+        let allowed = &app.settings.http.cors_origins;
         let checked = match &cookie.0 {
             Some(token) if accounts.session(token).await?.is_some() => {
-                csrf::check(request.method(), headers, token)
+                csrf::check(request.method(), headers, token, allowed)
             }
-            _ => csrf::not_foreign(headers),
+            _ => csrf::not_foreign(headers, allowed),
         };
         checked.inspect_err(|_| report_csrf(accounts, request))?;
         let remembered = remembered(headers, cookies)?;

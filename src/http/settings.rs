@@ -58,6 +58,8 @@ pub struct Settings {
     pub import_timeout: Duration,
     /// Longest time for requests to finish once the service stops.
     pub drain_timeout: Duration,
+    /// Whether it is kept where events were published (`relay.keep_offsets`).
+    pub keeps_offsets: bool,
     /// Who may redeem coupons.
     pub redeemers: Redeemers,
     /// Parts that run inside this process because none is configured; shown on the dashboard.
@@ -83,6 +85,7 @@ impl Default for Settings {
             bound_metrics: BoundMetrics::default(),
             import_timeout: AllowListConfig::default().import_timeout,
             drain_timeout: Duration::from_secs(15),
+            keeps_offsets: false,
             redeemers: Redeemers::default(),
             embedded_parts: Vec::new(),
             payments: Pricing::Sold,

@@ -10,6 +10,7 @@ mod campaigns;
 mod carts;
 mod config;
 mod connection;
+mod consumer_letters;
 mod counts;
 mod current;
 mod daily;
@@ -43,6 +44,7 @@ pub use audit::{AuditEntry, AuditFilter};
 pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign, States};
 pub use carts::CartLine;
 pub use config::StoreConfig;
+pub use consumer_letters::{ConsumerLetter, ConsumerLetterFilter, NewConsumerLetter, RecordBytes};
 pub use counts::Counts;
 pub use daily::{Begun, Cause, DailyRow, Done, Ended, Progress, Redo, Run, RunFailure, RunState};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
@@ -52,20 +54,20 @@ pub use order::Ordered;
 pub use orders::{DecidedOrder, DecisionContext, HalfOrder, NewOrder};
 pub use outbox::{
     DueRows, LeasedBucket, LogEntry, NewlyParked, ORPHAN_KEYS_MAX, OutboxCounts, Parked, ParkedRow,
-    ParkedState, Partitions, PurgePage, Purgeable, RelayLease, Released, StreamEnds, StreamKey,
-    Targets, Tenure, Verdict,
+    ParkedState, Partitions, PublishedEvent, PurgePage, Purgeable, RelayLease, Released,
+    StreamEnds, StreamKey, Targets, Tenure, Verdict,
 };
 pub use participations::{
     Applicant, Applicants, Changed, Closing, CommitError, Committed, Decision, DueReservations,
-    Entered, Entries, GateInForce, Group, GroupOutcome, Intake, KeyPage, Making, Mismatch,
-    PassedOver, Place, Raise, Raised, RankPage, Ranked, RankedRow, Rewarding, Standing, Turn,
-    UserKey, Wished,
+    Entered, Entries, EventState, GateInForce, Group, GroupOutcome, Intake, KeyPage, Making,
+    Mismatch, ParticipationEvent, ParticipationEvents, PassedOver, Place, Raise, Raised, RankPage,
+    Ranked, RankedRow, Rewarding, Standing, Turn, UserKey, Wished,
 };
 pub use reviews::Review;
 pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,
 };
-pub use tallies::TallyRow;
+pub use tallies::{MinuteTally, TallyRow};
 pub use totp::{AccountTotp, TotpChange};
 pub use verification::{
     Books, EventRow, EventSums, Ground, Kept, KeptLog, LogSums, Purged, SEGMENT_RANKS, Segment,

@@ -40,10 +40,11 @@ pub const ORDER_POINTS: [&str; 6] = [
 ];
 
 /// The crash points of a consumer's batch, in their order.
-pub const CONSUMER_POINTS: [&str; 4] = [
+pub const CONSUMER_POINTS: [&str; 5] = [
     "consumer.applying",
     "consumer.applied",
     "consumer.marked",
+    "consumer.kept",
     "consumer.copied",
 ];
 

@@ -334,15 +334,7 @@ impl World {
             .set("bootstrap.servers", &self.parts.brokers)
             .create()
             .unwrap();
-        let topics: Vec<String> = [Topic::Participation, Topic::Campaign]
-            .iter()
-            .flat_map(|stream| {
-                [
-                    stream.name(&self.prefix),
-                    stream.dead_letter_name(&self.prefix),
-                ]
-            })
-            .collect();
+        let topics = Topic::names(&self.prefix);
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
         for deleted in admin.delete_topics(&names, &options).await.unwrap() {

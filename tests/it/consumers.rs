@@ -5,6 +5,7 @@ mod cancelling;
 mod crashes;
 mod granting;
 mod http;
+mod letters;
 mod poison;
 mod redeeming;
 mod revoking;

@@ -4,6 +4,7 @@ pub mod bench;
 mod broker;
 mod consumed;
 mod failures;
+mod offsets;
 pub mod outage;
 mod parked;
 mod partitions;

@@ -12,7 +12,7 @@ use firstcome::domain::{
 use firstcome::operate::status::{Replicas, StatusBoard};
 use firstcome::parts::gate::ScriptGate;
 use firstcome::parts::store::{
-    Applicant, Due, Intake, Rewards, Store, StoreConfig, TallyRow, Wished,
+    Applicant, Due, Intake, RankPage, Rewards, Store, StoreConfig, TallyRow, Wished,
 };
 use firstcome::runtime::clock::Clock;
 use firstcome::sale::meter::Meter;
@@ -29,13 +29,13 @@ const BATCHES: u64 = 24;
 const ROWS: u64 = BATCH * BATCHES;
 
 /// The tables of a schema.
-struct Tables {
+pub struct Tables {
     db: DatabaseConnection,
     schema: String,
 }
 
 impl Tables {
-    async fn of(url: &str) -> Self {
+    pub async fn of(url: &str) -> Self {
         let db = Database::connect(url).await.unwrap();
         let schema = url.rsplit_once('/').unwrap().1.to_owned();
         Self { db, schema }
@@ -52,7 +52,7 @@ impl Tables {
     }
 
     /// How many rows of it were read, ever.
-    async fn read(&self, table: &str) -> u64 {
+    pub async fn read(&self, table: &str) -> u64 {
         let of = format!(
             "performance_schema.table_io_waits_summary_by_table WHERE object_schema = '{}' AND \
              object_name = '{table}'",
@@ -135,6 +135,89 @@ async fn commit_payment_and_marking_read_only_their_own_rows() {
         let read = tables.read(table).await;
         assert!(read < 10 * ROWS, "{table}: {read} of {ROWS} rows were read");
     }
+}
+
+#[tokio::test]
+async fn a_page_of_participations_reads_only_its_own_rows() {
+    let test = mysql().await;
+    let store = &test.store;
+    let mut new = campaign_of(Some(2 * ROWS));
+    (new.price, new.per_user_limit) = (Some(500), 2);
+    let campaign = create(store, new).await;
+    let tables = Tables::frozen(&test.url, &["participation"]).await;
+    let made = reserve(store, &campaign).await;
+    let before = tables.read("participation").await;
+    let mut page = RankPage {
+        campaign: campaign.id,
+        status: None,
+        after: 0,
+        last: store.last_rank(campaign.id).await.unwrap(),
+        rows_max: 20,
+    };
+    let mut pages = 0;
+    while page.after < page.last {
+        let read = store.participations_by_rank(&page).await.unwrap();
+        assert_eq!(read.rows.len(), 20);
+        page.after = read.upto;
+        pages += 1;
+    }
+    assert_eq!(pages, ROWS / 20);
+    let read = tables.read("participation").await - before;
+    assert!(read < 2 * ROWS, "{read} of {ROWS} rows were read");
+    // None has this status: a statement scans ten ranks for each row of a page, not the campaign.
+    page = RankPage {
+        status: Some(Status::Expired),
+        after: 0,
+        ..page
+    };
+    let before = tables.read("participation").await;
+    let none = store.participations_by_rank(&page).await.unwrap();
+    assert_eq!((none.rows.len(), none.upto), (0, 200));
+    assert!(tables.read("participation").await - before <= 201);
+    // Of a user, by the index of users.
+    let page = RankPage {
+        status: None,
+        ..page
+    };
+    let before = tables.read("participation").await;
+    for one in made.iter().step_by(100) {
+        let found = store.participations_of_user_by_rank(one.user_id, &page);
+        let found = found.await.unwrap();
+        let ids: Vec<ParticipationId> = found.rows.iter().map(|row| row.participation.id).collect();
+        assert_eq!((ids, found.upto), (vec![one.id], page.last));
+    }
+    let read = tables.read("participation").await - before;
+    assert!(read <= 3 * ROWS / 100, "{read} rows were read");
+}
+
+#[tokio::test]
+async fn refusals_of_a_time_are_read_by_the_key() {
+    let test = mysql().await;
+    let store = &test.store;
+    let tables = Tables::frozen(&test.url, &["rejection_tally"]).await;
+    let minute = Clock::System.now().duration_trunc(TimeDelta::minutes(1));
+    let minute = minute.unwrap();
+    for campaign in 1..=2 {
+        let refused: Vec<TallyRow> = (0..600)
+            .map(|ago| TallyRow {
+                campaign: CampaignId(campaign),
+                minute: minute - TimeDelta::minutes(ago),
+                reason: "SOLD_OUT",
+                count: 2,
+            })
+            .collect();
+        store.add_tallies(&refused).await.unwrap();
+    }
+    let before = tables.read("rejection_tally").await;
+    let range = (minute - TimeDelta::minutes(9), minute);
+    let found = store
+        .refusals_by_minute(CampaignId(2), range)
+        .await
+        .unwrap();
+    assert_eq!(found.len(), 9);
+    assert_eq!(found[0].minute, range.0);
+    assert!(found.iter().all(|tally| tally.count == 2));
+    assert!(tables.read("rejection_tally").await - before <= 10);
 }
 
 #[tokio::test]

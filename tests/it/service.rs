@@ -5,6 +5,7 @@ mod allow_list;
 mod archive;
 mod asking;
 mod asyncapi;
+mod attempts;
 mod audit;
 mod away;
 mod browsers;
@@ -15,6 +16,8 @@ mod challenge;
 mod clocks;
 mod cluster;
 mod connections;
+mod consumer_letters;
+mod cors;
 #[cfg(feature = "failpoints")]
 mod crashes;
 mod dashboard;

@@ -1,6 +1,7 @@
 //! The store's suite, on both databases: what it rejects even if the gate admits it.
 
 mod dates;
+mod events;
 mod keys;
 mod limits;
 mod unreadable;

@@ -3,23 +3,24 @@ import { useState } from "preact/hooks";
 import { get, post, query } from "../api";
 import { dateTime, fromLocalInput, number, short } from "../format";
 import { useGet } from "../live";
-import type { DeadLetter, Moved, Page } from "../types";
+import type { DeadLetter, DeadLetterSource, Moved, Page } from "../types";
 import { Dialog, Empty, Field, Input, Loading, More, Notice, Refused, Section, Table, useAction } from "../ui";
 import { t } from "../words";
 
-interface Filter { campaignId: string; key: string; from: string; until: string }
-const NOTHING: Filter = { campaignId: "", key: "", from: "", until: "" };
+const SOURCES: DeadLetterSource[] = ["relay", "consumer:points", "consumer:coupons"];
+interface Filter { source: string; campaignId: string; key: string; from: string; until: string }
+const NOTHING: Filter = { source: "", campaignId: "", key: "", from: "", until: "" };
 /** Most dead letters that one request changes. */
 const MOVED_MAX = 1000;
 
-const asked = (filter: Filter) => ({ campaignId: filter.campaignId.trim(), key: filter.key.trim(), from: fromLocalInput(filter.from), until: fromLocalInput(filter.until) });
+const asked = (filter: Filter) => ({ source: filter.source, campaignId: filter.campaignId.trim(), key: filter.key.trim(), from: fromLocalInput(filter.from), until: fromLocalInput(filter.until) });
 
 /** The selection, as the service expects it. */
 type Selection = Record<string, unknown>;
 function selectionOf(filter: Filter): Selection {
-  const { campaignId, key, from, until } = asked(filter);
-  if (!(campaignId || key || from || until)) return { all: true, limit: MOVED_MAX };
-  return { ...(campaignId ? { campaignId: Number(campaignId) } : {}), ...(key ? { key } : {}), ...(from ? { from } : {}), ...(until ? { until } : {}), limit: MOVED_MAX };
+  const { source, campaignId, key, from, until } = asked(filter);
+  if (!(source || campaignId || key || from || until)) return { all: true, limit: MOVED_MAX };
+  return { ...(source ? { source } : {}), ...(campaignId ? { campaignId: Number(campaignId) } : {}), ...(key ? { key } : {}), ...(from ? { from } : {}), ...(until ? { until } : {}), limit: MOVED_MAX };
 }
 
 export function DeadLetters() {
@@ -48,6 +49,14 @@ export function DeadLetters() {
       <h1>{t("nav.deadLetters")}</h1>
       <p class="lead">{t("dead.lead")}</p>
       <form class="bar" onSubmit={(event) => { event.preventDefault(); setRest(null); setFilter(typed); }}>
+        <Field name="source" label={t("dead.source")} problem={first.problem}>
+          {(attributes) => (
+            <select {...attributes} value={typed.source} onChange={(event) => set({ source: event.currentTarget.value })}>
+              <option value="">{t("dead.anySource")}</option>
+              {SOURCES.map((one) => <option key={one} value={one}>{t(`dead.source.${one}`)}</option>)}
+            </select>
+          )}
+        </Field>
         {input("campaignId", t("campaign.number"))}{input("key", t("dead.key"))}{input("from", t("dead.from"), "time")}{input("until", t("dead.until"), "time")}
         <div class="buttons">
           <button class="primary">{t("search")}</button>
@@ -63,7 +72,7 @@ export function DeadLetters() {
         )}
         <More cursor={cursor} onMore={more} />
       </Section>
-      {opened && !moving && <Letter letter={opened} onClose={() => setOpened(null)} onMove={() => setMoving({ selection: { eventId: opened.eventId }, what: t("dead.whatOne", { id: short(opened.eventId) }) })} />}
+      {opened && !moving && <Letter letter={opened} onClose={() => setOpened(null)} onMove={() => setMoving({ selection: { eventId: opened.eventId, source: opened.source }, what: t("dead.whatOne", { id: short(opened.eventId) }) })} />}
       {moving && <Move {...moving} onClose={() => { setMoving(null); setOpened(null); setRest(null); first.again(); }} />}
     </>
   );
@@ -72,16 +81,17 @@ export function DeadLetters() {
 function Letters({ items, onOpen }: { items: DeadLetter[]; onOpen: (letter: DeadLetter) => void }) {
   const head = (
     <>
-      <th scope="col">{t("dead.event")}</th><th scope="col" class="number">{t("campaign.number")}</th><th scope="col">{t("dead.error")}</th>
+      <th scope="col">{t("dead.event")}</th><th scope="col">{t("dead.source")}</th><th scope="col" class="number">{t("campaign.number")}</th><th scope="col">{t("dead.error")}</th>
       <th scope="col" class="number">{t("dead.attempts")}</th><th scope="col">{t("dead.parkedAt")}</th>
     </>
   );
   return (
     <Table caption={t("nav.deadLetters")} head={head}>
       {items.map((one) => (
-        <tr key={one.eventId}>
+        <tr key={`${one.eventId}.${one.source}`}>
           <th scope="row"><button class="link" onClick={() => onOpen(one)} aria-label={t("dead.open", { id: one.eventId })}><code>{short(one.eventId)}</code></button><small>{one.eventType}</small></th>
-          <td class="number"><a href={`#/campaigns/${one.campaignId}`}>{one.campaignId}</a></td>
+          <td>{t(`dead.source.${one.source}`)}</td>
+          <td class="number"><OfCampaign letter={one} /></td>
           <td class="wrap">{one.errorClass}<small>{one.error}</small></td>
           <td class="number">{number(one.attempts)}</td><td class="muted">{dateTime(one.parkedAt)}</td>
         </tr>
@@ -90,16 +100,18 @@ function Letters({ items, onOpen }: { items: DeadLetter[]; onOpen: (letter: Dead
   );
 }
 
+const OfCampaign = ({ letter }: { letter: DeadLetter }) => letter.campaignId === null ? <>–</> : <a href={`#/campaigns/${letter.campaignId}`}>{letter.campaignId}</a>;
+
 function pretty(payload: string): string {
   try { return JSON.stringify(JSON.parse(payload), null, 2); } catch { return payload; }
 }
 
 function Letter({ letter, onClose, onMove }: { letter: DeadLetter; onClose: () => void; onMove: () => void }) {
   // Lists have no records: each is loaded separately, and recorded in the audit log.
-  const { data, problem } = useGet<DeadLetter>(`/api/admin/dead-letters/${letter.eventId}`);
+  const { data, problem } = useGet<DeadLetter>(`/api/admin/dead-letters/${letter.eventId}${query({ source: letter.source })}`);
   const rows: [string, preact.ComponentChildren][] = [
-    [t("dead.event"), <code>{letter.eventId}</code>], [t("dead.type"), letter.eventType],
-    [t("campaign.number"), <a href={`#/campaigns/${letter.campaignId}`}>{letter.campaignId}</a>], [t("dead.key"), data?.key ? <code>{data.key}</code> : "–"],
+    [t("dead.event"), <code>{letter.eventId}</code>], [t("dead.source"), t(`dead.source.${letter.source}`)], [t("dead.type"), letter.eventType],
+    [t("campaign.number"), <OfCampaign letter={letter} />], [t("dead.key"), data?.key ? <code>{data.key}</code> : "–"],
     [t("dead.attempts"), number(letter.attempts)], [t("dead.error"), `${letter.errorClass}: ${letter.error}`],
     [t("dead.parkedAt"), dateTime(letter.parkedAt)], [t("dead.copiedAt"), letter.copiedAt ? dateTime(letter.copiedAt) : t("dead.notCopied")],
   ];

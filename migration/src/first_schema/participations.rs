@@ -3,7 +3,7 @@
 use crate::table::{Dialect, Table};
 
 /// Participations, in order of campaign and rank: new ones are appended. An ordinal is the lowest that is free among
-/// those of a user in a campaign; none: it was given back.
+/// those of a user in a campaign; none: it was given back. `last_event` is the sequence of the event of its last change.
 pub(super) fn participation(dialect: &Dialect) -> Table {
     let Dialect {
         time, uuid, ascii, ..
@@ -24,6 +24,7 @@ pub(super) fn participation(dialect: &Dialect) -> Table {
         rewarded_at {time} NULL,
         created_at {time} NOT NULL,
         updated_at {time} NOT NULL,
+        last_event BIGINT NULL,
         PRIMARY KEY (campaign_id, `rank`)"
     );
     Table::new("participation", columns)

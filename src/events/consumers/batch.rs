@@ -1,4 +1,4 @@
-//! Processes one batch of a partition: decodes it, applies it, marks rewards, and copies poison to the dead letter topic.
+//! Processes one batch of a partition: decodes it, applies it, marks rewards, and makes dead letters of poison.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,7 +17,7 @@ use crate::runtime::trace::{self, SpanKind, Traced};
 /// Approximate maximum of coupons in one transaction.
 const COUPONS_AT_ONCE_MAX: u32 = 2_000;
 /// Constraint violations of a batch until it is poison: a concurrent transaction on the same rows has ended by then.
-const REFUSALS_MAX: u32 = 20;
+pub(super) const REFUSALS_MAX: u32 = 20;
 
 /// The records of a batch, by what has to be done with them.
 #[derive(Default)]
@@ -81,14 +81,7 @@ impl Worker {
                 poison = poison.text,
                 "a record cannot be applied"
             );
-            let copied = self.retry(
-                owned,
-                "copy a dead letter",
-                |_, _| false,
-                || self.copy(record, poison),
-            );
-            drop(copied.await?);
-            failpoint::point("consumer.copied");
+            self.bury(owned, record, poison).await?;
         }
         self.counts
             .done(sorted.ignored, sorted.poison.len(), began.elapsed());
@@ -183,11 +176,14 @@ impl Worker {
     }
 }
 
-fn refused(failure: &StoreError) -> Poison {
+pub(super) fn refused(failure: &StoreError) -> Poison {
     Poison::new(Flaw::Refused, format!("the rewards database: {failure}"))
 }
 
-fn within_bounds(change: &Change, reward: Option<Reward>) -> Result<Option<Reward>, Poison> {
+pub(super) fn within_bounds(
+    change: &Change,
+    reward: Option<Reward>,
+) -> Result<Option<Reward>, Poison> {
     if matches!(reward, Some(Reward::Coupon(_))) && change.quantity > COUPONS_MAX {
         let text = format!("{} coupons are more than {COUPONS_MAX}", change.quantity);
         return Err(Poison::new(Flaw::Impossible, text));

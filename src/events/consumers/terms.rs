@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::poison::{Flaw, Poison};
 use super::worker::{Revoked, Worker};
-use crate::domain::{CampaignId, Reward};
+use crate::domain::{CampaignId, Consumer, Reward};
 use crate::parts::broker::kafka::OwnedPartition;
 use crate::parts::store::StoreError;
 
@@ -21,12 +21,7 @@ impl Worker {
         let reward = self.retry(owned, "read a campaign", unreadable, || {
             self.reward_of(campaign)
         });
-        let poison = |text: String| Poison::new(Flaw::Campaign, text);
-        Ok(match reward.await? {
-            Ok(Some(reward)) => Ok(reward.filter(|reward| self.consumer.grants(reward))),
-            Ok(None) => Err(poison(format!("there is no campaign {campaign}"))),
-            Err(failure) => Err(poison(format!("campaign {campaign}: {failure}"))),
-        })
+        Ok(rewarded_by(self.consumer, campaign, reward.await?))
     }
 
     /// The reward of a campaign; the outer none: there is no such campaign. The catalogue may still cache a new campaign
@@ -35,7 +30,7 @@ impl Worker {
         clippy::option_option,
         reason = "no campaign and no reward are different results"
     )]
-    async fn reward_of(
+    pub(super) async fn reward_of(
         &self,
         campaign: CampaignId,
     ) -> Result<Option<Option<Reward>>, Arc<StoreError>> {
@@ -44,5 +39,23 @@ impl Worker {
         }
         let found = self.parts.store.campaign(campaign).await;
         Ok(found.map_err(Arc::new)?.map(|found| found.reward))
+    }
+}
+
+/// The reward that a consumer grants, by the reward of a campaign as [`Worker::reward_of`] has read it.
+#[allow(
+    clippy::option_option,
+    reason = "no campaign and no reward are different results"
+)]
+pub(super) fn rewarded_by(
+    consumer: Consumer,
+    campaign: CampaignId,
+    found: Result<Option<Option<Reward>>, Arc<StoreError>>,
+) -> Result<Option<Reward>, Poison> {
+    let poison = |text: String| Poison::new(Flaw::Campaign, text);
+    match found {
+        Ok(Some(reward)) => Ok(reward.filter(|reward| consumer.grants(reward))),
+        Ok(None) => Err(poison(format!("there is no campaign {campaign}"))),
+        Err(failure) => Err(poison(format!("campaign {campaign}: {failure}"))),
     }
 }

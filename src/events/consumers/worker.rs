@@ -18,7 +18,7 @@ use crate::runtime::telemetry::cause;
 /// the partition repeats the batch.
 const GRACE: Duration = Duration::from_secs(4);
 /// Longest pause after a conflict with another transaction, which ends soon.
-const CONTENDED_PAUSE_MAX: Duration = Duration::from_millis(50);
+pub(super) const CONTENDED_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// What the partitions of a consumer share.
 pub(super) struct Worker {

@@ -39,6 +39,8 @@ pub struct Config {
     pub key_policy: KeyPolicy,
     /// What the keys of events are.
     pub key_choice: KeyChoice,
+    /// Whether it keeps where events were published.
+    pub keep_offsets: bool,
     /// First part of the topics' names.
     pub topic_prefix: String,
     /// How often the outbox is counted for the metrics at least; more often while something waits in it.
@@ -84,6 +86,7 @@ impl Config {
             copy_delay: Duration::from_secs(10),
             key_policy: settings.key_policy,
             key_choice: kafka.key,
+            keep_offsets: settings.keep_offsets,
             topic_prefix: kafka.topic_prefix.clone(),
             sample_interval: Duration::from_secs(30),
             retention,

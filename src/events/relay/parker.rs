@@ -20,7 +20,8 @@ use super::window::Claim;
 use super::{Context, KeyPolicy, Origin};
 use crate::domain::LogPlace;
 use crate::parts::store::{
-    NewlyParked, ParkedRow, ParkedState, Released, StoreError, StreamKey, Tenure, Verdict,
+    NewlyParked, ParkedRow, ParkedState, PublishedEvent, Released, StoreError, StreamKey, Tenure,
+    Verdict,
 };
 use crate::runtime::supervisor::BoxError;
 
@@ -47,6 +48,8 @@ struct Round {
     park: Vec<(NewlyParked, Claim)>,
     again: Vec<(LogPlace, Verdict)>,
     delivered: Vec<LogPlace>,
+    /// Where those were published, if that is kept.
+    published: Vec<PublishedEvent>,
     /// Keys whose next event may go now.
     keys: BTreeSet<StreamKey>,
     /// The keys of forwarded events.
@@ -119,6 +122,9 @@ impl Parker {
             self.add(&mut round, report);
         }
         let store = &context.store;
+        if !round.published.is_empty() {
+            persist(&context, stop, || store.keep_published(&round.published)).await?;
+        }
         if !round.delivered.is_empty() {
             persist(&context, stop, || store.unpark(&round.delivered)).await?;
             // Those that the position has not passed stay for now.
@@ -169,7 +175,8 @@ impl Parker {
                 };
                 return round.park.push((row, claim));
             }
-            Report::Delivered(item) => {
+            Report::Delivered { item, published } => {
+                round.published.extend(published);
                 round.delivered.push(item.place());
                 round.keys.insert(item.key());
                 if let Origin::Parked { claim, .. } = item.origin {

@@ -6,9 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::window::Claim;
 use super::{Context, Map};
 use crate::domain::StreamId;
-use crate::parts::store::StoreError;
+use crate::parts::store::{PublishedEvent, StoreError};
 use crate::runtime::failpoint;
 use crate::runtime::supervisor::BoxError;
 
@@ -18,6 +19,8 @@ const STOPPING_ATTEMPTS_MAX: u32 = 5;
 const PARKER_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 /// Positions written in one statement.
 const POSITIONS_MAX: usize = 500;
+/// Offsets written in one statement.
+const OFFSETS_MAX: usize = 500;
 
 /// Positions that moved and are not written yet.
 #[derive(Debug, Default)]
@@ -27,6 +30,11 @@ pub(super) struct Positions {
 }
 
 impl Positions {
+    /// Wakes the writer.
+    pub(super) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
     pub(super) fn moved(&self, stream: StreamId, published: u64) {
         let mut moved = self.lock();
         let position = moved.entry(stream).or_default();
@@ -69,16 +77,30 @@ pub(super) async fn write(context: Context, stop: CancellationToken) -> Result<(
             let ended = context.parker_ended.cancelled();
             tokio::time::timeout(PARKER_MAX, ended).await.ok();
         }
+        let kept = keep_offsets(&context, &stop).await?;
         let moved = context.positions.unwritten();
         for positions in moved.chunks(POSITIONS_MAX) {
             failpoint::point("relay.acknowledged");
             persist(&context, &stop, || context.store.advance(positions)).await?;
             context.positions.written(positions);
         }
-        if stop.is_cancelled() && moved.is_empty() {
+        if stop.is_cancelled() && moved.is_empty() && kept == 0 {
             return Ok(());
         }
     }
+}
+
+/// Writes where events were published, if that is kept, and lets the positions pass them: how many there were.
+async fn keep_offsets(context: &Context, stop: &CancellationToken) -> Result<usize, StoreError> {
+    let acknowledged = context.offsets.take();
+    let count = acknowledged.len();
+    let (claims, events): (Vec<Claim>, Vec<PublishedEvent>) = acknowledged.into_iter().unzip();
+    for events in events.chunks(OFFSETS_MAX) {
+        persist(context, stop, || context.store.keep_published(events)).await?;
+        failpoint::point("relay.offsets_kept");
+    }
+    claims.into_iter().for_each(Claim::done);
+    Ok(count)
 }
 
 /// Does `operation` until the database takes it: its result must not be lost. Bounded only once the

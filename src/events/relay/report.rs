@@ -6,12 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::window::Claim;
 use super::{Item, Set};
 use crate::domain::{EventId, LogPlace};
+use crate::parts::store::PublishedEvent;
 
 /// What happened to an event.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// A parked one was acknowledged.
-    Delivered(Item),
+    /// A parked one was acknowledged: where, if that is kept.
+    Delivered {
+        item: Item,
+        published: Option<PublishedEvent>,
+    },
     /// It may have been published; it is tried again.
     Unsure { item: Item, error: String },
     /// It was refused, alone: it never will be published.

@@ -27,6 +27,10 @@ settings! {
         retry_max: Duration = Duration::from_secs(300);
         /// Later events of a key while one of its events waits for a retry: `block` keeps the order, `skip` sends them
         key_policy: KeyPolicy = KeyPolicy::Block;
+        /// Whether topic, partition and offset of each published event are stored, for
+        /// `GET /api/admin/participations/{id}/events`. It costs the database a row for each event; the row is deleted
+        /// with its event. Set it the same in all processes
+        keep_offsets: bool = false;
     }
 }
 

@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-use crate::domain::{CampaignId, EventId, Timestamp};
+use crate::domain::{CampaignId, DeadLetterSource, EventId, Timestamp};
 use crate::http::fields::{Fields, INTEGER_MAX, request_object};
-use crate::parts::store::DeadLetterFilter;
+use crate::operate::dead_letters::LetterFilter;
 
 /// Dead letters that one request changes by default.
 const LIMIT_DEFAULT: u32 = 100;
@@ -12,10 +12,13 @@ const LIMIT_DEFAULT: u32 = 100;
 const LIMIT_MAX: u32 = 1_000;
 
 request_object! {
-    /// Selects dead letters by at least one of `eventId`, `campaignId`, `key`, `from` and `until`, or by `all`.
+    /// Selects dead letters by at least one of `source`, `eventId`, `campaignId`, `key`, `from` and `until`,
+    /// or by `all`.
     #[derive(Debug)]
     pub struct Selection as "DeadLetterSelection" {
-        /// Only this one.
+        /// Only those of the relay, or of this consumer.
+        source: Option<DeadLetterSource> = word("source", DeadLetterSource::WORDS).optional(),
+        /// Only those of this event.
         event: Option<Uuid> = id("eventId").optional(),
         /// Only those of this campaign.
         campaign: Option<i64> = integer("campaignId", 1..=INTEGER_MAX)
@@ -40,10 +43,11 @@ request_object! {
 
 impl Selection {
     /// The filter of the selected dead letters.
-    pub fn filter(&self) -> DeadLetterFilter {
-        DeadLetterFilter {
-            event_id: self.event.map(EventId),
-            campaign_id: self.campaign.map(CampaignId),
+    pub fn filter(&self) -> LetterFilter {
+        LetterFilter {
+            source: self.source,
+            event: self.event.map(EventId),
+            campaign: self.campaign.map(CampaignId),
             key: self.key.clone(),
             from: self.from,
             until: self.until,
@@ -53,7 +57,7 @@ impl Selection {
 }
 
 fn check_criteria(fields: &mut Fields, selection: &Selection) {
-    let is_only_criterion = selection.filter() == DeadLetterFilter::default();
+    let is_only_criterion = selection.filter() == LetterFilter::default();
     let problem = match (selection.all, is_only_criterion) {
         (false, true) => "must be true if no other criterion selects dead letters",
         (true, false) => "must not be true if another criterion selects dead letters",

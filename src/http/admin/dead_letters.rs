@@ -1,16 +1,16 @@
-//! Dead letters for admins: events that the relay has parked. They are listed, read, replayed and discarded.
+//! Dead letters for admins: events that the relay could not publish, and records that a consumer cannot apply. They are listed, read, replayed and discarded.
 
 use uuid::Uuid;
 
 use super::dead_letter_selection::Selection;
 use crate::access::identity::{DeadletterReplay, Scope};
-use crate::domain::{CampaignId, EventId, Origin, Timestamp};
+use crate::domain::{CampaignId, DeadLetterId, DeadLetterSource, EventId, Origin, Timestamp};
 use crate::http::App;
 use crate::http::operation::{
     Admin, AppRef, Failure, Json, JsonRequest, OpenApi, Page, Path, Problem, Query, Read, Request,
-    Section, documented, kind, list, page_cursor, page_limit, reads, view,
+    Section, Word, documented, kind, list, page_cursor, page_limit, reads, view, vocabulary,
 };
-use crate::parts::store::{DeadLetter, DeadLetterFilter};
+use crate::operate::dead_letters::{self, Letter, LetterAction, LetterFilter};
 
 documented! {
     Handling: [BODY, ADMIN] {
@@ -19,13 +19,23 @@ documented! {
     }
 }
 
+vocabulary!(
+    DeadLetterSource,
+    "DeadLetterSource",
+    "`relay`: the relay could not publish the event. `consumer:points`, `consumer:coupons`: the consumer cannot apply the \
+     record."
+);
+
 view! {
-    /// An event that the relay has parked.
-    pub struct DeadLetterView as "DeadLetter" from letter: DeadLetter {
-        /// Id of the event, its `ce_id`.
-        event_id: Uuid = letter.event_id.0,
-        /// Id of the campaign.
-        campaign_id: i64 = letter.campaign_id.0,
+    /// An event that the relay could not publish, or a record that a consumer cannot apply.
+    pub struct DeadLetterView as "DeadLetter" from letter: Letter {
+        /// Id of the event, its `ce_id`; of a record without one, an id made from the record.
+        event_id: Uuid = letter.id.event.0,
+        /// What gave it up.
+        source: Word<DeadLetterSource> = letter.id.source.into(),
+        /// Id of the campaign; null: the record of a consumer names none.
+        #[oai(nullable)]
+        campaign_id: Option<i64> = letter.campaign.map(|campaign| campaign.0),
         /// Key of the record; null in lists, and without the scope `pii:read`.
         #[oai(nullable)]
         key: Option<String> = None,
@@ -50,7 +60,7 @@ view! {
 
 impl DeadLetterView {
     /// With its record, which contains personal data.
-    fn with_record(letter: DeadLetter) -> Self {
+    fn with_record(letter: Letter) -> Self {
         Self {
             key: Some(letter.key.clone()),
             payload: Some(letter.payload.clone()),
@@ -61,7 +71,7 @@ impl DeadLetterView {
 
 list! {
     /// A page of dead letters.
-    DeadLetterList as "DeadLetterList": DeadLetterView, "In order of event."
+    DeadLetterList as "DeadLetterList": DeadLetterView, "In order of event and source."
 }
 
 view! {
@@ -76,20 +86,13 @@ view! {
     }
 }
 
-/// The change of the selected dead letters.
-#[derive(Clone, Copy)]
-enum Action {
-    Replay,
-    Discard,
-}
-
 type Outcome = Result<Json<ResultView>, Failure<Handling>>;
 
 pub struct AdminDeadLettersApi;
 
 #[OpenApi(prefix_path = "/api/admin/dead-letters", tag = "Section::Admin")]
 impl AdminDeadLettersApi {
-    /// List dead letters, in order of event, without their records.
+    /// List dead letters, in order of event and source, without their records.
     #[oai(path = "/", method = "get", operation_id = "listDeadLetters")]
     #[expect(
         clippy::too_many_arguments,
@@ -99,6 +102,8 @@ impl AdminDeadLettersApi {
         &self,
         app: AppRef<'_>,
         _admin: Admin<DeadletterReplay>,
+        /// Only those of the relay, or of this consumer.
+        source: Query<Option<Word<DeadLetterSource>>>,
         /// Only those of this campaign.
         #[oai(name = "campaignId")]
         campaign: Query<Option<i64>>,
@@ -115,18 +120,18 @@ impl AdminDeadLettersApi {
         cursor: Query<Option<String>>,
     ) -> Result<Json<DeadLetterList>, Failure<Handling>> {
         let limit = page_limit(limit.0);
-        let after = page_cursor(cursor.0.as_deref())?.map(EventId);
-        let filter = DeadLetterFilter {
-            event_id: None,
-            campaign_id: campaign.0.map(CampaignId),
+        let filter = LetterFilter {
+            source: source.0.map(|source| source.0),
+            event: None,
+            campaign: campaign.0.map(CampaignId),
             key: key.0,
             from: from.0,
             until: until.0,
-            after,
+            after: page_cursor(cursor.0.as_deref())?,
         };
         let rows_max = u32::try_from(limit.fetch()).unwrap_or(u32::MAX);
-        let found = app.store.dead_letters(&filter, rows_max).await?;
-        let page = Page::cut(found, limit, |last| last.event_id.to_string());
+        let found = dead_letters::list(&app.store, &filter, rows_max).await?;
+        let page = Page::cut(found, limit, |last| last.id.to_string());
         Ok(Json(DeadLetterList::of(page, DeadLetterView::from)))
     }
 
@@ -142,20 +147,24 @@ impl AdminDeadLettersApi {
         request: &Request,
         /// Id of the event.
         id: Path<Uuid>,
+        /// The one of this source; without it the first one of the event.
+        source: Query<Option<Word<DeadLetterSource>>>,
     ) -> Result<Json<DeadLetterView>, Failure<Handling>> {
-        let letter = app.store.dead_letter(EventId(id.0)).await?;
+        let source = source.0.map(|source| source.0);
+        let letter = dead_letters::one(&app.store, EventId(id.0), source).await?;
         let letter = letter.ok_or_else(|| Problem::not_found("There is no such dead letter."))?;
         if !admin.scopes().has(Scope::PiiRead) {
             return Ok(Json(DeadLetterView::from(letter)));
         }
-        let read = Read::DeadLetter(letter.event_id, letter.campaign_id);
+        let read = Read::DeadLetter(letter.id.event, letter.campaign);
         reads::record(&app, request, admin.origin(), read).await?;
         Ok(Json(DeadLetterView::with_record(letter)))
     }
 
-    /// Publish dead letters again.
+    /// Replay dead letters.
     ///
-    /// They become pending again. One request replays at most 1,000, so that a replay does not delay new events; repeat
+    /// Those of the relay are published again. Those of a consumer are applied again by this consumer alone, once for each
+    /// event, by a process that runs it; a record that is still wrong becomes a dead letter again. One request replays at most 1,000, so that a replay does not delay new events; repeat
     /// it for the rest.
     #[oai(path = "/replay", method = "post", operation_id = "replayDeadLetters")]
     async fn replay(
@@ -165,12 +174,12 @@ impl AdminDeadLettersApi {
         body: JsonRequest<Selection>,
     ) -> Outcome {
         let by = admin.origin();
-        apply(&app, body.0, Action::Replay, &by).await
+        apply(&app, body.0, LetterAction::Replay, &by).await
     }
 
     /// Discard dead letters.
     ///
-    /// They are never published. The rows remain, in the state `discarded`.
+    /// They are never published or applied. The rows remain, in the state `discarded`.
     #[oai(
         path = "/discard",
         method = "post",
@@ -183,30 +192,27 @@ impl AdminDeadLettersApi {
         body: JsonRequest<Selection>,
     ) -> Outcome {
         let by = admin.origin();
-        apply(&app, body.0, Action::Discard, &by).await
+        apply(&app, body.0, LetterAction::Discard, &by).await
     }
 }
 
-async fn apply(app: &App, selection: Selection, action: Action, by: &Origin) -> Outcome {
-    let found = app
-        .store
-        .dead_letters(&selection.filter(), selection.limit)
-        .await?;
-    if found.is_empty() && selection.filter().event_id.is_some() {
+async fn apply(app: &App, selection: Selection, action: LetterAction, by: &Origin) -> Outcome {
+    let filter = selection.filter();
+    let found = dead_letters::list(&app.store, &filter, selection.limit).await?;
+    if found.is_empty() && filter.event.is_some() {
         let problem = kind::NOT_DEAD.because("This event is not a dead letter, or not any more.");
         return Err(problem.into());
     }
-    let ids: Vec<EventId> = found.iter().map(|letter| letter.event_id).collect();
-    let (store, by) = (&app.store, Some(by));
-    let changed = match (selection.dry_run, action) {
-        (true, _) => 0,
-        (false, Action::Replay) => store.replay_dead_letters(&ids, by).await?,
-        (false, Action::Discard) => store.discard_dead_letters(&ids, by).await?,
+    let ids: Vec<DeadLetterId> = found.iter().map(|letter| letter.id).collect();
+    let changed = if selection.dry_run {
+        0
+    } else {
+        dead_letters::carry_out(&app.store, action, &ids, Some(by)).await?
     };
     if changed > 0 {
         let action = match action {
-            Action::Replay => "replayed",
-            Action::Discard => "discarded",
+            LetterAction::Replay => "replayed",
+            LetterAction::Discard => "discarded",
         };
         tracing::info!(rows = changed, action, "dead letters changed");
     }

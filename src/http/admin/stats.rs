@@ -1,15 +1,16 @@
 //! Statistics of days and campaigns for admins.
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 
 use crate::access::identity::StatsRead;
-use crate::domain::{CampaignId, DayError, Zone};
+use crate::domain::{CampaignId, DayError, Timestamp, Zone};
 use crate::http::operation::{
-    Admin, AppRef, Failure, Json, OpenApi, Path, Problem, Query, Section, documented, kind,
+    Admin, AppRef, Failure, Json, OpenApi, Path, Problem, Query, Section, documented, kind, view,
 };
 use crate::http::problem::{FieldProblem, busy};
 use crate::http::views::{CampaignStatisticsView, DayStatisticsView};
 use crate::operate::statistics::AggregateError;
+use crate::parts::store::MinuteTally;
 
 documented! {
     Reading: [ADMIN, PARAMETERS] {
@@ -83,6 +84,88 @@ impl AdminStatsApi {
         let zone = read_zone(zone.0)?;
         let found = app.aggregator.campaign(CampaignId(id.0), period, zone);
         Ok(Json(found.await?.into()))
+    }
+
+    /// Get the refusals of a campaign by minute and reason.
+    ///
+    /// Counts reach the database within a second or two.
+    #[oai(
+        path = "/refusals/:id",
+        method = "get",
+        operation_id = "refusalStatistics"
+    )]
+    async fn refusals(
+        &self,
+        app: AppRef<'_>,
+        _admin: Admin<StatsRead>,
+        /// Id of the campaign.
+        id: Path<i64>,
+        /// Only minutes that begin at this time or later; an hour before `to` when left out. At most a day before `to`.
+        from: Query<Option<Timestamp>>,
+        /// Only minutes that begin before this time; now when left out.
+        to: Query<Option<Timestamp>>,
+    ) -> Result<Json<RefusalsView>, Failure<Reading>> {
+        let campaign = CampaignId(id.0);
+        let range = read_range(from.0, to.0, app.clock.now())?;
+        if app.store.campaign(campaign).await?.is_none() {
+            return Err(Problem::not_found("There is no such campaign.").into());
+        }
+        let found = app.store.refusals_by_minute(campaign, range).await?;
+        Ok(Json(RefusalsView::of(found, campaign, range)))
+    }
+}
+
+/// Longest time of which the refusals are read at once.
+const RANGE_MAX: TimeDelta = TimeDelta::days(1);
+/// The time of which they are read by default.
+const RANGE_DEFAULT: TimeDelta = TimeDelta::hours(1);
+
+fn read_range(
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(Timestamp, Timestamp), Problem> {
+    let to = to.unwrap_or(now);
+    let default = || to.checked_sub_signed(RANGE_DEFAULT).unwrap_or(to);
+    let from = from.unwrap_or_else(default);
+    if from > to {
+        return Err(Problem::invalid_field("from", "must not be after to"));
+    }
+    if to.signed_duration_since(from) > RANGE_MAX {
+        return Err(Problem::invalid_field(
+            "from",
+            "must be at most a day before to",
+        ));
+    }
+    Ok((from, to))
+}
+
+view! {
+    /// The refusals of a campaign for one reason within one minute.
+    struct MinuteRefusalsView as "MinuteRefusals" from tally: MinuteTally {
+        /// Start of the minute.
+        minute: Timestamp,
+        /// `code` of the refusal.
+        code: String = tally.reason,
+        /// Number of refusals.
+        count: u64,
+    }
+}
+
+view! {
+    /// The refusals of a campaign by minute and reason.
+    struct RefusalsView as "Refusals"
+    of(found: Vec<MinuteTally>, campaign: CampaignId, range: (Timestamp, Timestamp)) {
+        /// Id of the campaign.
+        campaign_id: i64 = campaign.0,
+        /// Only minutes that begin at this time or later.
+        from: Timestamp = range.0,
+        /// Only minutes that begin before this time.
+        to: Timestamp = range.1,
+        /// Number of refusals in all.
+        total: u64 = found.iter().map(|tally| tally.count).sum(),
+        /// In order of minute and code. A minute without refusals has none.
+        items: Vec<MinuteRefusalsView> = found.into_iter().map(MinuteRefusalsView::from).collect(),
     }
 }
 

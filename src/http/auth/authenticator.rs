@@ -138,7 +138,8 @@ impl<'a> Authenticator<'a> {
             SessionToken::parse(value).ok_or_else(|| Problem::unauthenticated(LOGGED_OUT))?;
         let session = accounts.session(&token).await?;
         let session = session.ok_or_else(|| Problem::unauthenticated(LOGGED_OUT))?;
-        csrf::check(self.method, self.headers, &token).inspect_err(|_| {
+        let allowed = self.policy.cors.origins();
+        csrf::check(self.method, self.headers, &token, allowed).inspect_err(|_| {
             accounts.metrics().forged();
             let detail = Detail {
                 actor: Some(Actor::Account(session.user).to_string()),

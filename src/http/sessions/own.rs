@@ -114,7 +114,8 @@ impl<'a> SignedIn<'a> {
         let nobody = || Problem::unauthenticated(LOGGED_OUT);
         let token = cookie.0.ok_or_else(nobody)?;
         let session = accounts.session(&token).await?.ok_or_else(nobody)?;
-        csrf::check(request.method(), request.headers(), &token)
+        let allowed = &app.settings.http.cors_origins;
+        csrf::check(request.method(), request.headers(), &token, allowed)
             .inspect_err(|_| report_csrf(accounts, request))?;
         Ok(Self {
             accounts,

@@ -231,7 +231,9 @@ impl SignUpApi {
 /// The accounts, for a request that does not come from another site.
 fn own_site<'a>(app: &'a App, request: &Request) -> Result<&'a Accounts, Problem> {
     let (accounts, _) = sessions_of(&app.settings.auth)?;
-    csrf::not_foreign(request.headers()).inspect_err(|_| report_csrf(accounts, request))?;
+    let allowed = &app.settings.http.cors_origins;
+    csrf::not_foreign(request.headers(), allowed)
+        .inspect_err(|_| report_csrf(accounts, request))?;
     Ok(accounts)
 }
 

@@ -61,7 +61,7 @@ table! { participation "participation" key(campaign_id: i64, rank: i64) {
     id: Uuid, user_id: i64, quantity: i32, ordinal: Option<i32>, status: String,
     remaining: Option<i64>, amount: Option<i64>, payment_reference: Option<String>, version: i32,
     expires_at: Option<DateTimeUtc>, rewarded_at: Option<DateTimeUtc>, created_at: DateTimeUtc,
-    updated_at: DateTimeUtc,
+    updated_at: DateTimeUtc, last_event: Option<i64>,
 } }
 
 table! { #[allow(dead_code, reason = "the statements about it are text: see `participations`")]
@@ -99,6 +99,7 @@ key(campaign_id: i64, #[sea_orm(column_name = "aggregatetype")] aggregate_type: 
     id: Uuid, #[sea_orm(column_name = "aggregateid")] aggregate_id: String,
     #[sea_orm(column_name = "type")] event_type: String, message_key: String, key_sequence: i32,
     rank: Option<i64>, traceparent: Option<String>, payload: String, created_at: DateTimeUtc,
+    previous_event: Option<i64>,
 } }
 
 table! { outbox_position "outbox_position" key(campaign_id: i64) { published: i64, campaign_published: i64, } }
@@ -107,6 +108,17 @@ table! { outbox_parked "outbox_parked" key(campaign_id: i64, topic: String, sequ
     event_id: Uuid, message_key: String, key_hash: i32, state: String, attempts: i32,
     error_class: String, error: String, next_at: Option<DateTimeUtc>, parked_at: DateTimeUtc,
     copied_at: Option<DateTimeUtc>,
+} }
+
+table! { outbox_published "outbox_published"
+key(campaign_id: i64, #[sea_orm(column_name = "aggregatetype")] aggregate_type: String, sequence: i64) {
+    topic: String, partition_number: i32, record_offset: i64, published_at: DateTimeUtc,
+} }
+
+table! { consumer_dead_letter "consumer_dead_letter" key(event_id: Uuid, consumer: String) {
+    campaign_id: Option<i64>, event_type: String, topic: String, partition_number: i32, record_offset: i64,
+    record_key: Option<Vec<u8>>, record_headers: Vec<u8>, payload: Option<Vec<u8>>, is_whole: bool, state: String,
+    attempts: i32, error_class: String, error: String, parked_at: DateTimeUtc, copied_at: Option<DateTimeUtc>,
 } }
 
 table! { outbox_lease "outbox_lease" key(bucket: i32) {
@@ -217,6 +229,18 @@ pub fn event_of_parked() -> RelationDef {
     join::<outbox_parked::Entity, outbox_event::Entity>(parked, event)
 }
 
+/// From an event to where it was published, if that was kept.
+pub fn published_of_event() -> RelationDef {
+    use {outbox_event::Column as Event, outbox_published::Column as Published};
+    let event = (Event::CampaignId, Event::AggregateType, Event::Sequence);
+    let published = (
+        Published::CampaignId,
+        Published::AggregateType,
+        Published::Sequence,
+    );
+    join::<outbox_event::Entity, outbox_published::Entity>(event, published)
+}
+
 /// Inserts a row: each column with a value, or with an expression of the database.
 pub fn insert<E: EntityTrait, const COLUMNS: usize>(
     row: [(E::Column, Expr); COLUMNS],
@@ -298,7 +322,8 @@ mod tests {
         }
         read!(campaign allow_list allow_list_user participation idempotency payment);
         read!(customer_order order_line order_due cart_line review);
-        read!(outbox_event outbox_position outbox_parked outbox_lease reservation_due);
+        read!(outbox_event outbox_position outbox_parked outbox_published consumer_dead_letter);
+        read!(outbox_lease reservation_due);
         read!(rejection_tally rejection_total rewarded_tally daily_stat daily_day daily_run);
         read!(verified_segment verified_log purged_segment account account_recovery_code account_token audit_entry duty);
         read!(inbox ledger balance coupon revocation);

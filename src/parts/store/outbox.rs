@@ -10,6 +10,7 @@ mod due;
 mod held;
 mod leases;
 mod parked;
+mod published;
 mod purge;
 mod target;
 
@@ -25,6 +26,7 @@ pub use leases::{LeasedBucket, RelayLease};
 pub use parked::{
     NewlyParked, ORPHAN_KEYS_MAX, ParkedRow, ParkedState, Released, StreamKey, Tenure, Verdict,
 };
+pub use published::PublishedEvent;
 pub use purge::{PurgePage, Purgeable};
 pub use target::{Partitions, Targets};
 

@@ -3,6 +3,7 @@
 mod decided;
 mod due;
 mod epoch;
+mod events;
 mod group;
 mod intake;
 mod key_retention;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 pub use self::due::{DueReservations, PassedOver};
 pub use self::epoch::{Committed, Raise, Raised, Turn};
+pub use self::events::{EventState, ParticipationEvent, ParticipationEvents};
 pub(super) use self::group::event_rows;
 pub use self::group::{
     Applicants, Changed, Closing, CommitError, Decision, Entered, Entries, Group, GroupOutcome,

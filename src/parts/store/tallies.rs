@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 
 use super::entity::rejection_total::{Column, Entity};
-use super::entity::{insert_rows, rejection_tally};
+use super::entity::{by_index, insert_rows, rejection_tally};
 use super::numbers::{to_signed, to_unsigned};
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, Timestamp};
@@ -24,7 +24,42 @@ pub struct TallyRow {
     pub count: u64,
 }
 
+/// The refusals of a campaign for one reason within one minute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MinuteTally {
+    /// Start of the minute.
+    pub minute: Timestamp,
+    /// Code of the refusal.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+}
+
 impl Store {
+    /// The refusals of a campaign in the minutes that begin in this time, in order of minute and reason. As many rows
+    /// are read as are returned: at most one for each minute and reason.
+    pub async fn refusals_by_minute(
+        &self,
+        campaign: CampaignId,
+        (from, until): (Timestamp, Timestamp),
+    ) -> Result<Vec<MinuteTally>, StoreError> {
+        use rejection_tally::{Column, Entity};
+        let mut rows = Entity::find()
+            .filter(Column::CampaignId.eq(campaign.0))
+            .filter(Column::Minute.gte(from))
+            .filter(Column::Minute.lt(until))
+            .order_by_asc(Column::Minute)
+            .order_by_asc(Column::Reason);
+        by_index(&mut rows, "PRIMARY");
+        let rows = rows.all(&self.db).await?;
+        let tally = |row: rejection_tally::Model| MinuteTally {
+            minute: row.minute,
+            reason: row.reason,
+            count: to_unsigned(row.count),
+        };
+        Ok(rows.into_iter().map(tally).collect())
+    }
+
     /// Adds to the tallies and to their totals; two statements however many rows.
     pub async fn add_tallies(&self, rows: &[TallyRow]) -> Result<(), StoreError> {
         if rows.is_empty() {

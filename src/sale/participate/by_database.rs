@@ -35,7 +35,7 @@ impl Dependencies {
                     event: Some(event), ..
                 }) = &result
                 {
-                    self.sync.publish_now(&self.store, event).await;
+                    self.sync.publish_now(&self.store, &self.clock, event).await;
                 }
                 result
             }

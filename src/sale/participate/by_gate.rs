@@ -96,7 +96,9 @@ impl Dependencies {
         }) = result
         {
             event.sequence = sequence;
-            self.sync.publish_now(&self.store, &event).await;
+            self.sync
+                .publish_now(&self.store, &self.clock, &event)
+                .await;
         }
         result
     }

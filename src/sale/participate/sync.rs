@@ -7,9 +7,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::ParticipateError;
-use crate::domain::OutboxEvent;
-use crate::parts::broker::{PublishError, Publisher, Record};
-use crate::parts::store::{ParkedRow, Store};
+use crate::domain::{OutboxEvent, Timestamp};
+use crate::parts::broker::{Acknowledged, PublishError, Publisher, Record};
+use crate::parts::store::{ParkedRow, PublishedEvent, Store};
+use crate::runtime::clock::Clock;
 use crate::runtime::telemetry::cause;
 
 /// How long a request waits for a permit.
@@ -27,6 +28,8 @@ pub struct SyncPath {
     pub permits: Arc<Semaphore>,
     /// Prefix of the topics.
     pub topic_prefix: String,
+    /// Whether it is kept where events were published.
+    pub keep_offsets: bool,
 }
 
 impl SyncPath {
@@ -41,14 +44,16 @@ impl SyncPath {
 
     /// Publishes within the request. When that fails the yes still stands, because it is committed: the
     /// relay publishes the row when its hold is over.
-    pub(super) async fn publish_now(&self, store: &Store, event: &OutboxEvent) {
+    pub(super) async fn publish_now(&self, store: &Store, clock: &Clock, event: &OutboxEvent) {
         if event.shares_its_key() {
             return self.wait_for_relay(store, event).await;
         }
         let mut record = Record::of(event, &self.topic_prefix);
         let _span = record.traced();
         match self.publish(&record).await {
-            Ok(()) => {
+            Ok(at) => {
+                let place = (record.topic.as_str(), at, clock.now());
+                self.keep_offset(store, event, place).await;
                 let row = ParkedRow {
                     place: event.place(),
                     key: Arc::clone(&event.key),
@@ -70,9 +75,31 @@ impl SyncPath {
     }
 
     /// Sends nothing to a partition that lately took none and still does not: nobody waits for a time-out.
-    async fn publish(&self, record: &Record) -> Result<(), PublishError> {
+    async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
         self.publisher.ask_partition(record).await?;
-        self.publisher.publish(record).await.map(drop)
+        self.publisher.publish(record).await
+    }
+
+    /// Keeps where the event was published, if that is kept. A failure costs that knowledge alone.
+    async fn keep_offset(
+        &self,
+        store: &Store,
+        event: &OutboxEvent,
+        (topic, at, published_at): (&str, Acknowledged, Timestamp),
+    ) {
+        if !self.keep_offsets {
+            return;
+        }
+        let published = PublishedEvent {
+            place: event.place(),
+            topic: topic.to_owned(),
+            partition: at.partition,
+            offset: at.offset,
+            published_at,
+        };
+        if let Err(error) = store.keep_published(&[published]).await {
+            tracing::warn!(error = cause(&error), "the offset of an event is not kept");
+        }
     }
 
     /// Waits until the relay has published the event, in its turn among those of the same key.

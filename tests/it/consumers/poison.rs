@@ -52,7 +52,7 @@ async fn a_poison_record_becomes_a_dead_letter_alone() {
     assert_eq!(running.metric(poison), 4);
     running.stop().await;
 
-    let dead = Topic::Participation.dead_letter_name(&scene.prefix);
+    let dead = Topic::Participation.dead_letter_name_of(Consumer::Points, &scene.prefix);
     let brokers = real("FIRSTCOME_KAFKA_BROKERS");
     let copies = consume_raw(&brokers, &dead, 4).await;
     let mut classes: Vec<&str> = copies

@@ -74,16 +74,15 @@ impl Scene {
             ..KafkaConfig::default()
         });
         let kafka = kafka.await.unwrap();
-        let topics = [
-            Topic::Participation.name(&prefix),
-            Topic::Participation.dead_letter_name(&prefix),
-        ];
+        let topics = Topic::names(&prefix);
         kafka
             .create_topics(&topics, PARTITIONS.unsigned_abs())
             .await
             .unwrap();
         until("the topic is there", async || {
-            kafka.partitions(&topics[0]).await.is_ok() && kafka.partitions(&topics[1]).await.is_ok()
+            let there = topics.iter().map(|topic| kafka.partitions(topic));
+            let there = futures_util::future::join_all(there).await;
+            there.iter().all(Result::is_ok)
         })
         .await;
         Self {

@@ -47,13 +47,13 @@ async fn three_dead_letters(folder: &TempDir) -> (Service, i64) {
     (service, campaign)
 }
 
-async fn read(service: &Service, path: &str) -> Value {
+pub async fn read(service: &Service, path: &str) -> Value {
     let path = format!("/api/admin/dead-letters{path}");
     let answer = service.get(&path).bearer_auth(ADMIN_TOKEN).send().await;
     body(answer.unwrap()).await
 }
 
-async fn moved(service: &Service, action: &str, selection: &Value) -> Value {
+pub async fn moved(service: &Service, action: &str, selection: &Value) -> Value {
     let request = service.admin(&format!("/dead-letters/{action}"));
     body(request.json(selection).send().await.unwrap()).await
 }

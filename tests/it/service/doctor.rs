@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use firstcome::domain::Topic;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -130,10 +131,7 @@ async fn topics(address: &str, prefix: &str, settings: &[(&str, &str)]) -> Vec<S
         .set("bootstrap.servers", address)
         .create()
         .unwrap();
-    let names = ["participation.v1", "campaign.v1"]
-        .map(|stream| format!("{prefix}.{stream}"))
-        .map(|name| [name.clone(), format!("{name}.dlq")])
-        .concat();
+    let names = Topic::names(prefix);
     let new: Vec<NewTopic<'_>> = names
         .iter()
         .map(|name| {

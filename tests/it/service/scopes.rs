@@ -22,7 +22,13 @@ impl Operation {
     /// Asks for it, naming nothing that exists.
     async fn ask(&self, service: &Service, token: Option<&str>) -> Response {
         let parts = self.template.split('/').map(|part| match part {
-            "{id}" if self.template.contains("dead-letters") => uuid::Uuid::nil().to_string(),
+            "{id}"
+                if ["dead-letters", "/admin/participations"]
+                    .iter()
+                    .any(|part| self.template.contains(part)) =>
+            {
+                uuid::Uuid::nil().to_string()
+            }
             part if part.starts_with('{') => "999999999".to_owned(),
             part => part.to_owned(),
         });

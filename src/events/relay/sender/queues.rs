@@ -215,15 +215,24 @@ impl<'a> Queues<'a> {
         let mut unsent_keys = HashSet::new();
         for item in items {
             match results.next() {
-                Some(Ok(_)) => {
+                Some(Ok(at)) => {
                     self.context.metrics.acknowledged(&item, sent_at, now);
                     if self.order.is_violated_by(item.key(), item.event.sequence) {
                         self.context.metrics.order_violations.inc();
                         tracing::error!(outbox.id = %item.event.id, "event published after a later one");
                     }
-                    match item.origin {
-                        Origin::Log(claim) => claim.done(),
-                        Origin::Parked { .. } => self.parker.report(Report::Delivered(item)).await,
+                    let published = self.context.published(&item.event, at, now);
+                    match (item.origin, published) {
+                        (Origin::Log(claim), None) => claim.done(),
+                        (Origin::Log(claim), Some(published)) => {
+                            self.context.offsets.add(claim, published);
+                            self.context.positions.wake();
+                        }
+                        (origin @ Origin::Parked { .. }, published) => {
+                            let item = Item { origin, ..item };
+                            let report = Report::Delivered { item, published };
+                            self.parker.report(report).await;
+                        }
                     }
                 }
                 // Parked, it would be in front of the earlier one of its key that is to be sent again.

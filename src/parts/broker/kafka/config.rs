@@ -70,7 +70,8 @@ settings! {
         sasl_username: Option<String> = None;
         /// Needed with `sasl_plaintext` and `sasl_ssl`
         sasl_password: Option<SecretString> = None;
-        /// Topics are `PREFIX.participation.v1` and `PREFIX.campaign.v1`, each with a `.dlq`
+        /// Topics are `PREFIX.participation.v1` and `PREFIX.campaign.v1`, each with a `.dlq`, and
+        /// `PREFIX.participation.v1.points.dlq` and `….coupons.dlq`
         topic_prefix: String = "firstcome".to_owned();
         /// Key of a record. Events with the same key are published in order
         key: KeyChoice = KeyChoice::Participation;

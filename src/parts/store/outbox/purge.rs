@@ -221,6 +221,8 @@ impl Store {
             if deleted == 0 {
                 continue;
             }
+            self.forget_published(&transaction, stream, &sequences)
+                .await?;
             let purged_events = Expr::col(campaign::Column::PurgedEvents);
             let of_participations = match stream.topic {
                 Topic::Participation => deleted,

@@ -1,8 +1,8 @@
 //! Participations of a campaign in order of rank, a bounded page at a time.
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
-use crate::domain::{CampaignId, Participation, Status, Timestamp};
+use crate::domain::{CampaignId, Participation, Status, Timestamp, UserId};
 use crate::parts::store::entity::by_index;
 use crate::parts::store::entity::participation::{Column, Entity, Model};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
@@ -59,6 +59,26 @@ impl Store {
         Ok(last.map_or(0, to_unsigned))
     }
 
+    /// A user's participations in a campaign in order of rank, found by the index of the user.
+    pub async fn participations_of_user_by_rank(
+        &self,
+        user: UserId,
+        page: &RankPage,
+    ) -> Result<Ranked, StoreError> {
+        let mut query = Entity::find()
+            .filter(Column::UserId.eq(user.0))
+            .filter(Column::CampaignId.eq(page.campaign.0))
+            .filter(Column::Rank.gt(to_signed(page.after)))
+            .filter(Column::Rank.lte(to_signed(page.last)))
+            .order_by_asc(Column::Rank)
+            .limit(u64::from(page.rows_max));
+        if let Some(status) = page.status {
+            query = query.filter(Column::Status.eq(status.as_str()));
+        }
+        by_index(&mut query, "participation_once");
+        self.ranked(query, page, page.last).await
+    }
+
     /// Participations in order of rank.
     pub async fn participations_by_rank(&self, page: &RankPage) -> Result<Ranked, StoreError> {
         let span = u64::from(page.rows_max).saturating_mul(RANKS_PER_ROW);
@@ -74,6 +94,16 @@ impl Store {
         }
         // The optimizer's statistics of a newly filled table are old.
         by_index(&mut query, "PRIMARY");
+        self.ranked(query, page, end).await
+    }
+
+    /// The rows of a page that ends at a rank.
+    async fn ranked(
+        &self,
+        query: Select<Entity>,
+        page: &RankPage,
+        end: u64,
+    ) -> Result<Ranked, StoreError> {
         let found = query.all(&self.db).await?;
         let is_full = u64::try_from(found.len()).unwrap_or(u64::MAX) >= u64::from(page.rows_max);
         let rows = found

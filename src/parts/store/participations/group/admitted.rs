@@ -129,7 +129,7 @@ pub(super) async fn insert(
         return Ok(Err(GroupOutcome::Conflict));
     };
     let before = last_sequence.saturating_sub(batch.len() as u64);
-    let participations = rows::participations(store, batch, &ordinals);
+    let participations = rows::participations(store, batch, &ordinals, before);
     for mut insert in participations.into_iter().chain(others.after(before)) {
         insert.run(tx).await?;
     }

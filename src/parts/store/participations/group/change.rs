@@ -60,10 +60,17 @@ struct Step<'a> {
     becomes: Participation,
     /// Its number of changes, this one included.
     version: u32,
+    /// The sequence of the event of the change before; none: the row does not have it.
+    previous_event: Option<i64>,
 }
 
 impl<'a> Step<'a> {
-    fn of(asked: &'a Wished, stands: &Participation, status: Status, version: u32) -> Self {
+    fn of(
+        asked: &'a Wished,
+        stands: &Participation,
+        status: Status,
+        (version, previous_event): (u32, Option<i64>),
+    ) -> Self {
         Self {
             asked,
             from: stands.status,
@@ -79,6 +86,7 @@ impl<'a> Step<'a> {
                 ..*stands
             },
             version,
+            previous_event,
         }
     }
 
@@ -134,7 +142,7 @@ pub(super) async fn change(
     };
     let mut steps = Vec::new();
     for row in rows {
-        let version = row.version.unsigned_abs() + 1;
+        let before = (row.version.unsigned_abs() + 1, row.last_event);
         let asked = by_id.get(&row.id).copied();
         let stands = readable(store, row, &mut changed);
         let (Some(asked), Some(stands)) = (asked, stands) else {
@@ -143,23 +151,21 @@ pub(super) async fn change(
         let after = stands.after(&asked.wish, takes_back(&books), now);
         let checked = |status| payers.check(asked.id, &asked.wish).map(|()| status);
         match after.and_then(checked) {
-            Ok(status) => steps.push(Step::of(asked, &stands, status, version)),
+            Ok(status) => steps.push(Step::of(asked, &stands, status, before)),
             Err(obstacle) => changed.kept.push((stands, obstacle)),
         }
     }
     if steps.is_empty() {
         return Ok(changed);
     }
-    update_rows(store, tx, &steps, now).await?;
+    let last_sequence = to_unsigned(books.event_sequence);
+    update_rows(store, tx, (&steps, last_sequence), now).await?;
     let paid = steps.iter().filter(|step| step.is_paid());
     payments::record(tx, paid.map(|step| &step.becomes), now).await?;
-    changed.events = events(
-        &steps,
-        to_unsigned(books.event_sequence),
-        group.key_choice,
-        now,
-    );
-    for mut insert in rows::events(store, &changed.events) {
+    changed.events = events(&steps, last_sequence, group.key_choice, now);
+    let previous = steps.iter().map(|step| step.previous_event);
+    let linked: Vec<_> = changed.events.iter().zip(previous).collect();
+    for mut insert in rows::later_events(store, &linked) {
         insert.run(tx).await?;
     }
     end_reservations(store, tx, &steps).await?;
@@ -203,14 +209,18 @@ fn readable(store: &Store, row: Model, changed: &mut Changed) -> Option<Particip
 async fn update_rows(
     store: &Store,
     tx: &Tx,
-    steps: &[Step<'_>],
+    (steps, last_sequence): (&[Step<'_>], u64),
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let numbered: Vec<(&Participation, i64)> = steps
+        .iter()
+        .map(|step| &step.becomes)
+        .zip(to_signed(last_sequence) + 1..)
+        .collect();
     for status in [Status::Confirmed, Status::Cancelled, Status::Expired] {
-        let same: Vec<&Participation> = steps
-            .iter()
-            .map(|step| &step.becomes)
-            .filter(|becomes| becomes.status == status)
+        let same = numbered.iter().copied();
+        let same: Vec<(&Participation, i64)> = same
+            .filter(|(becomes, _)| becomes.status == status)
             .collect();
         if same.is_empty() {
             continue;
@@ -221,10 +231,16 @@ async fn update_rows(
             .push(" SET status = ")
             .bind(status.as_str())
             .push(", version = version + 1, expires_at = NULL, updated_at = ")
-            .bind(now);
+            .bind(now)
+            .push(", last_event = CASE id");
+        for (becomes, sequence) in padded(&same) {
+            update.push(" WHEN ").bind(becomes.id.0);
+            update.push(" THEN ").bind(sequence);
+        }
+        update.push(" END");
         if status.holds_units() {
             update.push(", payment_reference = CASE id");
-            for paid in padded(&same) {
+            for (paid, _) in padded(&same) {
                 update.push(" WHEN ").bind(paid.id.0);
                 update.push(" THEN ").bind(paid.payment_reference.clone());
             }
@@ -233,7 +249,7 @@ async fn update_rows(
             // The ordinal, which counts towards the user's limit, is given up with the units.
             update.push(", ordinal = NULL");
         }
-        let ids: Vec<Uuid> = same.iter().map(|becomes| becomes.id.0).collect();
+        let ids: Vec<Uuid> = same.iter().map(|(becomes, _)| becomes.id.0).collect();
         update.push(" WHERE id IN ").list(padded(&ids));
         as_many(update.run(tx).await?, same.len())?;
     }

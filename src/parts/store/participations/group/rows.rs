@@ -19,8 +19,8 @@ struct Target {
 
 const PARTICIPATION: Target = Target {
     insert: "INSERT INTO participation (campaign_id, `rank`, id, user_id, quantity, ordinal, status, \
-             remaining, amount, version, expires_at, created_at, updated_at) VALUES ",
-    row_bytes: 115,
+             remaining, amount, version, expires_at, created_at, updated_at, last_event) VALUES ",
+    row_bytes: 125,
 };
 const IDEMPOTENCY: Target = Target {
     insert: "INSERT INTO idempotency (user_id, idempotency_key, participation_id, created_at) VALUES ",
@@ -34,6 +34,12 @@ const OUTBOX_EVENT: Target = Target {
     insert: "INSERT INTO outbox_event (campaign_id, sequence, id, aggregatetype, aggregateid, type, \
              message_key, key_sequence, `rank`, traceparent, payload, created_at) VALUES ",
     row_bytes: 450,
+};
+/// The event of a change that is not the first one of its participation.
+const LATER_EVENT: Target = Target {
+    insert: "INSERT INTO outbox_event (campaign_id, sequence, id, aggregatetype, aggregateid, type, \
+             message_key, key_sequence, `rank`, traceparent, payload, created_at, previous_event) VALUES ",
+    row_bytes: 460,
 };
 const OUTBOX_PARKED: Target = Target {
     insert: "INSERT INTO outbox_parked (campaign_id, sequence, event_id, topic, message_key, key_hash, state, \
@@ -58,14 +64,16 @@ impl Target {
     }
 }
 
-/// The participations, with the user's ordinal for each.
+/// The participations, with the user's ordinal for each. The sequences of their events follow `before`.
 pub(super) fn participations(
     store: &Store,
     batch: &[Cow<'_, Intake>],
     ordinals: &[i32],
+    before: u64,
 ) -> Vec<Sql> {
-    let rows: Vec<_> = batch.iter().zip(ordinals).collect();
-    PARTICIPATION.statements(store, &rows, |(intake, ordinal)| {
+    let events = to_signed(before) + 1..;
+    let rows: Vec<_> = batch.iter().zip(ordinals).zip(events).collect();
+    PARTICIPATION.statements(store, &rows, |((intake, ordinal), event)| {
         let participation = &intake.participation;
         [
             participation.campaign_id.0.into(),
@@ -81,6 +89,7 @@ pub(super) fn participations(
             participation.expires_at.map(to_stored_precision).into(),
             participation.created_at.into(),
             participation.created_at.into(),
+            (*event).into(),
         ]
     })
 }
@@ -162,6 +171,14 @@ fn reservations(store: &Store, batch: &[Cow<'_, Intake>]) -> Vec<Sql> {
 pub(in crate::parts::store) fn events(store: &Store, events: &[OutboxEvent]) -> Vec<Sql> {
     OUTBOX_EVENT.statements(store, events, |event| {
         event_row(event, to_signed(event.sequence))
+    })
+}
+
+/// Events of one stream with their sequences, each with the sequence of the previous one of its participation.
+pub(super) fn later_events(store: &Store, events: &[(&OutboxEvent, Option<i64>)]) -> Vec<Sql> {
+    LATER_EVENT.statements(store, events, |(event, previous)| {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = event_row(event, to_signed(event.sequence));
+        [a, b, c, d, e, f, g, h, i, j, k, l, (*previous).into()]
     })
 }
 

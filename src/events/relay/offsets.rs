@@ -1,0 +1,24 @@
+//! Events that were acknowledged and whose offsets are not written yet (`relay.keep_offsets`). They stay in flight until
+//! then, which bounds their number, and keeps the position from passing an event whose offset is not written.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::window::Claim;
+use crate::parts::store::PublishedEvent;
+
+#[derive(Debug, Default)]
+pub(super) struct Offsets(Mutex<Vec<(Claim, PublishedEvent)>>);
+
+impl Offsets {
+    pub(super) fn add(&self, claim: Claim, event: PublishedEvent) {
+        self.lock().push((claim, event));
+    }
+
+    pub(super) fn take(&self) -> Vec<(Claim, PublishedEvent)> {
+        std::mem::take(&mut self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Claim, PublishedEvent)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

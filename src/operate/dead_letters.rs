@@ -1,0 +1,196 @@
+//! Dead letters of the relay and of the consumers as one list. Both kinds of rows are in the database of the events.
+
+use crate::domain::{
+    CampaignId, Consumer, DeadLetterId, DeadLetterSource, EventId, Origin, Timestamp,
+};
+use crate::parts::store::{
+    ConsumerLetter, ConsumerLetterFilter, DeadLetter, DeadLetterFilter, Store, StoreError,
+};
+
+/// Which dead letters are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LetterFilter {
+    /// Of this source.
+    pub source: Option<DeadLetterSource>,
+    /// Of this event.
+    pub event: Option<EventId>,
+    /// Of this campaign.
+    pub campaign: Option<CampaignId>,
+    /// With this key.
+    pub key: Option<String>,
+    /// From this time on.
+    pub from: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
+    /// After this one: the last of the page before.
+    pub after: Option<DeadLetterId>,
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// Which.
+    pub id: DeadLetterId,
+    /// The campaign; none: the record names none.
+    pub campaign: Option<CampaignId>,
+    /// Key of the record; what is not text in it is replaced.
+    pub key: String,
+    /// `ce_type` of the record.
+    pub event_type: String,
+    /// Value of the record; what is not text in it is replaced.
+    pub payload: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Class of the last failure.
+    pub error_class: String,
+    /// The last failure.
+    pub error: String,
+    /// When it became one.
+    pub parked_at: Timestamp,
+    /// When its copy reached the dead letter topic.
+    pub copied_at: Option<Timestamp>,
+}
+
+/// What is done with dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetterAction {
+    /// Those of the relay are published again, those of a consumer are applied again by it.
+    Replay,
+    /// They are given up; their rows stay as a record.
+    Discard,
+}
+
+/// Dead letters in order of event and source, at most `rows_max`.
+pub async fn list(
+    store: &Store,
+    filter: &LetterFilter,
+    rows_max: u32,
+) -> Result<Vec<Letter>, StoreError> {
+    let mut found = Vec::new();
+    if filter
+        .source
+        .is_none_or(|source| source == DeadLetterSource::Relay)
+    {
+        let filter = of_relay(filter);
+        let of_relay = store.dead_letters(&filter, rows_max).await?;
+        found.extend(of_relay.into_iter().map(Letter::from));
+    }
+    if filter.source != Some(DeadLetterSource::Relay) {
+        let filter = of_consumers(filter);
+        let of_consumers = store.consumer_letters(&filter, rows_max).await?;
+        found.extend(of_consumers.into_iter().map(Letter::from));
+    }
+    found.sort_by_key(|letter| letter.id);
+    found.truncate(usize::try_from(rows_max).unwrap_or(usize::MAX));
+    Ok(found)
+}
+
+/// One dead letter; of several of an event, the first.
+pub async fn one(
+    store: &Store,
+    event: EventId,
+    source: Option<DeadLetterSource>,
+) -> Result<Option<Letter>, StoreError> {
+    let filter = LetterFilter {
+        source,
+        event: Some(event),
+        ..LetterFilter::default()
+    };
+    Ok(list(store, &filter, 1).await?.pop())
+}
+
+/// Replays or discards dead letters: how many there were. The caller's batch bounds the rate.
+pub async fn carry_out(
+    store: &Store,
+    action: LetterAction,
+    letters: &[DeadLetterId],
+    by: Option<&Origin>,
+) -> Result<u64, StoreError> {
+    let mut changed = 0;
+    for source in DeadLetterSource::ALL {
+        let of_source = letters.iter().filter(|letter| letter.source == source);
+        let events: Vec<EventId> = of_source.map(|letter| letter.event).collect();
+        if events.is_empty() {
+            continue;
+        }
+        changed += match (action, source.consumer()) {
+            (LetterAction::Replay, None) => store.replay_dead_letters(&events, by).await?,
+            (LetterAction::Discard, None) => store.discard_dead_letters(&events, by).await?,
+            (LetterAction::Replay, Some(consumer)) => {
+                store.replay_consumer_letters(consumer, &events, by).await?
+            }
+            (LetterAction::Discard, Some(consumer)) => {
+                store
+                    .discard_consumer_letters(consumer, &events, by)
+                    .await?
+            }
+        };
+    }
+    Ok(changed)
+}
+
+fn of_relay(filter: &LetterFilter) -> DeadLetterFilter {
+    DeadLetterFilter {
+        event_id: filter.event,
+        campaign_id: filter.campaign,
+        key: filter.key.clone(),
+        from: filter.from,
+        until: filter.until,
+        // The relay's letter of an event is the first one of it.
+        after: filter.after.map(|after| after.event),
+    }
+}
+
+fn of_consumers(filter: &LetterFilter) -> ConsumerLetterFilter {
+    let consumer: Option<Consumer> = filter.source.and_then(DeadLetterSource::consumer);
+    ConsumerLetterFilter {
+        consumer,
+        event: filter.event,
+        campaign: filter.campaign,
+        key: filter.key.clone(),
+        from: filter.from,
+        until: filter.until,
+        after: filter.after,
+    }
+}
+
+impl From<DeadLetter> for Letter {
+    fn from(letter: DeadLetter) -> Self {
+        Self {
+            id: DeadLetterId {
+                event: letter.event_id,
+                source: DeadLetterSource::Relay,
+            },
+            campaign: Some(letter.campaign_id),
+            key: letter.key,
+            event_type: letter.event_type,
+            payload: letter.payload,
+            attempts: letter.attempts,
+            error_class: letter.error_class,
+            error: letter.error,
+            parked_at: letter.parked_at,
+            copied_at: letter.copied_at,
+        }
+    }
+}
+
+impl From<ConsumerLetter> for Letter {
+    fn from(letter: ConsumerLetter) -> Self {
+        let text = |bytes: Option<Vec<u8>>| {
+            let bytes = bytes.unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        Self {
+            id: letter.id,
+            campaign: letter.campaign,
+            key: text(letter.key),
+            event_type: letter.event_type,
+            payload: text(letter.payload),
+            attempts: letter.attempts,
+            error_class: letter.error_class,
+            error: letter.error,
+            parked_at: letter.parked_at,
+            copied_at: letter.copied_at,
+        }
+    }
+}
