@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use chrono::SecondsFormat;
+use serde_json::json;
 
 use super::words::words;
-use super::{CampaignEvent, CampaignId, Consumer, EventId, Participation, Status, Timestamp};
+use super::{
+    CampaignEvent, CampaignId, Consumer, EventId, Order, Participation, Status, Timestamp,
+};
 
 /// Events just committed together: a range of one stream, on its way to the relay.
 #[derive(Clone, Debug)]
@@ -58,7 +61,16 @@ impl StreamId {
         }
     }
 
-    /// The bucket of its campaign: one relay publishes both streams.
+    /// The events about orders whose first line is of a campaign.
+    #[must_use]
+    pub const fn of_orders(campaign: CampaignId) -> Self {
+        Self {
+            campaign,
+            topic: Topic::Order,
+        }
+    }
+
+    /// The bucket of its campaign: one relay publishes all its streams.
     #[must_use]
     pub fn bucket(self) -> u16 {
         self.campaign.bucket()
@@ -73,6 +85,8 @@ words! {
         Participation = "participation",
         /// `PREFIX.campaign.v1`
         Campaign = "campaign",
+        /// `PREFIX.order.v1`
+        Order = "order",
     }
 }
 
@@ -164,13 +178,13 @@ pub struct OutboxEvent {
     pub sequence: u64,
     /// Its topic.
     pub topic: Topic,
-    /// Id of the participation or campaign it is about; becomes `ce_subject`.
+    /// Id of the participation, campaign or order it is about; becomes `ce_subject`.
     pub aggregate_id: String,
     /// Becomes `ce_type`.
     pub event_type: String,
     /// Key of the Kafka record.
     pub key: Arc<str>,
-    /// Position among the events of its participation or campaign, from 1.
+    /// Position among the events of its participation, campaign or order, from 1.
     pub key_sequence: u32,
     /// Place in line of the participation; none for events about campaigns.
     pub rank: Option<u64>,
@@ -228,6 +242,28 @@ impl OutboxEvent {
         }
     }
 
+    /// The event of a decision of an order, in the stream of its first campaign; none: an order in this status is not
+    /// announced.
+    #[must_use]
+    pub fn about_order(order: &Order, sequence: u64, at: Timestamp) -> Option<Self> {
+        let event_type = order.status.event_type()?;
+        let id = order.id.to_string();
+        Some(Self {
+            id: EventId::made_at(at),
+            campaign_id: order.home()?,
+            sequence,
+            topic: Topic::Order,
+            aggregate_id: id.clone(),
+            event_type: event_type.to_owned(),
+            key: id.into(),
+            key_sequence: order.version,
+            rank: None,
+            traceparent: None,
+            payload: order_payload(order, at),
+            created_at: at,
+        })
+    }
+
     /// Whether events of other participations have the same key.
     #[must_use]
     pub fn shares_its_key(&self) -> bool {
@@ -270,10 +306,30 @@ fn payload(participation: &Participation, at: Timestamp) -> String {
     )
 }
 
+/// The value of the record of an order.
+fn order_payload(order: &Order, at: Timestamp) -> String {
+    let lines = order.lines.iter().map(|line| {
+        json!({
+            "campaignId": line.campaign_id,
+            "participationId": line.participation_id,
+            "quantity": line.quantity,
+        })
+    });
+    json!({
+        "amount": order.amount,
+        "lines": lines.collect::<Vec<_>>(),
+        "occurredAt": at.to_rfc3339_opts(SecondsFormat::Micros, true),
+        "orderId": order.id,
+        "status": order.status,
+        "userId": order.user_id,
+    })
+    .to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
     use crate::domain::UserId;

@@ -129,6 +129,12 @@ pub enum OrderDecision {
 }
 
 impl Order {
+    /// The campaign in whose stream its events are: that of its first line.
+    #[must_use]
+    pub fn home(&self) -> Option<CampaignId> {
+        self.lines.first().map(|line| line.campaign_id)
+    }
+
     /// The status after a decision at this time.
     pub fn after(&self, decision: &OrderDecision, now: Timestamp) -> Result<OrderStatus, Obstacle> {
         use OrderStatus::{Cancelled, Confirmed, Expired, Placing, Refused, Reserved};

@@ -12,7 +12,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::document;
-    use crate::domain::{CampaignEventType, Consumer, EventType, Kind, State, Status, Topic};
+    use crate::domain::{
+        CampaignEventType, Consumer, EventType, Kind, OrderStatus, State, Status, Topic,
+    };
 
     fn parsed() -> Value {
         serde_json::from_str(document()).unwrap()
@@ -31,6 +33,7 @@ mod tests {
         for (name, stream) in [
             ("participation", Topic::Participation),
             ("campaign", Topic::Campaign),
+            ("order", Topic::Order),
         ] {
             assert_eq!(channels[name]["address"], stream.name("{prefix}"));
             let dead_letters = &channels[format!("{name}DeadLetters")];
@@ -91,5 +94,26 @@ mod tests {
         described.sort_unstable();
         types.sort_unstable();
         assert_eq!(described, types);
+    }
+
+    #[test]
+    fn the_document_names_every_event_of_orders_with_an_example() {
+        let document = parsed();
+        let schemas = &document["components"]["schemas"];
+        let announced = OrderStatus::ALL.into_iter();
+        let announced = announced.filter(|status| status.event_type().is_some());
+        let (words, types): (Vec<_>, Vec<_>) = announced
+            .map(|status| (status.as_str(), status.event_type()))
+            .unzip();
+        let headers = &schemas["orderEventHeaders"]["properties"];
+        assert_eq!(headers["ce_type"]["enum"], json!(types));
+        assert_eq!(
+            schemas["order"]["properties"]["status"]["enum"],
+            json!(words)
+        );
+        let examples = &document["components"]["messages"]["orderChanged"]["examples"];
+        let examples = examples.as_array().unwrap().iter();
+        let described: Vec<&Value> = examples.map(|one| &one["headers"]["ce_type"]).collect();
+        assert_eq!(json!(described), json!(types));
     }
 }

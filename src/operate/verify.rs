@@ -85,7 +85,8 @@ pub enum EventOrder {
 }
 
 /// One campaign's figures and violations. `campaign_events` and `campaign_events_unpublished` count events about the
-/// campaign itself, the other figures those about participations.
+/// campaign itself, `order_events` and `order_events_unpublished` those about orders whose first line is of it, the other
+/// figures those about participations.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "each field is the figure of that name")]
@@ -104,6 +105,8 @@ pub struct Finding {
     pub parked: u64,
     pub campaign_events: u64,
     pub campaign_events_unpublished: u64,
+    pub order_events: u64,
+    pub order_events_unpublished: u64,
     pub segments_read: u64,
     pub segments_kept: u64,
     pub breaches: Vec<String>,

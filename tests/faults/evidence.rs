@@ -199,7 +199,7 @@ impl Evidence {
         }
         let behind = "SELECT 1 FROM outbox_event e LEFT JOIN outbox_position o USING (campaign_id) \
                       WHERE e.sequence > COALESCE(CASE e.aggregatetype WHEN 'campaign' THEN o.campaign_published \
-                      ELSE o.published END, 0)";
+                      WHEN 'order' THEN o.order_published ELSE o.published END, 0)";
         evidence.pending = rows(behind).await?.len() as u64;
         let parked = "SELECT state FROM outbox_parked WHERE state <> 'acknowledged'";
         for row in rows(parked).await? {

@@ -171,7 +171,8 @@ async fn all_published(world: &World, healed: Instant) -> Option<f64> {
         let waiting: i64 = sqlx::query_scalar(
             "SELECT (SELECT COUNT(*) FROM campaign c LEFT JOIN outbox_position o ON o.campaign_id = c.id \
              WHERE c.event_sequence > COALESCE(o.published, 0) \
-             OR c.campaign_events > COALESCE(o.campaign_published, 0)) \
+             OR c.campaign_events > COALESCE(o.campaign_published, 0) \
+             OR c.order_events > COALESCE(o.order_published, 0)) \
              + (SELECT COUNT(*) FROM outbox_parked WHERE state <> 'acknowledged')",
         )
         .fetch_one(&mut mysql)

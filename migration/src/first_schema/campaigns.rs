@@ -42,6 +42,7 @@ pub(super) fn campaign(dialect: &Dialect) -> Table {
         event_sequence BIGINT NOT NULL DEFAULT 0,
         purged_events BIGINT NOT NULL DEFAULT 0,
         campaign_events BIGINT NOT NULL DEFAULT 0,
+        order_events BIGINT NOT NULL DEFAULT 0,
         is_sold_out BOOLEAN NOT NULL DEFAULT FALSE,
         version BIGINT NOT NULL DEFAULT 1,
         created_at {time} NOT NULL,

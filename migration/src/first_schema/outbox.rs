@@ -35,12 +35,13 @@ pub(super) fn outbox_event(dialect: &Dialect) -> Table {
     Table::new("outbox_event", columns).clustered()
 }
 
-/// How far the streams of a campaign are published, that of its participations and that of the campaign itself: every
+/// How far the streams of a campaign are published, those of its participations, of the campaign itself and of orders: every
 /// event up to there was acknowledged, or is parked. Streams without a row are not published at all.
 pub(super) fn outbox_position() -> Table {
     let columns = "campaign_id BIGINT NOT NULL PRIMARY KEY,
         published BIGINT NOT NULL DEFAULT 0,
-        campaign_published BIGINT NOT NULL DEFAULT 0";
+        campaign_published BIGINT NOT NULL DEFAULT 0,
+        order_published BIGINT NOT NULL DEFAULT 0";
     Table::new("outbox_position", columns.to_owned())
 }
 

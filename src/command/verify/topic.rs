@@ -70,14 +70,16 @@ async fn compare(
         let of_topic = presence.sums().range(Segment::all_of(campaign));
         let numbers = of_topic.map(|(segment, _)| segment.number);
         let numbers = numbers.chain(published.keys().copied());
-        let deleted = purged.keys().filter_map(|(_, number)| *number);
+        let deleted = purged
+            .keys()
+            .filter_map(|(_, segment)| u64::try_from(*segment).ok());
         let numbers: BTreeSet<u64> = numbers.chain(deleted).collect();
         for number in numbers {
             let segment = Segment { campaign, number };
             let topic = presence.sums().get(&segment).copied().unwrap_or_default();
             let in_database = published.get(&number).copied().unwrap_or_default();
             let purged = purged
-                .get(&(campaign, Some(number)))
+                .get(&(campaign, i64::try_from(number).unwrap_or(i64::MAX)))
                 .copied()
                 .unwrap_or_default();
             if !topic_check::agree(topic, in_database, purged) {

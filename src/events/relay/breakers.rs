@@ -70,6 +70,7 @@ pub(super) struct Breakers {
     broker: Breaker,
     participation: Breaker,
     campaign: Breaker,
+    order: Breaker,
     partitions: Partitions,
     /// Locked while the gauges are set, so that the last update wins.
     shown: Mutex<Shown>,
@@ -82,6 +83,7 @@ impl Breakers {
             broker: Breaker::new(policy),
             participation: Breaker::new(policy),
             campaign: Breaker::new(policy),
+            order: Breaker::new(policy),
             partitions: Partitions::new(policy),
             shown: Mutex::new(Shown { open, partitions }),
         }
@@ -99,6 +101,7 @@ impl Breakers {
         match topic {
             Topic::Participation => &self.participation,
             Topic::Campaign => &self.campaign,
+            Topic::Order => &self.order,
         }
     }
 
@@ -270,6 +273,7 @@ impl Breakers {
         self.broker.is_closed()
             && self.participation.is_closed()
             && self.campaign.is_closed()
+            && self.order.is_closed()
             && self.partitions.len() == 0
     }
 }

@@ -203,6 +203,7 @@ impl super::RelayContext {
     pub(super) fn is_stream_key(&self, (stream, key): &StreamKey) -> bool {
         match stream.topic {
             Topic::Campaign => true,
+            Topic::Order => false,
             Topic::Participation => {
                 self.config.key_choice == KeyChoice::Campaign
                     && **key == *stream.campaign.to_string()

@@ -10,6 +10,7 @@ use crate::parts::store::{Partitions, Targets};
 pub(super) struct Topics {
     participation: String,
     campaign: String,
+    order: String,
 }
 
 impl Topics {
@@ -18,6 +19,7 @@ impl Topics {
         Self {
             participation: Topic::Participation.name(prefix),
             campaign: Topic::Campaign.name(prefix),
+            order: Topic::Order.name(prefix),
         }
     }
 
@@ -25,6 +27,7 @@ impl Topics {
         match topic {
             Topic::Participation => &self.participation,
             Topic::Campaign => &self.campaign,
+            Topic::Order => &self.order,
         }
     }
 }

@@ -88,6 +88,7 @@ const fn name(guards: Guards) -> &'static str {
         Guards::Broker => "broker",
         Guards::Topic(Topic::Participation) => "participation",
         Guards::Topic(Topic::Campaign) => "campaign",
+        Guards::Topic(Topic::Order) => "order",
     }
 }
 

@@ -108,6 +108,16 @@ fn stream(breaches: &mut Breaches, books: &Books, figures: &Figures) {
     breaches.check(published <= counted, || {
         format!("I4 the position of events about the campaign is {published}, but there are only {counted}")
     });
+    let (events, counted) = (figures.order_stream(), books.order_events);
+    breaches.check(events == counted, || {
+        format!("I3 the campaign counts {counted} events about orders, its stream has {events}")
+    });
+    let published = books.order_published;
+    breaches.check(published <= counted, || {
+        format!(
+            "I4 the position of events about orders is {published}, but there are only {counted}"
+        )
+    });
 }
 
 fn waiting(breaches: &mut Breaches, figures: &Figures) {

@@ -6,7 +6,7 @@ use super::plan::{Part, Plan};
 use super::reading::{self, PurgedSegments, Reading, read_logs, read_parts};
 use super::trust::Trust;
 use super::{EventOrder, breaches};
-use crate::domain::CampaignId;
+use crate::domain::{CampaignId, Topic};
 use crate::parts::store::{Books, Ground, Kept, KeptLog, LogSums, Segment, Snapshot, StoreError};
 
 /// The result for one campaign.
@@ -52,7 +52,8 @@ pub(super) async fn check(
     let mut log_reads = read_logs(snapshot, &plans).await?;
     let all: Vec<Books> = plans.iter().map(|(books, _, _)| *books).collect();
     let waiting = snapshot.waiting(&all).await?;
-    let campaign_events = snapshot.campaign_events(ids).await?;
+    let campaign_events = snapshot.events_about(Topic::Campaign, ids).await?;
+    let order_events = snapshot.events_about(Topic::Order, ids).await?;
     let mut checks = Vec::new();
     for (books, plan, log) in plans {
         let reads = Reads {
@@ -63,6 +64,7 @@ pub(super) async fn check(
         let mut figures = figures(&books, (&plan, &log), &reads, &purged);
         figures.waiting = waiting.get(&books.id).copied().unwrap_or_default();
         figures.campaign_events = campaign_events.get(&books.id).copied().unwrap_or_default();
+        figures.order_events = order_events.get(&books.id).copied().unwrap_or_default();
         checks.push((books, reads, figures));
     }
     // If every participation has one event, none can overtake another.
@@ -140,13 +142,15 @@ fn figures(
         let digest = read.sums.change_digest;
         figures.change_digest = figures.change_digest.wrapping_add(digest);
     }
-    for ((_, number), purged) in purged.range((books.id, None)..=(books.id, Some(u64::MAX))) {
-        if number.is_some() {
+    for ((_, segment), purged) in purged.range((books.id, i64::MIN)..=(books.id, i64::MAX)) {
+        if *segment >= 0 {
             figures.purged += purged.events;
             figures.events += purged.events;
             figures.event_digest = figures.event_digest.wrapping_add(purged.digest);
-        } else {
+        } else if *segment == -1 {
             figures.campaign_events_purged += purged.events;
+        } else {
+            figures.order_events_purged += purged.events;
         }
     }
     figures

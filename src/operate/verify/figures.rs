@@ -20,6 +20,9 @@ pub(super) struct Figures {
     /// Events about the campaign itself, and purged ones.
     pub(super) campaign_events: u64,
     pub(super) campaign_events_purged: u64,
+    /// Events about orders, and purged ones.
+    pub(super) order_events: u64,
+    pub(super) order_events_purged: u64,
     pub(super) waiting: Waiting,
     pub(super) segments_kept: u64,
     pub(super) segments_read: u64,
@@ -45,6 +48,11 @@ impl Figures {
     /// Events that are or were in the stream of the campaign itself.
     pub(super) fn campaign_stream(&self) -> u64 {
         self.campaign_events + self.campaign_events_purged
+    }
+
+    /// Events that are or were in the stream of orders.
+    pub(super) fn order_stream(&self) -> u64 {
+        self.order_events + self.order_events_purged
     }
 
     pub(super) fn events_there(&self) -> u64 {

@@ -177,6 +177,8 @@ pub(super) mod tests {
             event_sequence: committed_units,
             campaign_events: 0,
             campaign_published: 0,
+            order_events: 0,
+            order_published: 0,
             published: 0,
             purged_events: 0,
             per_user_limit: 1,

@@ -28,7 +28,7 @@ pub(super) struct Reading {
 }
 
 /// Purged events by campaign and segment.
-pub(super) type PurgedSegments = BTreeMap<(CampaignId, Option<u64>), Purged>;
+pub(super) type PurgedSegments = BTreeMap<(CampaignId, i64), Purged>;
 
 pub(super) async fn read(snapshot: &Snapshot, part: Part) -> Result<Reading, StoreError> {
     let sums = snapshot.sums(part.ground()).await?;

@@ -192,6 +192,8 @@ fn finding(check: CampaignCheck, gate: Option<GateState>, gate_breach: Option<St
         parked: figures.waiting.parked,
         campaign_events: figures.campaign_events,
         campaign_events_unpublished: figures.waiting.of_campaign,
+        order_events: figures.order_events,
+        order_events_unpublished: figures.waiting.of_orders,
         segments_read: figures.segments_read,
         segments_kept: figures.segments_kept,
         breaches: check.breaches.into_iter().chain(gate_breach).collect(),

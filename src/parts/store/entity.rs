@@ -47,7 +47,7 @@ table! { campaign "campaign" serial(id) {
     gate_closed_until: Option<DateTimeUtc>, gate_rebuild_until: Option<DateTimeUtc>, gate_expires: bool,
     loosened_at: Option<DateTimeUtc>, cancellable: bool, has_coupons: bool, reward_since: DateTimeUtc,
     allow_list_id: Option<i64>, returns: i64, reviews: i64, rating_sum: i64, event_sequence: i64,
-    purged_events: i64, campaign_events: i64, is_sold_out: bool, version: i64, created_at: DateTimeUtc,
+    purged_events: i64, campaign_events: i64, order_events: i64, is_sold_out: bool, version: i64, created_at: DateTimeUtc,
     updated_at: DateTimeUtc,
 } }
 
@@ -102,7 +102,7 @@ key(campaign_id: i64, #[sea_orm(column_name = "aggregatetype")] aggregate_type: 
     previous_event: Option<i64>,
 } }
 
-table! { outbox_position "outbox_position" key(campaign_id: i64) { published: i64, campaign_published: i64, } }
+table! { outbox_position "outbox_position" key(campaign_id: i64) { published: i64, campaign_published: i64, order_published: i64, } }
 
 table! { outbox_parked "outbox_parked" key(campaign_id: i64, topic: String, sequence: i64) {
     event_id: Uuid, message_key: String, key_hash: i32, state: String, attempts: i32,

@@ -110,10 +110,10 @@ impl Store {
     }
 
     async fn ends(&self, ends: Select<campaign::Entity>) -> Result<Vec<StreamEnds>, StoreError> {
-        /// Of both topics: the end, and the position.
-        type Row = (i64, i64, Option<i64>, i64, Option<i64>);
+        /// The campaign, and of each topic the end and the position.
+        type Row = (i64, i64, Option<i64>, i64, Option<i64>, i64, Option<i64>);
         let rows: Vec<Row> = ends.into_tuple().all(&self.db).await?;
-        let ends = |(campaign, end, published, campaign_end, campaign_published): Row| {
+        let ends = |(campaign, end, at, campaign_end, campaign_at, order_end, order_at): Row| {
             let of = |topic, end, published: Option<i64>| StreamEnds {
                 stream: StreamId {
                     campaign: CampaignId(campaign),
@@ -123,8 +123,9 @@ impl Store {
                 end: to_unsigned(end),
             };
             [
-                of(Topic::Participation, end, published),
-                of(Topic::Campaign, campaign_end, campaign_published),
+                of(Topic::Participation, end, at),
+                of(Topic::Campaign, campaign_end, campaign_at),
+                of(Topic::Order, order_end, order_at),
             ]
         };
         Ok(rows.into_iter().flat_map(ends).collect())
@@ -160,13 +161,14 @@ impl Store {
         let mut positions = positions.to_vec();
         positions.sort_unstable();
         let rows = positions.iter().map(|(stream, published)| {
-            // The position of the other stream is not before 0.
+            // The positions of the other streams are not before 0.
             let of = |topic| (topic == stream.topic).then_some(to_signed(*published));
             let of = |topic| of(topic).unwrap_or(0);
             [
                 (Column::CampaignId, stream.campaign.0.into()),
                 (Column::Published, of(Topic::Participation).into()),
                 (Column::CampaignPublished, of(Topic::Campaign).into()),
+                (Column::OrderPublished, of(Topic::Order).into()),
             ]
         });
         let mut advance = on_key::<Entity>();
@@ -199,6 +201,7 @@ const fn end(topic: Topic) -> campaign::Column {
     match topic {
         Topic::Participation => campaign::Column::EventSequence,
         Topic::Campaign => campaign::Column::CampaignEvents,
+        Topic::Order => campaign::Column::OrderEvents,
     }
 }
 
@@ -207,6 +210,7 @@ const fn position(topic: Topic) -> outbox_position::Column {
     match topic {
         Topic::Participation => outbox_position::Column::Published,
         Topic::Campaign => outbox_position::Column::CampaignPublished,
+        Topic::Order => outbox_position::Column::OrderPublished,
     }
 }
 

@@ -163,6 +163,7 @@ impl Bench {
         let end = match stream.topic {
             Topic::Participation => "event_sequence",
             Topic::Campaign => "campaign_events",
+            Topic::Order => "order_events",
         };
         let sql = format!("UPDATE campaign SET {end} = {end} + 1 WHERE id = {id}");
         transaction.execute_unprepared(&sql).await.unwrap();

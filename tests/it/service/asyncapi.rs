@@ -41,6 +41,7 @@ impl Message {
         let schemas = &document["components"]["schemas"];
         let headers = match name {
             "campaignChanged" | "campaignDead" => "campaignEventHeaders",
+            "orderChanged" | "orderDead" => "orderEventHeaders",
             _ => "eventHeaders",
         };
         let mut described = names(&schemas[headers]["properties"]);
@@ -122,6 +123,65 @@ async fn published_records_match_the_asyncapi_document() {
         assert_eq!(record.headers["traceparent"], unsampled);
         assert_eq!(names(&record.value).len(), 7, "{record:?}");
     }
+}
+
+/// Orders of two campaigns, one for each type of event beside `reserved`.
+async fn change_orders(service: &Service) {
+    let mut campaigns = Vec::new();
+    for hold_seconds in [60, 1] {
+        let campaign = json!({
+            "name": "ordered", "kind": "general", "totalStock": 9, "perUserLimit": 9, "price": 500,
+            "holdSeconds": hold_seconds,
+        });
+        campaigns.push(service.create(campaign).await);
+    }
+    let place = async |lines: &[i64]| {
+        let lines: Vec<Value> = lines.iter().map(|id| json!({ "campaignId": id })).collect();
+        let order = service.post("/api/orders").header("authorization", "7");
+        let order = order
+            .header("traceparent", TRACE)
+            .json(&json!({ "lines": lines }));
+        let order = body(order.send().await.unwrap()).await;
+        order["orderId"].as_str().unwrap().to_owned()
+    };
+    for what in ["confirm", "cancel"] {
+        let id = place(&campaigns[..1]).await;
+        let request = service.post(&format!("/api/orders/{id}/{what}"));
+        let request = request.header("authorization", "7").json(&json!({}));
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    }
+    // Nobody pays for it.
+    place(&campaigns).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_about_orders_match_the_asyncapi_document() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, parts.settings()).await;
+    change_orders(&service).await;
+    let topic = format!("{}.order.v1", parts.prefix);
+    let records = read(real("FIRSTCOME_KAFKA_BROKERS"), topic, 6).await;
+    let mut types: Vec<&str> = records.iter().map(|one| one.ce_type.as_str()).collect();
+    types.sort_unstable();
+    assert_eq!(
+        types,
+        [
+            "firstcome.order.cancelled",
+            "firstcome.order.confirmed",
+            "firstcome.order.expired",
+            "firstcome.order.reserved",
+            "firstcome.order.reserved",
+            "firstcome.order.reserved",
+        ]
+    );
+    let changed = Message::of("orderChanged");
+    for record in &records {
+        changed.describes(record);
+        assert_eq!(record.value["orderId"], record.key.as_str());
+        assert_eq!(names(&record.value).len(), 6, "{record:?}");
+    }
+    parts.until_sound(&folder).await;
 }
 
 /// A campaign whose events have all types, in order.

@@ -33,8 +33,8 @@ async fn letters(folder: &TempDir) -> (Service, i64, Store) {
     let id: uuid::Uuid = row.try_get("", "id").unwrap();
     let text = |column: &str| row.try_get::<String>("", column).unwrap();
     assert_eq!(give_up_all(&db).await, 3);
-    let store = Store::connect(&StoreConfig::new(url.as_str()), Clock::System);
-    let store = store.await.unwrap();
+    let config = StoreConfig::new(url.as_str());
+    let store = Store::connect(&config, Clock::System).await.unwrap();
     let headers = [
         ("ce_id", id.to_string()),
         ("ce_type", text("type")),

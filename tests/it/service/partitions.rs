@@ -53,6 +53,8 @@ fn are_whole(seen: &Value, prefix: &str, partitions: usize) {
         "participation.v1.coupons.dlq",
         "campaign.v1",
         "campaign.v1.dlq",
+        "order.v1",
+        "order.v1.dlq",
     ];
     assert_eq!(
         names,

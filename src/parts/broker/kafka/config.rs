@@ -70,7 +70,7 @@ settings! {
         sasl_username: Option<String> = None;
         /// Needed with `sasl_plaintext` and `sasl_ssl`
         sasl_password: Option<SecretString> = None;
-        /// Topics are `PREFIX.participation.v1` and `PREFIX.campaign.v1`, each with a `.dlq`, and
+        /// Topics are `PREFIX.participation.v1`, `PREFIX.campaign.v1` and `PREFIX.order.v1`, each with a `.dlq`, and
         /// `PREFIX.participation.v1.points.dlq` and `….coupons.dlq`
         topic_prefix: String = "firstcome".to_owned();
         /// Key of a record. Events with the same key are published in order

@@ -55,7 +55,7 @@ impl Store {
 
     /// The campaign's row, held until the transaction ends. A statement knows the time at which it began: one that waited
     /// for the row would date what it does to a moment when others still decided without it.
-    pub(super) async fn locked_row(
+    pub(in crate::parts::store) async fn locked_row(
         &self,
         tx: &Tx,
         id: CampaignId,

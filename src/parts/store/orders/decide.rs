@@ -11,11 +11,13 @@ use serde_json::json;
 
 use super::{due, with_lines};
 use crate::domain::{
-    AuditAction, AuditNote, Obstacle, Order, OrderDecision, OrderId, OrderStatus, Origin, Timestamp,
+    AuditAction, AuditNote, Obstacle, Order, OrderDecision, OrderId, OrderStatus, Origin,
+    OutboxEvent, Timestamp,
 };
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::{campaign, cart_line, customer_order, payment};
-use crate::parts::store::numbers::{narrow, to_signed};
+use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
+use crate::parts::store::participations::event_rows;
 use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
@@ -54,19 +56,25 @@ impl Store {
         decision: &OrderDecision,
         context: &DecisionContext,
     ) -> Result<Option<DecidedOrder>, StoreError> {
-        let tx = self.begin().await?;
-        let row = customer_order::Entity::find_by_id(id.0).lock_exclusive();
-        let Some(row) = row.one(&tx).await? else {
-            tx.rollback().await?;
+        // The lines never change; the first one says in which stream the event goes.
+        let Some(home) = self.order(id).await?.and_then(|order| order.home()) else {
             return Ok(None);
         };
-        let Some(order) = with_lines(vec![row], &tx).await?.pop() else {
+        let tx = self.begin().await?;
+        // The campaign's row first, as everywhere.
+        let stream = self.locked_row(&tx, home).await?;
+        let row = customer_order::Entity::find_by_id(id.0).lock_exclusive();
+        let row: Vec<_> = row.one(&tx).await?.into_iter().collect();
+        let order = with_lines(row, &tx).await?.pop();
+        let Some((stream, order)) = stream.zip(order) else {
+            tx.rollback().await?;
             return Ok(None);
         };
         let now = Sql::time(self, &tx).await?;
         let decided = match order.after(decision, now) {
             Ok(status) => {
-                self.decide(&tx, &order, (status, decision), context, now)
+                let change = (status, decision);
+                self.decide(&tx, (&order, &stream), change, context, now)
                     .await
             }
             Err(obstacle) => Ok(Err(obstacle)),
@@ -96,6 +104,34 @@ impl Store {
         }))
     }
 
+    /// Appends the event of a decision to the stream of orders of a campaign, whose row the transaction holds.
+    async fn append_event(
+        &self,
+        tx: &Tx,
+        decided: &Order,
+        stream: &campaign::Model,
+        context: &DecisionContext,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sequence = stream.order_events + 1;
+        let Some(event) = OutboxEvent::about_order(decided, to_unsigned(sequence), now) else {
+            return Ok(());
+        };
+        let event = OutboxEvent {
+            traceparent: context.traceparent.clone(),
+            ..event
+        };
+        for mut insert in event_rows(self, &[event]) {
+            insert.run(tx).await?;
+        }
+        campaign::Entity::update_many()
+            .col_expr(campaign::Column::OrderEvents, sequence.into())
+            .filter(campaign::Column::Id.eq(stream.id))
+            .exec(tx)
+            .await?;
+        Ok(())
+    }
+
     /// Whether a confirmed order can be cancelled: all its campaigns permit it, and none has given out coupons, which
     /// would have to be revoked together.
     pub async fn permits_cancellation(&self, order: &Order) -> Result<bool, StoreError> {
@@ -112,7 +148,7 @@ impl Store {
     async fn decide(
         &self,
         tx: &Tx,
-        order: &Order,
+        (order, stream): (&Order, &campaign::Model),
         (status, decision): (OrderStatus, &OrderDecision),
         context: &DecisionContext,
         now: Timestamp,
@@ -124,6 +160,8 @@ impl Store {
         }
         let decided = decided(order, status, decision, now);
         update(tx, &decided, context.frees_key, now).await?;
+        self.append_event(tx, &decided, stream, context, now)
+            .await?;
         let due_at = match decided.expires_at {
             Some(expires_at) => Expr::val(expires_at),
             None => self.after(SETTLE_AFTER),

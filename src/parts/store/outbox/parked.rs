@@ -377,10 +377,11 @@ fn stream_keys() -> Select<Entity> {
 fn is_forgotten() -> Condition {
     let is_own = Expr::col((outbox_position::Entity, outbox_position::Column::CampaignId))
         .equals((Entity, Column::CampaignId));
-    let is_of_campaign = Expr::col((Entity, Column::Topic)).eq(Topic::Campaign.as_str());
-    let [published, campaign_published] = [Topic::Participation, Topic::Campaign].map(position);
-    let published =
-        Expr::case(is_of_campaign, campaign_published.into_expr()).finally(published.into_expr());
+    let is_of = |topic: Topic| Expr::col((Entity, Column::Topic)).eq(topic.as_str());
+    let of_topic = |topic: Topic| position(topic).into_expr();
+    let published = Expr::case(is_of(Topic::Campaign), of_topic(Topic::Campaign))
+        .case(is_of(Topic::Order), of_topic(Topic::Order))
+        .finally(of_topic(Topic::Participation));
     let published = outbox_position::Entity::find()
         .select_only()
         .expr(published)

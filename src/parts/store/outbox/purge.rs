@@ -62,8 +62,9 @@ struct StreamOver {
 /// The campaigns that can sell nothing any more.
 const OVER: [&str; 2] = [State::Closed.as_str(), State::Archived.as_str()];
 
-/// Where events are accounted for that are about a campaign and have no rank.
-const OF_NO_SEGMENT: i64 = -1;
+/// Where events are accounted for that have no rank: those about a campaign, and those about orders.
+const OF_CAMPAIGN: i64 = -1;
+const OF_ORDERS: i64 = -2;
 
 impl Store {
     /// Looks at the next `rows_max` published events of one stream after `after`, whether they may be deleted or not:
@@ -226,7 +227,7 @@ impl Store {
             let purged_events = Expr::col(campaign::Column::PurgedEvents);
             let of_participations = match stream.topic {
                 Topic::Participation => deleted,
-                Topic::Campaign => 0,
+                Topic::Campaign | Topic::Order => 0,
             };
             let counted = campaign::Entity::update_many()
                 .col_expr(
@@ -267,7 +268,10 @@ impl Store {
         let campaign = stream.campaign;
         let mut gone: BTreeMap<_, Purged> = BTreeMap::new();
         for (rank, change) in rows {
-            let (mut segment, mut digest) = (OF_NO_SEGMENT, 0);
+            let (mut segment, mut digest) = match stream.topic {
+                Topic::Order => (OF_ORDERS, 0),
+                Topic::Participation | Topic::Campaign => (OF_CAMPAIGN, 0),
+            };
             if let Some(rank) = rank {
                 let number = Segment::of(campaign, to_unsigned(rank)).number;
                 segment = to_signed(number);

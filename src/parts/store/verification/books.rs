@@ -31,6 +31,10 @@ pub struct Books {
     pub campaign_events: u64,
     /// The position of their stream.
     pub campaign_published: u64,
+    /// Number of events about orders in its stream of them, as counted.
+    pub order_events: u64,
+    /// The position of that stream.
+    pub order_published: u64,
     /// Number of deleted events about its participations, as counted.
     pub purged_events: u64,
     /// Units one user may hold.
@@ -56,7 +60,10 @@ pub struct Books {
 const BOOKS: &str = "SELECT c.id, c.state, c.total_stock, c.committed_units, c.participation_count, \
      c.event_sequence, (SELECT o.published FROM outbox_position o WHERE o.campaign_id = c.id) AS published, \
      c.campaign_events, \
-     (SELECT o.campaign_published FROM outbox_position o WHERE o.campaign_id = c.id) AS campaign_published, c.purged_events, c.per_user_limit, c.max_quantity, c.`returns` AS given_back, c.gate_epoch, \
+     (SELECT o.campaign_published FROM outbox_position o WHERE o.campaign_id = c.id) AS campaign_published, \
+     c.order_events, \
+     (SELECT o.order_published FROM outbox_position o WHERE o.campaign_id = c.id) AS order_published, \
+     c.purged_events, c.per_user_limit, c.max_quantity, c.`returns` AS given_back, c.gate_epoch, \
      c.version, c.opens_at, c.closes_at, \
      (SELECT p.`rank` FROM participation p WHERE p.campaign_id = c.id \
      ORDER BY p.campaign_id DESC, p.`rank` DESC LIMIT 1) AS last_rank FROM campaign c";
@@ -132,6 +139,8 @@ fn books(row: &QueryResult) -> Result<Books, StoreError> {
         published: position("published")?,
         campaign_events: count("campaign_events")?,
         campaign_published: position("campaign_published")?,
+        order_events: count("order_events")?,
+        order_published: position("order_published")?,
         purged_events: count("purged_events")?,
         per_user_limit: units("per_user_limit")?,
         max_quantity: units("max_quantity")?,

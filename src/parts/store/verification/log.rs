@@ -6,7 +6,7 @@ use sea_orm::QueryResult;
 
 use super::sums::{Ground, campaign, count, within};
 use super::{Segment, Snapshot, digest};
-use crate::domain::CampaignId;
+use crate::domain::{CampaignId, Topic};
 use crate::parts::store::StoreError;
 
 /// The sums of events of a stream that are not deleted.
@@ -62,15 +62,16 @@ impl Snapshot {
             .collect()
     }
 
-    /// How many events about these campaigns themselves there are.
-    pub async fn campaign_events(
+    /// How many events there are in the streams of these campaigns for a topic.
+    pub async fn events_about(
         &self,
+        topic: Topic,
         ids: &[CampaignId],
     ) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
         let mut sql = self.store.sql(
-            "SELECT e.campaign_id, COUNT(*) AS events FROM outbox_event e \
-             WHERE e.aggregatetype = 'campaign' AND ",
+            "SELECT e.campaign_id, COUNT(*) AS events FROM outbox_event e WHERE e.aggregatetype = ",
         );
+        sql.bind(topic.as_str()).push(" AND ");
         within(&mut sql, ("e", "sequence"), Ground::Whole(ids)).push(" GROUP BY e.campaign_id");
         let rows = sql.rows(&self.tx).await?;
         rows.iter()

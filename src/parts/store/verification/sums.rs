@@ -93,22 +93,21 @@ impl Snapshot {
         sql.push(" GROUP BY p.campaign_id").rows(&self.tx).await
     }
 
-    /// Deleted events of these campaigns, by segment; none: events about campaigns.
+    /// Deleted events of these campaigns, by segment; -1: about the campaign itself, -2: about orders.
     pub async fn purged(
         &self,
         ids: &[CampaignId],
-    ) -> Result<BTreeMap<(CampaignId, Option<u64>), Purged>, StoreError> {
+    ) -> Result<BTreeMap<(CampaignId, i64), Purged>, StoreError> {
         let rows = Entity::find()
             .filter(Column::CampaignId.is_in(padded(ids).map(|id| id.0)))
             .all(&self.tx)
             .await?;
         let purged = |row: Model| {
-            let segment = u64::try_from(row.segment).ok();
             let purged = Purged {
                 events: to_unsigned(row.events),
                 digest: row.digest,
             };
-            ((CampaignId(row.campaign_id), segment), purged)
+            ((CampaignId(row.campaign_id), row.segment), purged)
         };
         Ok(rows.into_iter().map(purged).collect())
     }

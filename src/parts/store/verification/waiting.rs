@@ -16,6 +16,8 @@ pub struct Waiting {
     pub parked: u64,
     /// Events about the campaign itself that are not published, parked or not.
     pub of_campaign: u64,
+    /// The same about orders.
+    pub of_orders: u64,
     /// Parked rows without an event, or with another one.
     pub astray: u64,
 }
@@ -23,8 +25,8 @@ pub struct Waiting {
 const PARKED: &str = "SELECT w.campaign_id, w.topic, \
      COUNT(CASE WHEN w.state = 'held' THEN 1 END) AS held, \
      COUNT(CASE WHEN w.state NOT IN ('held', 'acknowledged') THEN 1 END) AS parked, \
-     COUNT(CASE WHEN w.sequence > COALESCE(CASE WHEN w.topic = 'campaign' THEN o.campaign_published \
-     ELSE o.published END, 0) THEN 1 END) AS behind, \
+     COUNT(CASE WHEN w.sequence > COALESCE(CASE w.topic WHEN 'campaign' THEN o.campaign_published \
+     WHEN 'order' THEN o.order_published ELSE o.published END, 0) THEN 1 END) AS behind, \
      COUNT(CASE WHEN e.id IS NULL OR e.id <> w.event_id THEN 1 END) AS astray \
      FROM outbox_parked w LEFT JOIN outbox_event e ON e.campaign_id = w.campaign_id \
      AND e.aggregatetype = w.topic AND e.sequence = w.sequence \
@@ -38,6 +40,8 @@ struct ParkedRows {
     behind: u64,
     of_campaign: u64,
     of_campaign_behind: u64,
+    of_orders: u64,
+    of_orders_behind: u64,
     astray: u64,
 }
 
@@ -71,6 +75,9 @@ impl Snapshot {
             if topic == Topic::Campaign.as_str() {
                 of.of_campaign = count(row, "parked")?;
                 of.of_campaign_behind = count(row, "behind")?;
+            } else if topic == Topic::Order.as_str() {
+                of.of_orders = count(row, "parked")?;
+                of.of_orders_behind = count(row, "behind")?;
             } else {
                 of.held += count(row, "held")?;
                 of.parked += count(row, "parked")?;
@@ -96,11 +103,13 @@ impl Snapshot {
             let of_campaign = books
                 .campaign_events
                 .saturating_sub(books.campaign_published);
+            let of_orders = books.order_events.saturating_sub(books.order_published);
             let waiting = Waiting {
                 pending: parked.held + behind.saturating_sub(parked.behind),
                 parked: parked.parked,
                 of_campaign: parked.of_campaign
                     + of_campaign.saturating_sub(parked.of_campaign_behind),
+                of_orders: parked.of_orders + of_orders.saturating_sub(parked.of_orders_behind),
                 astray: parked.astray,
             };
             (books.id, waiting)
