@@ -185,7 +185,7 @@ async fn a_key_whose_first_row_another_relay_delivered_is_unblocked() {
     .await;
     let head = bench.placed(&events[0]);
     assert_eq!(bench.store.unpark(&[head.place()]).await.unwrap(), 1);
-    let key = (head.campaign_id, head.key.clone());
+    let key = (head.stream(), head.key.clone());
     bench.store.release_keys(&[key]).await.unwrap();
     bench.commit(&events[2]).await;
     bench.settled().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firstcome::domain::{BUCKETS, OutboxEvent, State, key_hash};
+use firstcome::domain::{BUCKETS, OutboxEvent, State, StreamId, key_hash};
 use firstcome::parts::store::{
     LogEntry, NewlyParked, ParkedRow, ParkedState, Partitions, Released, Store, Targets, Verdict,
 };
@@ -70,7 +70,7 @@ async fn rows_are_parked_by_their_owner_alone(test: &TestStore) {
         !store.park_again(event.place(), &dead).await.unwrap(),
         "it is no longer tried"
     );
-    let key = (event.campaign_id, event.key.clone());
+    let key = (event.stream(), event.key.clone());
     let released = store
         .release_keys(std::slice::from_ref(&key))
         .await
@@ -185,7 +185,7 @@ async fn blocked_rows_are_released_one_by_one(test: &TestStore) {
         .map(|(intake, state)| NewlyParked::of(&intake.event, verdict(state), epoch))
         .collect();
     assert_eq!(store.park("owner", &rows).await.unwrap().len(), 3);
-    let key = (campaign.id, "one".into());
+    let key = (StreamId::of_participations(campaign.id), "one".into());
     let release = async || {
         store
             .release_keys(std::slice::from_ref(&key))
