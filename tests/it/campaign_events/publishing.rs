@@ -97,7 +97,8 @@ async fn neither_stream_waits_for_the_topic_of_the_other() {
             assert_ne!(bench.counts().await, OutboxCounts::default());
             double.relent();
             bench.settled().await;
-            assert_eq!(double.sequences(&id.to_string()), [1, 2, 3]);
+            // A stream that waited may be read again.
+            assert_eq!(double.first_sequences(&id.to_string()), [1, 2, 3]);
             assert_eq!(types(&double, "participation").len(), 2);
             assert!(running.stop().await.is_clean());
         }
