@@ -228,7 +228,7 @@ metrics! {
             "Its sum by consumer: [FirstcomeConsumerLag](runbooks/FirstcomeConsumerLag.md)";
         CONSUMER_RECORDS: Counter "firstcome_consumer_records_total" ["consumer", "outcome"] "always"
             "Records read: `applied`, `late` (a later change was there), `duplicate`, `ignored` (nothing to grant), `poison`"
-            "`poison`: [FirstcomePoison](runbooks/FirstcomePoison.md). Each is copied to the dead letter topic";
+            "`poison`: [FirstcomePoison](runbooks/FirstcomePoison.md). Each is a [dead letter](consumers.md#dead-letters)";
         CONSUMER_REWARDS: Counter "firstcome_consumer_rewards_total" ["consumer", "outcome"] "always"
             "Participations whose reward was `granted` or `reversed`"
             "Its rate compared with the rate of participations";

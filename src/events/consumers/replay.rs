@@ -18,8 +18,8 @@ use crate::runtime::failpoint;
 use crate::runtime::supervisor::BoxError;
 use crate::runtime::telemetry::cause;
 
-/// Dead letters applied in one round.
-const ROUND_MAX: u32 = 100;
+/// Dead letters applied in one round, each of up to 1 MiB.
+const ROUND_MAX: u32 = 20;
 
 /// Runs until told to stop.
 pub(super) async fn run(worker: Arc<Worker>, stop: CancellationToken) -> Result<(), BoxError> {

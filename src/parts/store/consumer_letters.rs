@@ -1,6 +1,8 @@
 //! Dead letters of consumers: records that a consumer cannot apply. They stay until somebody discards them, or has them
 //! replayed and their consumer applies them.
 
+mod listing;
+
 use std::collections::BTreeMap;
 
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -11,6 +13,7 @@ use sea_orm::{
 use serde_json::json;
 use uuid::Uuid;
 
+pub use self::listing::{ConsumerLetter, ConsumerLetterFilter};
 use super::entity::consumer_dead_letter::{ActiveModel, Column, Entity, Model};
 use super::entity::{by_index, insert};
 use super::query::on_key;
@@ -55,50 +58,6 @@ pub struct NewConsumerLetter {
     pub error_class: &'static str,
     /// The failure as people read it; cut to what the column takes.
     pub error: String,
-}
-
-/// A dead letter of a consumer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConsumerLetter {
-    /// Which.
-    pub id: DeadLetterId,
-    /// The campaign, if the record names one.
-    pub campaign: Option<CampaignId>,
-    /// `ce_type`, as far as it can be read.
-    pub event_type: String,
-    /// Key of the record.
-    pub key: Option<Vec<u8>>,
-    /// Value of the record.
-    pub payload: Option<Vec<u8>>,
-    /// Attempts made.
-    pub attempts: u32,
-    /// Class of the last failure.
-    pub error_class: String,
-    /// The last failure.
-    pub error: String,
-    /// When it became one.
-    pub parked_at: Timestamp,
-    /// When its copy reached the dead letter topic.
-    pub copied_at: Option<Timestamp>,
-}
-
-/// Which dead letters of consumers are meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ConsumerLetterFilter {
-    /// Of this consumer.
-    pub consumer: Option<Consumer>,
-    /// Of this event.
-    pub event: Option<EventId>,
-    /// Of this campaign.
-    pub campaign: Option<CampaignId>,
-    /// With this key.
-    pub key: Option<String>,
-    /// From this time on.
-    pub from: Option<Timestamp>,
-    /// Before this time.
-    pub until: Option<Timestamp>,
-    /// After this one: the last of the page before.
-    pub after: Option<DeadLetterId>,
 }
 
 const DEAD: &str = "dead";
@@ -161,46 +120,6 @@ impl Store {
             .exec(&self.db)
             .await?;
         Ok(())
-    }
-
-    /// Dead letters in order of event and source, at most `rows_max`.
-    pub async fn consumer_letters(
-        &self,
-        filter: &ConsumerLetterFilter,
-        rows_max: u32,
-    ) -> Result<Vec<ConsumerLetter>, StoreError> {
-        let consumers = filter
-            .consumer
-            .map_or(Consumer::ALL.to_vec(), |one| vec![one]);
-        let after = filter.after.map(|after| {
-            let consumer = after.source.consumer().map_or("", Consumer::as_str);
-            let same = Column::EventId
-                .eq(after.event.0)
-                .and(Column::Consumer.gt(consumer));
-            Column::EventId.gt(after.event.0).or(same)
-        });
-        let wanted = Condition::all()
-            .add(Column::State.eq(DEAD))
-            .add(Column::Consumer.is_in(consumers.into_iter().map(Consumer::as_str)))
-            .add_option(filter.event.map(|id| Column::EventId.eq(id.0)))
-            .add_option(filter.campaign.map(|id| Column::CampaignId.eq(id.0)))
-            .add_option(
-                filter
-                    .key
-                    .as_ref()
-                    .map(|key| Column::RecordKey.eq(key.as_bytes())),
-            )
-            .add_option(filter.from.map(|from| Column::ParkedAt.gte(from)))
-            .add_option(filter.until.map(|until| Column::ParkedAt.lt(until)))
-            .add_option(after);
-        let rows = Entity::find()
-            .filter(wanted)
-            .order_by_asc(Column::EventId)
-            .order_by_asc(Column::Consumer)
-            .limit(u64::from(rows_max))
-            .all(&self.db)
-            .await?;
-        Ok(rows.into_iter().filter_map(letter).collect())
     }
 
     /// Has dead letters applied again by their consumer: how many there were. One that is not stored whole stays. The
@@ -350,26 +269,6 @@ fn size(record: &RecordBytes) -> usize {
 
 fn cut(text: &str, characters_max: usize) -> String {
     text.chars().take(characters_max).collect()
-}
-
-/// None: a consumer of another release.
-fn letter(row: Model) -> Option<ConsumerLetter> {
-    let consumer = Consumer::parse(&row.consumer)?;
-    Some(ConsumerLetter {
-        id: DeadLetterId {
-            event: EventId(row.event_id),
-            source: consumer.into(),
-        },
-        campaign: row.campaign_id.map(CampaignId),
-        event_type: row.event_type,
-        key: row.record_key,
-        payload: row.payload,
-        attempts: row.attempts.unsigned_abs(),
-        error_class: row.error_class,
-        error: row.error,
-        parked_at: row.parked_at,
-        copied_at: row.copied_at,
-    })
 }
 
 fn notes(
