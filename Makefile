@@ -235,11 +235,11 @@ k6-compare: $(k6) ## Load: the two ways to participate, one after the other, on 
 
 .PHONY: k6-bulk
 k6-bulk: $(k6) ## Load: a bulk simulation inside a running service (FIRSTCOME_TEST_ENDPOINTS=true)
-	$(k6) run k6/bulk.js
+	$(k6) run --log-format raw k6/bulk.js
 
 .PHONY: k6-verify
 k6-verify: $(k6) ## Load: do the stock and the rows of CAMPAIGN agree? On a running service
-	$(k6) run k6/verify.js
+	$(k6) run --log-format raw k6/verify.js
 
 WORKERS ?= 2
 .PHONY: k6-workers

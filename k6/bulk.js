@@ -1,7 +1,7 @@
 // A bulk simulation inside the service: users participate, each as soon as there is capacity. The service runs with
 // FIRSTCOME_TEST_ENDPOINTS=true. Prints the job's result, and checks it against the campaign.
 //
-//   FIRSTCOME_ADMIN_TOKEN=… k6 run -e COUNT=10000 -e STOCK=1000 k6/bulk.js
+//   FIRSTCOME_ADMIN_TOKEN=… k6 run --log-format raw -e COUNT=10000 -e STOCK=1000 k6/bulk.js
 //
 // COUNT   users, 1 to 100000, one participation each (2000)
 // STOCK   units of the script's own campaign (1000)

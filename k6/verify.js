@@ -1,7 +1,7 @@
 // Checks that what the service says of a campaign agrees: its live status, the lists of campaigns, and its rows, which
 // are its participations as a CSV file. It takes part in nothing, so it can follow any load.
 //
-//   FIRSTCOME_ADMIN_TOKEN=… k6 run -e CAMPAIGN=7 k6/verify.js
+//   FIRSTCOME_ADMIN_TOKEN=… k6 run --log-format raw -e CAMPAIGN=7 k6/verify.js
 //
 // CAMPAIGN  id of the campaign
 // WITHIN    seconds within which all events must be published, and the campaign must be at rest (60)
