@@ -21,12 +21,15 @@ use tokio::time::Instant;
 use self::figures::{Figures, Round, table};
 use self::stock::Stock;
 
+/// A request or a connection that failed.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
+    /// The user gets a unit.
     Accepted,
+    /// No unit is left.
     SoldOut,
 }
 

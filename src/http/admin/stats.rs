@@ -3,7 +3,7 @@
 use chrono::{NaiveDate, TimeDelta};
 
 use crate::access::identity::StatsRead;
-use crate::domain::{CampaignId, DayError, Timestamp, Zone};
+use crate::domain::{CampaignId, DayError, Timestamp, Zone, to_stored_precision};
 use crate::http::operation::{
     Admin, AppRef, Failure, Json, OpenApi, Path, Problem, Query, Section, documented, kind, view,
 };
@@ -106,7 +106,7 @@ impl AdminStatsApi {
         to: Query<Option<Timestamp>>,
     ) -> Result<Json<RefusalsView>, Failure<Reading>> {
         let campaign = CampaignId(id.0);
-        let range = read_range(from.0, to.0, app.clock.now())?;
+        let range = read_range(from.0, to.0, to_stored_precision(app.clock.now()))?;
         if app.store.campaign(campaign).await?.is_none() {
             return Err(Problem::not_found("There is no such campaign.").into());
         }

@@ -26,7 +26,7 @@ async fn a_payment_recorded_elsewhere_meanwhile_fails_only_its_own_change() {
     let other = ParticipationId::generate().0.simple();
     let recording = db.begin().await.unwrap();
     let record = format!(
-        "INSERT INTO payment (reference, participation_id, amount, created_at) \
+        "INSERT INTO payment (reference, payable_id, amount, created_at) \
          VALUES ('pi_twice', x'{other}', 1, UTC_TIMESTAMP(6))"
     );
     recording.execute_unprepared(&record).await.unwrap();

@@ -3,7 +3,7 @@
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
-use crate::domain::{LogPlace, StreamId, Timestamp};
+use crate::domain::{LogPlace, StreamId, Timestamp, to_stored_precision};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::insert_rows;
 use crate::parts::store::entity::outbox_published::{Column, Entity};
@@ -47,7 +47,7 @@ impl Store {
                 (Column::Topic, event.topic.as_str().into()),
                 (Column::PartitionNumber, event.partition.into()),
                 (Column::RecordOffset, event.offset.into()),
-                (Column::PublishedAt, event.published_at.into()),
+                (Column::PublishedAt, to_stored_precision(event.published_at).into()),
             ]
         });
         let mut insert = insert_rows::<Entity, _>(rows);
