@@ -90,8 +90,9 @@ impl Alerts {
             channels.push(Channel::Slack(webhook(url, Format::Slack)?));
         }
         if let Some(url) = &config.smtp_url {
-            let mailer = Mailer::new(url, config).map_err(AlertError::Mail)?;
-            channels.push(Channel::Mail(mailer));
+            let from = config.mail_from.as_deref();
+            let mailer = Mailer::new(url, from, &config.mail_to.0, config.smtp_timeout);
+            channels.push(Channel::Mail(mailer.map_err(AlertError::Mail)?));
         }
         Ok(Self {
             channels: Arc::new(channels),

@@ -9,7 +9,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use super::{Alert, AlertConfig, AlertKind};
+use super::{Alert, AlertKind};
 use crate::runtime::retry::Verdict;
 
 type Transport = AsyncSmtpTransport<Tokio1Executor>;
@@ -59,14 +59,18 @@ pub(super) struct Mailer {
 }
 
 impl Mailer {
-    pub(super) fn new(url: &SecretString, config: &AlertConfig) -> Result<Self, MailError> {
-        let to = config.mail_to.0.iter();
-        let sender = config.mail_from.as_deref().ok_or(MailError::NoSender)?;
+    pub(super) fn new(
+        url: &SecretString,
+        from: Option<&str>,
+        to: &[String],
+        timeout: Duration,
+    ) -> Result<Self, MailError> {
+        let to = to.iter().map(|one| mailbox(one));
         Ok(Self {
-            transport: transport(url, config.smtp_timeout)?,
-            from: mailbox(sender)?,
-            to: to.map(|one| mailbox(one)).collect::<Result<_, _>>()?,
-            timeout: config.smtp_timeout,
+            transport: transport(url, timeout)?,
+            from: mailbox(from.ok_or(MailError::NoSender)?)?,
+            to: to.collect::<Result<_, _>>()?,
+            timeout,
         })
     }
 
