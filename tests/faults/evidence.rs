@@ -1,7 +1,7 @@
 //! Reads the database and the topic at the end of a run, without the service, because the service itself is
 //! under test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -23,6 +23,8 @@ pub struct Evidence {
     pub campaigns: Vec<Campaign>,
     pub participations: Vec<Participation>,
     pub keys: Vec<UsedKey>,
+    /// Participations that are lines of orders.
+    pub lines: HashSet<Uuid>,
     pub events: Vec<Event>,
     pub pending: u64,
     /// States of parked events.
@@ -173,6 +175,9 @@ impl Evidence {
         }
         for row in rows(PARTICIPATIONS).await? {
             evidence.participations.push(participation(&row)?);
+        }
+        for row in rows("SELECT participation_id FROM order_line").await? {
+            evidence.lines.insert(row.try_get_by_index(0)?);
         }
         let keys = "SELECT user_id, idempotency_key, participation_id FROM idempotency";
         for row in rows(keys).await? {

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::holders;
 use crate::ledger::{Outcome, ParticipationRequest, Path, Phase};
+use crate::lines;
 use crate::orders::{Buyer, Errand, Order, plan};
 use crate::world::World;
 
@@ -57,6 +58,7 @@ impl Traffic {
             })
             .collect();
         clients.extend(holders::start(world, &stop, &abandon));
+        clients.extend(lines::start(world, &stop, &abandon));
         Self {
             stop,
             abandon,

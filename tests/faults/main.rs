@@ -26,6 +26,7 @@ mod heal;
 mod holders;
 mod judge;
 mod ledger;
+mod lines;
 mod load;
 mod orders;
 mod parts;

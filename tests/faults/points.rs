@@ -6,15 +6,23 @@ use rand::rngs::StdRng;
 /// Whether the service was built with fail points.
 pub const COMPILED: bool = cfg!(feature = "failpoints");
 
-/// Where it can be made to abort. No record is copied to the dead letters here.
+/// Where it can be made to abort. No record is copied to the dead letters here, and the orders of several lines are free.
 pub fn crash_points() -> Vec<&'static str> {
     #[cfg(feature = "failpoints")]
     {
-        use firstcome::runtime::failpoint::{CONSUMER_POINTS, POINTS, REVOCATION_POINTS};
-        let mut points = [&POINTS[..], &REVOCATION_POINTS, &CONSUMER_POINTS].concat();
+        use firstcome::runtime::failpoint::{
+            CONSUMER_POINTS, ORDER_POINTS, POINTS, REVOCATION_POINTS,
+        };
+        let mut points = [
+            &POINTS[..],
+            &REVOCATION_POINTS,
+            &CONSUMER_POINTS,
+            &ORDER_POINTS,
+        ]
+        .concat();
         points.sort_unstable();
         points.dedup();
-        points.retain(|point| *point != "consumer.copied");
+        points.retain(|point| *point != "consumer.copied" && *point != "order.authorised");
         points
     }
     #[cfg(not(feature = "failpoints"))]

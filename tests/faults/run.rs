@@ -15,6 +15,7 @@ use crate::heal::{Recovery, Watch, recover};
 use crate::holders;
 use crate::judge::{Breach, judge, redelivered};
 use crate::ledger::{Answer, ChangeAnswer};
+use crate::lines;
 use crate::load::Traffic;
 use crate::parts::Parts;
 use crate::report::{Record, Report, Struck};
@@ -127,6 +128,7 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     let oldest_event_seconds = watch.stop();
     breaches.extend(windows.stop(&world).await);
     breaches.extend(verified(&world).await);
+    breaches.extend(lines::judge(&world).await);
     breaches.extend(stopped(&world).await);
     breaches.extend(ended_well(&world, &struck));
     let evidence = Evidence::of(&world).await;

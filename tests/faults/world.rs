@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::ledger::Ledger;
+use crate::lines::OrderLedger;
 use crate::parts::{Part, Parts};
 use crate::proxy::{Mode, Proxy};
 use crate::replica::{ADMIN_TOKEN, Replica};
@@ -80,6 +81,7 @@ pub struct World {
     pub replicas: Vec<Arc<Replica>>,
     pub offers: Vec<Offer>,
     pub ledger: Ledger,
+    pub order_ledger: OrderLedger,
     keepers: Vec<JoinHandle<()>>,
     _folder: TempDir,
 }
@@ -161,6 +163,7 @@ impl World {
             replicas,
             offers: Vec::new(),
             ledger: Ledger::new(Instant::now()),
+            order_ledger: OrderLedger::default(),
             keepers,
             _folder: folder,
         };
@@ -184,8 +187,8 @@ impl World {
     }
 
     /// Campaigns: with limited stock; with several units per user; with a price and cancellable, with some
-    /// seeds also after payment; without end; sold out early; opening and closing under traffic; and with
-    /// coupons and cancellable. Two are open for hours before and after, but not for as long as a clock may be
+    /// seeds also after payment; without end; sold out early; opening and closing under traffic; with
+    /// coupons and cancellable; and two that are ordered together. Two are open for hours before and after, but not for as long as a clock may be
     /// off.
     async fn create_campaigns(&mut self) {
         let is_cancellable = !self.schedule.seed.is_multiple_of(3);
@@ -203,6 +206,8 @@ impl World {
             json!({ "name": "windowed", "kind": "general", "opensAt": now + OPENS, "closesAt": now + CLOSES }),
             json!({ "name": "coupons", "kind": "coupon", "totalStock": 70, "perUserLimit": 2, "maxQuantity": 2,
                     "cancellable": true, "reward": { "coupon": { "discountAmount": 500 } } }),
+            json!({ "name": "one line", "kind": "general", "totalStock": 40, "perUserLimit": 3 }),
+            json!({ "name": "other line", "kind": "general", "totalStock": 50, "perUserLimit": 3 }),
         ];
         let base = self.replicas[0].base().unwrap();
         let client = reqwest::Client::new();
@@ -237,6 +242,11 @@ impl World {
             .iter()
             .find(|offer| offer.total.is_none() && offer.window.closes_at.is_none())
             .unwrap()
+    }
+
+    /// The two that are ordered together, as far as anybody else leaves units of them.
+    pub fn ordered(&self) -> &[Offer] {
+        self.offers.last_chunk::<2>().unwrap()
     }
 
     /// The one whose units earn coupons.

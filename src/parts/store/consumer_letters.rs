@@ -20,8 +20,7 @@ use super::query::on_key;
 use super::shapes::padded;
 use super::{Store, StoreError};
 use crate::domain::{
-    AuditAction, AuditNote, CampaignId, Consumer, DeadLetterId, DeadLetterSource, EventId, Origin,
-    Timestamp,
+    AuditAction, AuditNote, CampaignId, Consumer, DeadLetterSource, EventId, Origin,
 };
 
 /// A record as it was in its topic.

@@ -71,7 +71,8 @@ fn unrequested(
     let is_asked = |wanted: &dyn Fn(&Change) -> bool| {
         answers.iter().any(|answer| wanted(&answer.request.change))
     };
-    let is_cancelled = row.status == "cancelled";
+    // The lines of refused orders are cancelled by the service, and have no request of their own.
+    let is_cancelled = row.status == "cancelled" && !evidence.lines.contains(&row.id);
     let cancels = is_asked(&|change| *change == Change::Cancel);
     found.hold("change", !is_cancelled || cancels, || {
         format!("no client cancelled {}: {row:?}", row.id)

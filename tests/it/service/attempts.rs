@@ -215,12 +215,15 @@ async fn a_crash_between_offset_and_position_repeats_the_event() {
     let keep = ("FIRSTCOME_RELAY_KEEP_OFFSETS", "true".to_owned());
     parts.settings.push(keep);
     let folder = TempDir::new().unwrap();
-    let mut settings = parts.settings.clone();
-    settings.push(("FAILPOINTS", "relay.offsets_kept=return".to_owned()));
-    let mut service = Service::start(&folder, &settings).await;
+    let mut service = Service::start(&folder, parts.settings()).await;
     let campaign = service
         .create(json!({ "name": "crash", "kind": "general" }))
         .await;
+    // The events about the campaign are published by then.
+    assert!(service.stop().await.success());
+    let mut settings = parts.settings.clone();
+    settings.push(("FAILPOINTS", "relay.offsets_kept=return".to_owned()));
+    let mut service = Service::start(&folder, &settings).await;
     let made = body(service.take_part(campaign, 1).await).await;
     until("it dies", async || service.has_died()).await;
     let service = Service::start(&folder, parts.settings()).await;

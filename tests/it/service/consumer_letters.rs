@@ -27,7 +27,8 @@ async fn letters(folder: &TempDir) -> (Service, i64, Store) {
     let file = folder.path().join("data/firstcome.db");
     let url = format!("sqlite://{}", file.display());
     let db = Database::connect(&url).await.unwrap();
-    let text = "SELECT id, message_key, payload, type, aggregateid FROM outbox_event ORDER BY sequence LIMIT 1";
+    let text = "SELECT id, message_key, payload, type, aggregateid FROM outbox_event \
+                WHERE aggregatetype = 'participation' ORDER BY sequence LIMIT 1";
     let statement = Statement::from_string(db.get_database_backend(), text);
     let row = db.query_one_raw(statement).await.unwrap().unwrap();
     let id: uuid::Uuid = row.try_get("", "id").unwrap();

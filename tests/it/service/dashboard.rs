@@ -111,7 +111,10 @@ async fn the_installation_is_described_to_admins() {
             .collect()
     };
     let breakers = names(&seen["breakers"]);
-    assert_eq!(breakers, ["gate", "broker", "participation", "campaign"]);
+    assert_eq!(
+        breakers,
+        ["gate", "broker", "participation", "campaign", "order"]
+    );
     assert_eq!(
         names(&seen["parts"]),
         ["store", "gate", "broker", "rewards"]

@@ -190,7 +190,7 @@ async fn the_doctor_names_what_is_wrong_with_topics() {
 
     let (findings, sound) = examine(&kafka("none"));
     assert!(!sound);
-    assert_eq!(of_level(&findings, "bad").len(), 4);
+    assert_eq!(of_level(&findings, "bad").len(), 8);
     let topics = findings
         .iter()
         .filter(|found| found["setting"] != "encryption");

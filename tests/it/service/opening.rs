@@ -113,7 +113,7 @@ async fn two_replicas_tell_opening_and_closing_once() {
     let now = to_stored_precision(parts.test.store.time().await.unwrap());
     let new = json!({
         "name": "once", "kind": "general",
-        "opensAt": now + TimeDelta::seconds(1), "closesAt": now + TimeDelta::seconds(2),
+        "opensAt": now + TimeDelta::seconds(3), "closesAt": now + TimeDelta::seconds(6),
     });
     let campaign = one.create(new).await;
     let records = parts.campaign_records(3).await;

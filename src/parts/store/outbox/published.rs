@@ -47,7 +47,10 @@ impl Store {
                 (Column::Topic, event.topic.as_str().into()),
                 (Column::PartitionNumber, event.partition.into()),
                 (Column::RecordOffset, event.offset.into()),
-                (Column::PublishedAt, to_stored_precision(event.published_at).into()),
+                (
+                    Column::PublishedAt,
+                    to_stored_precision(event.published_at).into(),
+                ),
             ]
         });
         let mut insert = insert_rows::<Entity, _>(rows);
