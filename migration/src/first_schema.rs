@@ -28,7 +28,7 @@ pub(super) const SCHEMA: FirstSchema = FirstSchema {
             orders::customer_order(dialect),
             orders::order_line(dialect),
             orders::order_due(dialect),
-            orders::cart_line(),
+            orders::cart(),
             orders::review(dialect),
             outbox::outbox_event(dialect),
             outbox::outbox_position(),

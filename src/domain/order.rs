@@ -77,6 +77,19 @@ pub struct OrderRefusal {
     pub code: String,
 }
 
+impl OrderRefusal {
+    /// The code where a line had no answer.
+    pub const UNAVAILABLE: &str = "UNAVAILABLE";
+    /// The code where nobody finished placing the order.
+    pub const INTERRUPTED: &str = "INTERRUPTED";
+
+    /// Whether the rules refuse the line, so that the same request gets the same answer. Otherwise it may be made again.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.code != Self::UNAVAILABLE && self.code != Self::INTERRUPTED
+    }
+}
+
 /// An order as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
@@ -165,6 +178,23 @@ impl Order {
             (OrderDecision::Cancelled { .. }, Placing) => Err(Obstacle::Undecided),
             (OrderDecision::Expired, Reserved) if !in_time => Ok(Expired),
             (_, _) => Err(Obstacle::Already),
+        }
+    }
+
+    /// Whether this decision may have led to its status.
+    #[must_use]
+    pub fn is_decided_by(&self, decision: &OrderDecision) -> bool {
+        match decision {
+            OrderDecision::Placed { .. } => {
+                matches!(self.status, OrderStatus::Reserved | OrderStatus::Confirmed)
+            }
+            OrderDecision::Refused(refusal) => self.refusal.as_ref() == Some(refusal),
+            OrderDecision::Confirmed { reference } => {
+                self.status == OrderStatus::Confirmed
+                    && self.payment_reference.as_ref() == Some(reference)
+            }
+            OrderDecision::Cancelled { .. } => self.status == OrderStatus::Cancelled,
+            OrderDecision::Expired => self.status == OrderStatus::Expired,
         }
     }
 

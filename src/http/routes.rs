@@ -21,6 +21,11 @@ const PARTICIPATION: &str = "/api/campaigns/{id}/participation";
 const SYNC_PARTICIPATION: &str = "/api/campaigns/{id}/participation-sync";
 const CONFIRMATION: &str = "/api/participations/{id}/confirm";
 const CANCELLATION: &str = "/api/participations/{id}/cancel";
+const ORDER_CONFIRMATION: &str = "/api/orders/{id}/confirm";
+const ORDER_CANCELLATION: &str = "/api/orders/{id}/cancel";
+const CART: &str = "/api/users/{userId}/cart";
+const CHECKOUT: &str = "/api/users/{userId}/cart/checkout";
+const REVIEW: &str = "/api/participations/{id}/review";
 const ALLOW_LIST: &str = "/api/admin/campaigns/{id}/allow-list";
 
 /// The purpose of a path, as far as the edge distinguishes purposes.
@@ -30,7 +35,7 @@ pub enum Target {
     Participation(CampaignId),
     /// A synchronous participation in this campaign.
     SyncParticipation(CampaignId),
-    /// A confirmation or a cancellation, which begins with a read.
+    /// A confirmation, a cancellation, or another request that begins with a read.
     Change,
     /// The allow list of a campaign, whose import takes longest.
     AllowList,
@@ -210,7 +215,8 @@ impl RouteEntry {
         let participation: fn(CampaignId) -> Target = match &*self.template {
             PARTICIPATION => Target::Participation,
             SYNC_PARTICIPATION => Target::SyncParticipation,
-            CONFIRMATION | CANCELLATION => return Target::Change,
+            CONFIRMATION | CANCELLATION | ORDER_CONFIRMATION | ORDER_CANCELLATION | CART
+            | CHECKOUT | REVIEW => return Target::Change,
             ALLOW_LIST => return Target::AllowList,
             _ => return Target::Other,
         };

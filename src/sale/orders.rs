@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
 
 pub use self::sweep::start as start_sweep;
-use crate::domain::{CampaignId, Obstacle, Order, Origin, UserId};
-use crate::parts::store::{CartLine, DecisionContext, Store, StoreError};
+use crate::domain::{Obstacle, Order, OrderDecision, OrderId, Origin, Refusal, UserId};
+use crate::parts::store::{CartLine, DecidedOrder, DecisionContext, Store, StoreError};
 use crate::runtime::clock::Clock;
+use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::runtime::telemetry::cause;
 use crate::sale::catalogue::Catalogue;
@@ -26,10 +27,11 @@ use crate::sale::changes::{ChangeError, Payment, Payments};
 use crate::sale::group_commit::Writer;
 use crate::sale::participate::{Participate, ParticipateError, Replayed};
 
-/// Orders that are placed, paid or cancelled at the same time.
+/// Orders that are placed at the same time, and orders that are paid or cancelled.
 const CONCURRENT_MAX: usize = 256;
-/// How long a line may take to be reserved.
+/// How long a line may take to be reserved, and after which time no further line is begun.
 const LINE_MAX: Duration = Duration::from_secs(5);
+const LINES_MAX: Duration = Duration::from_secs(8);
 /// An order that nobody has decided by then is refused.
 const DECIDE_WITHIN: Duration = Duration::from_secs(15);
 /// Places and changes orders.
@@ -58,7 +60,8 @@ pub struct OrderDependencies {
 
 struct Inner {
     dependencies: OrderDependencies,
-    permits: Arc<Semaphore>,
+    placing: Arc<Semaphore>,
+    changing: Arc<Semaphore>,
 }
 
 /// A request to place an order.
@@ -103,7 +106,7 @@ pub enum PlaceError {
     #[error("find the campaign of line {line}")]
     UnknownCampaign {
         /// The index of the line.
-        line: usize,
+        line: u32,
     },
     /// Some lines have a price and others have none.
     #[error("the order has lines with and without a price")]
@@ -114,6 +117,14 @@ pub enum PlaceError {
     /// The order of this key is being placed.
     #[error("the order of this key is being placed")]
     Outstanding,
+    /// A line is not possible, by the rules.
+    #[error("reserve line {line}: {}", refusal.code())]
+    Refused {
+        /// The index of the line.
+        line: u32,
+        /// Why.
+        refusal: Refusal,
+    },
     /// A line had no answer.
     #[error("reserve line {line}")]
     Line {
@@ -156,7 +167,8 @@ impl Orders {
     pub fn new(dependencies: OrderDependencies) -> Self {
         let inner = Inner {
             dependencies,
-            permits: Arc::new(Semaphore::new(CONCURRENT_MAX)),
+            placing: Arc::new(Semaphore::new(CONCURRENT_MAX)),
+            changing: Arc::new(Semaphore::new(CONCURRENT_MAX)),
         };
         Self {
             inner: Arc::new(inner),
@@ -165,7 +177,8 @@ impl Orders {
 
     /// Places an order. The result is a decided order, which may be refused.
     pub async fn place(&self, request: OrderRequest) -> Result<PlacedOrder, PlaceError> {
-        let placed = self.detached(|inner| async move { inner.place(request).await });
+        let permits = &self.inner.placing;
+        let placed = self.detached(permits, |inner| async move { inner.place(request).await });
         placed.await.unwrap_or(Err(PlaceError::Busy))
     }
 
@@ -176,24 +189,30 @@ impl Orders {
         payment: Payment,
         context: OrderContext,
     ) -> Result<Order, OrderError> {
-        let confirmed =
-            self.detached(|inner| async move { inner.confirm(order, payment, context).await });
+        let confirm =
+            |inner: Arc<Inner>| async move { inner.confirm(order, payment, context).await };
+        let confirmed = self.detached(&self.inner.changing, confirm);
         confirmed.await.unwrap_or(Err(ChangeError::Busy.into()))
     }
 
     /// Cancels an order. A repetition gets the same result.
     pub async fn cancel(&self, order: Order, context: OrderContext) -> Result<Order, OrderError> {
-        let cancelled = self.detached(|inner| async move { inner.cancel(order, context).await });
+        let cancel = |inner: Arc<Inner>| async move { inner.cancel(order, context).await };
+        let cancelled = self.detached(&self.inner.changing, cancel);
         cancelled.await.unwrap_or(Err(ChangeError::Busy.into()))
     }
 
     /// Goes on when the client has gone away. None: too many at the same time, or the process stops.
-    async fn detached<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Option<T>
+    async fn detached<T, F>(
+        &self,
+        permits: &Arc<Semaphore>,
+        work: impl FnOnce(Arc<Inner>) -> F,
+    ) -> Option<T>
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let permit = Arc::clone(&self.inner.permits).try_acquire_owned().ok()?;
+        let permit = Arc::clone(permits).try_acquire_owned().ok()?;
         let (reply, result) = oneshot::channel();
         let work = work(Arc::clone(&self.inner));
         let spawner = &self.inner.dependencies.spawner;
@@ -216,6 +235,32 @@ impl OrderContext {
     }
 }
 
+impl Inner {
+    /// Decides an order; a transaction that lost against another one is tried again. After a lost COMMIT the order itself
+    /// says whether it is decided.
+    async fn decide(
+        &self,
+        id: OrderId,
+        decision: &OrderDecision,
+        context: &DecisionContext,
+    ) -> Result<Option<DecidedOrder>, StoreError> {
+        let store = &self.dependencies.store;
+        let again = |error: &StoreError| retry::Verdict::again_if(error.is_rolled_back());
+        let decide = || store.decide_order(id, decision, context);
+        let error = match retry::retry(&retry::Policy::BRIEF, again, decide).await {
+            Ok(decided) => return Ok(decided),
+            Err(error) => error,
+        };
+        match store.order(id).await? {
+            Some(order) if order.is_decided_by(decision) => Ok(Some(DecidedOrder {
+                order,
+                obstacle: None,
+            })),
+            _ => Err(error),
+        }
+    }
+}
+
 /// Whether two requests are for the same lines.
 fn are_same(order: &Order, lines: &[CartLine]) -> bool {
     let of_order = order.lines.iter();
@@ -224,10 +269,9 @@ fn are_same(order: &Order, lines: &[CartLine]) -> bool {
     of_order.eq(requested)
 }
 
-fn warn(error: &StoreError, campaign: Option<CampaignId>) {
+fn warn(error: &StoreError) {
     tracing::warn!(
         error = cause(error),
-        ?campaign,
         "an order could not be read or written"
     );
 }

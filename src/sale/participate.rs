@@ -144,6 +144,19 @@ impl Participate {
         Ok(refusal.is_some())
     }
 
+    /// The campaign of a request, and why the request is refused without asking the gate; none: that is not known yet.
+    pub async fn check_locally(
+        &self,
+        request: &Request,
+    ) -> Result<(Arc<Campaign>, Option<Refusal>), ParticipateError> {
+        let campaign = self.dependencies.known_campaign(request.campaign).await?;
+        if !self.dependencies.is_payable(&campaign) {
+            return Err(ParticipateError::NoPaymentProvider);
+        }
+        let refusal = self.dependencies.refused_here(&campaign, request).await?;
+        Ok((campaign, refusal))
+    }
+
     /// Participates: local checks, admission, commit.
     pub async fn run(
         &self,

@@ -30,6 +30,12 @@ const FINISHING: Duration = Duration::from_secs(40);
 #[derive(Default)]
 pub struct OrderLedger(Mutex<Vec<OrderAnswer>>);
 
+impl OrderLedger {
+    fn write(&self, answer: OrderAnswer) {
+        self.0.lock().unwrap().push(answer);
+    }
+}
+
 struct OrderAnswer {
     key: String,
     outcome: OrderOutcome,
@@ -60,9 +66,7 @@ pub fn start(
                 sent += 1;
                 let key = format!("lines-{nth}-{sent}");
                 let outcome = order(&world, &http, &key, &mut random, &abandon).await;
-                let mut answers = world.order_ledger.0.lock().unwrap();
-                answers.push(OrderAnswer { key, outcome });
-                drop(answers);
+                world.order_ledger.write(OrderAnswer { key, outcome });
                 let pause = random.random_range(60..220);
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }

@@ -60,14 +60,11 @@ pub(super) fn order_due(dialect: &Dialect) -> Table {
     Table::new("order_due", columns).index("order_due_at", "due_at")
 }
 
-/// The carts of users.
-pub(super) fn cart_line() -> Table {
-    let columns = "user_id BIGINT NOT NULL,
-        campaign_id BIGINT NOT NULL,
-        line INTEGER NOT NULL,
-        quantity INTEGER NOT NULL,
-        PRIMARY KEY (user_id, campaign_id)";
-    Table::new("cart_line", columns.to_owned()).clustered()
+/// The carts of users: the campaigns and quantities as JSON, at most 20.
+pub(super) fn cart() -> Table {
+    let columns = "user_id BIGINT NOT NULL PRIMARY KEY,
+        `lines` VARCHAR(2000) NOT NULL";
+    Table::new("cart", columns.to_owned())
 }
 
 /// One review for each confirmed participation.

@@ -2,7 +2,7 @@
 
 use super::requests::CartRequest;
 use super::{AcceptedOrder, PlaceCall};
-use crate::domain::UserId;
+use crate::domain::{State, UserId};
 use crate::http::App;
 use crate::http::auth::{Participant, USER_ID_RANGE, user_id};
 use crate::http::operation::{
@@ -114,9 +114,9 @@ impl CartsApi {
         challenge: ChallengeToken,
     ) -> Result<AcceptedOrder, Failure<CheckingOut>> {
         let user = own(&caller.0, user.0)?;
-        let mut lines = app.store.cart(user).await?;
+        let mut lines = app.reads.cart(user).await?;
         if let Some(key) = &key.0
-            && let Some(earlier) = app.store.order_by_key(user, key).await?
+            && let Some(earlier) = app.reads.order_by_key(user, key).await?
         {
             // The cart has changed by the first answer to the key.
             lines = earlier.lines.iter().map(CartLine::from).collect();
@@ -147,8 +147,9 @@ fn own(caller: &Caller, number: u64) -> Result<UserId, Problem> {
 }
 
 async fn check_campaigns(app: &App, lines: &[CartLine]) -> Result<(), Problem> {
-    for (nth, line) in lines.iter().enumerate() {
-        if app.catalogue.get(line.campaign_id).await?.is_none() {
+    for (nth, line) in (0..).zip(lines) {
+        let campaign = app.catalogue.get(line.campaign_id).await?;
+        if campaign.is_none_or(|campaign| campaign.state == State::Draft) {
             return Err(Problem::unknown_line(nth));
         }
     }

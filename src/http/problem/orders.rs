@@ -24,7 +24,7 @@ impl Problem {
     }
 
     /// A line of a campaign that does not exist.
-    pub fn unknown_line(nth: usize) -> Self {
+    pub fn unknown_line(nth: u32) -> Self {
         Self::invalid_field(format!("lines[{nth}].campaignId"), "is no campaign")
     }
 }
@@ -47,6 +47,11 @@ impl From<PlaceError> for Problem {
                 "REQUEST_OUTSTANDING",
                 "An earlier request is placing this order; retry with the same key.",
             ),
+            PlaceError::Refused { line, refusal } => {
+                let problem = Self::rejected(&refusal, None, None);
+                let detail = problem.detail.clone();
+                problem.with_error(FieldProblem::new(format!("lines[{line}]"), detail))
+            }
             PlaceError::Line { line, error } => Self::from(error).with_error(FieldProblem::new(
                 format!("lines[{line}]"),
                 "was not reserved",

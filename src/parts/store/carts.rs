@@ -1,14 +1,19 @@
-//! Carts: what users want to order. Nothing in a cart is reserved.
+//! Carts: what users want to order. Nothing in a cart is reserved. A cart is one row, so it is replaced as a whole.
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use serde::{Deserialize, Serialize};
 
-use super::entity::cart_line::{ActiveModel, Column, Entity};
-use super::numbers::narrow;
+use super::bounded::Tx;
+use super::entity::cart::{Column, Entity};
+use super::entity::insert;
+use super::json::{from_text, to_text};
+use super::query::or_replace;
 use super::{Store, StoreError};
-use crate::domain::{CampaignId, OrderLine, UserId};
+use crate::domain::{CampaignId, Order, OrderLine, UserId};
 
 /// A line of a cart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CartLine {
     /// The campaign.
     pub campaign_id: CampaignId,
@@ -28,38 +33,34 @@ impl From<&OrderLine> for CartLine {
 impl Store {
     /// The cart of a user, in the order of the request that filled it.
     pub async fn cart(&self, user: UserId) -> Result<Vec<CartLine>, StoreError> {
-        let rows = Entity::find()
-            .filter(Column::UserId.eq(user.0))
-            .order_by_asc(Column::Line)
-            .order_by_asc(Column::CampaignId)
-            .all(&self.db)
-            .await?;
-        let line = |row: super::entity::cart_line::Model| CartLine {
-            campaign_id: CampaignId(row.campaign_id),
-            quantity: row.quantity.unsigned_abs(),
-        };
-        Ok(rows.into_iter().map(line).collect())
+        let row = Entity::find_by_id(user.0).one(&self.db).await?;
+        row.map_or(Ok(Vec::new()), |row| from_text("a cart", &row.lines))
     }
 
     /// Replaces the cart of a user.
     pub async fn replace_cart(&self, user: UserId, lines: &[CartLine]) -> Result<(), StoreError> {
-        let tx = self.begin().await?;
-        Entity::delete_many()
-            .filter(Column::UserId.eq(user.0))
-            .exec(&tx)
-            .await?;
-        let rows = (0..).zip(lines).map(|(nth, line)| ActiveModel {
-            user_id: Set(user.0),
-            campaign_id: Set(line.campaign_id.0),
-            line: Set(nth),
-            quantity: Set(narrow(line.quantity)),
-        });
-        if !lines.is_empty() {
-            Entity::insert_many(rows)
-                .exec_without_returning(&tx)
-                .await?;
-        }
-        tx.commit().await?;
+        let mut row = insert::<Entity, _>([
+            (Column::UserId, user.0.into()),
+            (Column::Lines, text(lines)?.into()),
+        ]);
+        let row = row.on_conflict(or_replace::<Entity>());
+        self.db.execute(row).await?;
         Ok(())
     }
+
+    /// Empties the cart that an order was made of, unless the user has changed it since.
+    pub(super) async fn empty_cart(&self, tx: &Tx, order: &Order) -> Result<(), StoreError> {
+        let ordered: Vec<CartLine> = order.lines.iter().map(CartLine::from).collect();
+        Entity::update_many()
+            .col_expr(Column::Lines, Expr::val(text(&[])?))
+            .filter(Column::UserId.eq(order.user_id.0))
+            .filter(Column::Lines.eq(text(&ordered)?))
+            .exec(tx)
+            .await?;
+        Ok(())
+    }
+}
+
+fn text(lines: &[CartLine]) -> Result<String, StoreError> {
+    to_text("a cart to store", &lines)
 }

@@ -88,7 +88,7 @@ table! { order_line "order_line" key(order_id: Uuid, line: i32) {
 
 table! { order_due "order_due" key(order_id: Uuid) { status: String, due_at: DateTimeUtc, } }
 
-table! { cart_line "cart_line" key(user_id: i64, campaign_id: i64) { line: i32, quantity: i32, } }
+table! { cart "cart" key(user_id: i64) { lines: String, } }
 
 table! { review "review" key(id: Uuid) {
     participation_id: Uuid, campaign_id: i64, user_id: i64, rating: i32, text: String, created_at: DateTimeUtc,
@@ -321,7 +321,7 @@ mod tests {
             };
         }
         read!(campaign allow_list allow_list_user participation idempotency payment);
-        read!(customer_order order_line order_due cart_line review);
+        read!(customer_order order_line order_due cart review);
         read!(outbox_event outbox_position outbox_parked outbox_published consumer_dead_letter);
         read!(outbox_lease reservation_due);
         read!(rejection_tally rejection_total rewarded_tally daily_stat daily_day daily_run);

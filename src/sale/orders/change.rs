@@ -1,7 +1,7 @@
 //! An order is paid for, or cancelled: the order's row decides, and its lines follow.
 
 use super::{Inner, OrderContext, OrderError, warn};
-use crate::domain::{Obstacle, Order, OrderDecision, OrderStatus};
+use crate::domain::{Obstacle, Order, OrderDecision};
 use crate::parts::store::DecidedOrder;
 use crate::runtime::failpoint;
 use crate::sale::changes::{ChangeError, Payment};
@@ -42,7 +42,7 @@ impl Inner {
         let decision = OrderDecision::Confirmed {
             reference: reference.clone(),
         };
-        match self.decide(&order, &decision, &context).await {
+        match self.decide_and_settle(&order, &decision, &context).await {
             Err(OrderError::Unchanged {
                 obstacle: Obstacle::ReferenceUsed,
                 ..
@@ -63,35 +63,30 @@ impl Inner {
         order: Order,
         context: OrderContext,
     ) -> Result<Order, OrderError> {
-        let takes_back = match order.status {
-            OrderStatus::Confirmed => {
-                let permitted = self.dependencies.store.permits_cancellation(&order).await;
-                permitted.map_err(|error| {
-                    warn(&error, None);
-                    ChangeError::Unavailable
-                })?
-            }
-            _ => false,
-        };
+        // It may be paid for at this moment.
+        let permitted = self.dependencies.store.permits_cancellation(&order).await;
+        let takes_back = permitted.map_err(|error| {
+            warn(&error);
+            ChangeError::Unavailable
+        })?;
         let decision = OrderDecision::Cancelled { takes_back };
-        let cancelled = self.decide(&order, &decision, &context).await?;
+        let cancelled = self.decide_and_settle(&order, &decision, &context).await?;
         if let Some(reference) = &cancelled.payment_reference {
             self.dependencies.payments.void(reference).await;
         }
         Ok(cancelled)
     }
 
-    async fn decide(
+    async fn decide_and_settle(
         &self,
         order: &Order,
         decision: &OrderDecision,
         context: &OrderContext,
     ) -> Result<Order, OrderError> {
-        let store = &self.dependencies.store;
         let context = context.decision();
-        let decided = store.decide_order(order.id, decision, &context);
+        let decided = self.decide(order.id, decision, &context);
         let decided = decided.await.map_err(|error| {
-            warn(&error, None);
+            warn(&error);
             ChangeError::Unavailable
         })?;
         let DecidedOrder { order, obstacle } = decided.ok_or(OrderError::Unknown)?;

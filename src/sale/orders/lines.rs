@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::{Inner, warn};
-use crate::domain::{Obstacle, Order, OrderLine, OrderStatus, Status, Wish};
+use crate::domain::{Obstacle, Order, OrderLine, OrderStatus, Participation, Status, Wish};
 use crate::parts::store::Wished;
 use crate::runtime::failpoint;
 use crate::sale::group_commit::{ChangeOutcome, ChangeResult, NotCommitted};
@@ -19,10 +19,10 @@ impl Inner {
             is_settled &= self.follow(order, line, status).await;
         }
         if is_settled {
-            let finished = self.dependencies.store.finish_order(order.id, order.status);
+            let finished = self.dependencies.store.finish_order(order);
             if let Err(error) = finished.await {
                 // The sweep looks at it once more.
-                warn(&error, None);
+                warn(&error);
             }
         }
         is_settled
@@ -45,10 +45,7 @@ impl Inner {
                 true
             }
             Ok(ChangeOutcome::Unchanged(stands, obstacle)) => {
-                tracing::error!(
-                    order = %order.id, participation = %stands.id, ?obstacle,
-                    "a line does not follow its order"
-                );
+                self.report(order, &stands, obstacle).await;
                 true
             }
             // It was not reserved, and never will be: a decided order gets no further line.
@@ -75,5 +72,16 @@ impl Inner {
         let (reply, changed) = oneshot::channel();
         place.change(wished, Box::new(move |result| drop(reply.send(result))));
         changed.await.unwrap_or(Err(NotCommitted::Unknown))
+    }
+
+    /// A line that does not follow its order, unless the order was decided again meanwhile.
+    async fn report(&self, order: &Order, stands: &Participation, obstacle: Obstacle) {
+        let present = self.dependencies.store.order(order.id).await;
+        if matches!(present, Ok(Some(present)) if present.status == order.status) {
+            tracing::error!(
+                order = %order.id, participation = %stands.id, ?obstacle,
+                "a line does not follow its order"
+            );
+        }
     }
 }

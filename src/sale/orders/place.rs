@@ -1,10 +1,13 @@
 //! Placing an order: recorded, its lines reserved one after the other, decided.
 
+use std::time::Instant;
+
 use super::{
-    DECIDE_WITHIN, Inner, LINE_MAX, OrderRequest, PlaceError, PlacedOrder, are_same, warn,
+    DECIDE_WITHIN, Inner, LINE_MAX, LINES_MAX, OrderRequest, PlaceError, PlacedOrder, are_same,
+    warn,
 };
 use crate::domain::{
-    Campaign, Order, OrderDecision, OrderId, OrderLine, OrderRefusal, ParticipationId,
+    Order, OrderDecision, OrderId, OrderLine, OrderRefusal, ParticipationId, Refusal,
 };
 use crate::parts::store::{Applicant, CartLine, DecidedOrder, DecisionContext, NewOrder};
 use crate::runtime::failpoint;
@@ -23,12 +26,19 @@ enum Reserved {
     Unanswered { line: u32, error: ParticipateError },
 }
 
+/// What is known of an order before anything is written or taken.
+struct Checked {
+    /// How many seconds it waits for its payment.
+    hold_seconds: u32,
+    /// The first line that is refused without asking the gate.
+    refused: Option<(u32, Refusal)>,
+}
+
 impl Inner {
     pub(super) async fn place(&self, request: OrderRequest) -> Result<PlacedOrder, PlaceError> {
         if let Some(earlier) = self.earlier(&request).await? {
             return Ok(earlier);
         }
-        let hold_seconds = self.check_lines(&request.lines).await?;
         let (store, clock) = (&self.dependencies.store, &self.dependencies.clock);
         let new = NewOrder {
             id: OrderId::made_at(clock.now()),
@@ -36,6 +46,14 @@ impl Inner {
             idempotency_key: request.idempotency_key.clone(),
             lines: request.lines.iter().map(|line| self.line(line)).collect(),
         };
+        let Checked {
+            hold_seconds,
+            refused,
+        } = self.check_lines(&request, &new).await?;
+        if let (Some((line, refusal)), None) = (&refused, &request.idempotency_key) {
+            let (line, refusal) = (*line, refusal.clone());
+            return Err(PlaceError::Refused { line, refusal });
+        }
         let inserted = store.insert_order(&new, DECIDE_WITHIN).await;
         if !inserted.map_err(|error| unavailable(&error))? {
             // Another request with this key was faster.
@@ -43,7 +61,11 @@ impl Inner {
             return earlier.ok_or(PlaceError::Unavailable);
         }
         failpoint::point("order.inserted");
-        let reserved = self.reserve_lines(&request, &new).await;
+        // With a key even this refusal is kept: the same request gets the same answer.
+        let reserved = match refused {
+            Some((line, refusal)) => Reserved::refused(line, &refusal),
+            None => self.reserve_lines(&request, &new).await,
+        };
         let decision = match &reserved {
             Reserved::All { amount } => OrderDecision::Placed {
                 amount: *amount,
@@ -52,28 +74,26 @@ impl Inner {
             Reserved::Refused(refusal) => OrderDecision::Refused(refusal.clone()),
             Reserved::Unanswered { line, .. } => OrderDecision::Refused(OrderRefusal {
                 line: *line,
-                code: "UNAVAILABLE".to_owned(),
+                code: OrderRefusal::UNAVAILABLE.to_owned(),
             }),
         };
         let context = DecisionContext {
             empties_cart: request.is_cart && matches!(reserved, Reserved::All { .. }),
-            // A request without an answer is made again with the same key.
-            frees_key: matches!(reserved, Reserved::Unanswered { .. }),
             ..request.context.decision()
         };
-        let decided = store.decide_order(new.id, &decision, &context).await;
-        let DecidedOrder { order, obstacle } = decided
+        let decided = self.decide(new.id, &decision, &context).await;
+        let DecidedOrder { order, .. } = decided
             .map_err(|error| unavailable(&error))?
             .ok_or(PlaceError::Unavailable)?;
         self.settle(&order).await;
-        match (reserved, obstacle) {
-            (Reserved::Unanswered { line, error }, _) => Err(PlaceError::Line { line, error }),
-            // It took so long that the order was refused as one that nobody places any more.
-            (_, Some(_)) => Err(PlaceError::Unavailable),
-            (_, None) => Ok(PlacedOrder {
+        match reserved {
+            Reserved::Unanswered { line, error } => Err(PlaceError::Line { line, error }),
+            _ if order.is_decided_by(&decision) => Ok(PlacedOrder {
                 order,
                 replayed: Replayed::First,
             }),
+            // It took so long that the order was refused as one that nobody places any more.
+            _ => Err(PlaceError::Unavailable),
         }
     }
 
@@ -89,7 +109,8 @@ impl Inner {
         if !are_same(&order, &request.lines) {
             return Err(PlaceError::KeyReused);
         }
-        if order.is_undecided() {
+        let refusal = order.refusal.as_ref();
+        if order.is_undecided() || refusal.is_some_and(|refusal| !refusal.is_final()) {
             return Err(PlaceError::Outstanding);
         }
         Ok(Some(PlacedOrder {
@@ -98,24 +119,39 @@ impl Inner {
         }))
     }
 
-    /// Checks what can be checked before anything is written. Returns how many seconds the order is held.
-    async fn check_lines(&self, lines: &[CartLine]) -> Result<u32, PlaceError> {
-        let mut campaigns = Vec::new();
-        for (line, wanted) in lines.iter().enumerate() {
-            let campaign = self.dependencies.catalogue.get(wanted.campaign_id).await;
-            let campaign = campaign.map_err(|error| unavailable(&error))?;
-            campaigns.push(campaign.ok_or(PlaceError::UnknownCampaign { line })?);
+    /// Checks what can be checked before anything is written or taken.
+    async fn check_lines(
+        &self,
+        request: &OrderRequest,
+        order: &NewOrder,
+    ) -> Result<Checked, PlaceError> {
+        let participate = &self.dependencies.participate;
+        let (mut campaigns, mut refused) = (Vec::new(), None);
+        for (line, wanted) in (0..).zip(&order.lines) {
+            let participation = participation(request, order.id, wanted);
+            let (campaign, refusal) = match participate.check_locally(&participation).await {
+                Ok(checked) => checked,
+                Err(ParticipateError::UnknownCampaign) => {
+                    return Err(PlaceError::UnknownCampaign { line });
+                }
+                Err(error) => return Err(PlaceError::Line { line, error }),
+            };
+            if !participate.has_place(campaign.id) {
+                return Err(PlaceError::Busy);
+            }
+            campaigns.push(campaign);
+            refused = refused.or(refusal.map(|refusal| (line, refusal)));
         }
-        let is_paid = |campaign: &Campaign| campaign.is_paid();
-        let paid = campaigns
-            .iter()
-            .filter(|campaign| is_paid(campaign))
-            .count();
+        let paid = campaigns.iter().filter(|campaign| campaign.is_paid());
+        let paid = paid.count();
         if paid != 0 && paid != campaigns.len() {
             return Err(PlaceError::MixedPrices);
         }
         let holds = campaigns.iter().map(|campaign| campaign.hold_seconds);
-        Ok(holds.min().unwrap_or_default())
+        Ok(Checked {
+            hold_seconds: holds.min().unwrap_or_default(),
+            refused,
+        })
     }
 
     fn line(&self, wanted: &CartLine) -> OrderLine {
@@ -132,7 +168,12 @@ impl Inner {
         let mut lines: Vec<(u32, &OrderLine)> = (0..).zip(&order.lines).collect();
         lines.sort_by_key(|(_, line)| line.campaign_id);
         let mut amount: Option<u64> = None;
+        let began = Instant::now();
         for (line, wanted) in lines {
+            if began.elapsed() > LINES_MAX {
+                let error = ParticipateError::Unavailable { part: "store" };
+                return Reserved::Unanswered { line, error };
+            }
             match self.reserve(request, order.id, wanted).await {
                 Ok(Outcome::Accepted { participation, .. }) => {
                     failpoint::point("order.line_reserved");
@@ -141,8 +182,7 @@ impl Inner {
                     }
                 }
                 Ok(Outcome::Refused { refusal, .. }) => {
-                    let code = refusal.code().to_owned();
-                    return Reserved::Refused(OrderRefusal { line, code });
+                    return Reserved::refused(line, &refusal);
                 }
                 Err(error) => return Reserved::Unanswered { line, error },
             }
@@ -156,19 +196,7 @@ impl Inner {
         order: OrderId,
         line: &OrderLine,
     ) -> Result<Outcome, ParticipateError> {
-        let participation = Request {
-            campaign: line.campaign_id,
-            applicant: Applicant {
-                participation: line.participation_id,
-                user: request.user,
-                quantity: line.quantity,
-                idempotency_key: None,
-                traceparent: request.context.traceparent.clone(),
-                since: request.since,
-                by: None,
-                order: Some(order),
-            },
-        };
+        let participation = participation(request, order, line);
         let participate = &self.dependencies.participate;
         let reserved = participate.run(participation, CommitMode::Grouped);
         let reserved = tokio::time::timeout(LINE_MAX, Box::pin(reserved)).await;
@@ -176,8 +204,32 @@ impl Inner {
     }
 }
 
+impl Reserved {
+    fn refused(line: u32, refusal: &Refusal) -> Self {
+        let code = refusal.code().to_owned();
+        Self::Refused(OrderRefusal { line, code })
+    }
+}
+
+/// The participation that a line becomes.
+fn participation(request: &OrderRequest, order: OrderId, line: &OrderLine) -> Request {
+    Request {
+        campaign: line.campaign_id,
+        applicant: Applicant {
+            participation: line.participation_id,
+            user: request.user,
+            quantity: line.quantity,
+            idempotency_key: None,
+            traceparent: request.context.traceparent.clone(),
+            since: request.since,
+            by: None,
+            order: Some(order),
+        },
+    }
+}
+
 fn unavailable(error: &crate::parts::store::StoreError) -> PlaceError {
-    warn(error, None);
+    warn(error);
     PlaceError::Unavailable
 }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use uuid::Uuid;
 
 use super::{Inner, Orders};
@@ -18,9 +19,11 @@ const DUTY: &str = "orders";
 const TERM: Duration = Duration::from_secs(10);
 /// Orders looked at in one go.
 const PAGE: u64 = 100;
-/// When an order that could not be finished is tried again, and one that cannot be read.
+/// Orders that are finished at the same time.
+const CONCURRENT_MAX: usize = 8;
+/// When an order that could not be finished is tried again, and one that the database or this release cannot read.
 const AGAIN: Duration = Duration::from_secs(5);
-const UNREADABLE_AGAIN: Duration = Duration::from_secs(300);
+const FAILED_AGAIN: Duration = Duration::from_secs(300);
 
 /// Finishes orders, so far apart.
 pub fn start(spawner: &Spawner, orders: &Orders, interval: Duration) {
@@ -45,19 +48,28 @@ impl Inner {
             if due.is_empty() {
                 break;
             }
-            for id in due {
-                match self.finish(id).await {
-                    Ok(true) => {}
-                    Ok(false) => store.postpone_order(id, AGAIN).await?,
-                    Err(error @ StoreError::Unreadable { .. }) => {
-                        tracing::error!(order = %id, error = cause(&error), "an order cannot be read");
-                        store.postpone_order(id, UNREADABLE_AGAIN).await?;
-                    }
-                    Err(error) => return Err(error),
-                }
+            let finished = stream::iter(due).map(|id| self.finish_or_postpone(id));
+            let mut finished = finished.buffer_unordered(CONCURRENT_MAX);
+            while let Some(result) = finished.next().await {
+                result?;
             }
         }
         Ok(())
+    }
+
+    /// What cannot be finished now is tried again later, and holds nothing else up. Fails if the store is away.
+    async fn finish_or_postpone(&self, id: OrderId) -> Result<(), StoreError> {
+        let again = match self.finish(id).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => AGAIN,
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) if error.is_rolled_back() => AGAIN,
+            Err(error) => {
+                tracing::error!(order = %id, error = cause(&error), "an order cannot be finished");
+                FAILED_AGAIN
+            }
+        };
+        self.dependencies.store.postpone_order(id, again).await
     }
 
     /// Whether nothing is left to do.
@@ -72,7 +84,7 @@ impl Inner {
         let decision = match found.status {
             OrderStatus::Placing => Some(OrderDecision::Refused(OrderRefusal {
                 line: 0,
-                code: "INTERRUPTED".to_owned(),
+                code: OrderRefusal::INTERRUPTED.to_owned(),
             })),
             OrderStatus::Reserved => Some(OrderDecision::Expired),
             _ => None,
@@ -80,11 +92,8 @@ impl Inner {
         let order = match decision {
             None => found,
             Some(decision) => {
-                let context = DecisionContext {
-                    frees_key: found.status == OrderStatus::Placing,
-                    ..DecisionContext::default()
-                };
-                let decided = store.decide_order(id, &decision, &context).await?;
+                let context = DecisionContext::default();
+                let decided = self.decide(id, &decision, &context).await?;
                 // Whoever was faster, it is what stands.
                 decided.map_or(found, |decided| decided.order)
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, LockBehavior, LockType};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
 };
@@ -15,7 +15,7 @@ use crate::domain::{
     OutboxEvent, Timestamp,
 };
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::entity::{campaign, cart_line, customer_order, payment};
+use crate::parts::store::entity::{campaign, customer_order, payment};
 use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
 use crate::parts::store::participations::event_rows;
 use crate::parts::store::shapes::padded;
@@ -33,10 +33,8 @@ pub struct DecisionContext {
     pub traceparent: Option<String>,
     /// The admin who decides, for the audit log; none: its user, or the clock.
     pub by: Option<Origin>,
-    /// Whether the lines of the order are taken out of the user's cart.
+    /// Whether the user's cart is emptied, unless it has changed since.
     pub empties_cart: bool,
-    /// Whether the order gives up its idempotency key, so that the request can be made again.
-    pub frees_key: bool,
 }
 
 /// An order after a decision.
@@ -63,7 +61,11 @@ impl Store {
         let tx = self.begin().await?;
         // The campaign's row first, as everywhere.
         let stream = self.locked_row(&tx, home).await?;
-        let row = customer_order::Entity::find_by_id(id.0).lock_exclusive();
+        let mut row = customer_order::Entity::find_by_id(id.0);
+        if !self.is_embedded() {
+            // A line of it may be committed in another campaign: the commits of this one do not wait for that.
+            row = row.lock_with_behavior(LockType::Update, LockBehavior::Nowait);
+        }
         let row: Vec<_> = row.one(&tx).await?.into_iter().collect();
         let order = with_lines(row, &tx).await?.pop();
         let Some((stream, order)) = stream.zip(order) else {
@@ -159,7 +161,7 @@ impl Store {
             return Ok(Err(Obstacle::ReferenceUsed));
         }
         let decided = decided(order, status, decision, now);
-        update(tx, &decided, context.frees_key, now).await?;
+        update(tx, &decided, now).await?;
         self.append_event(tx, &decided, stream, context, now)
             .await?;
         let due_at = match decided.expires_at {
@@ -168,7 +170,7 @@ impl Store {
         };
         due::set(tx, order.id, status, due_at).await?;
         if context.empties_cart {
-            empty_cart(tx, order).await?;
+            self.empty_cart(tx, order).await?;
         }
         let notes: Vec<AuditNote> = note(order, status, context).into_iter().collect();
         self.write_notes(tx, &notes).await?;
@@ -220,14 +222,9 @@ async fn pay(tx: &Tx, order: &Order, reference: &str, now: Timestamp) -> Result<
     Ok(true)
 }
 
-async fn update(
-    tx: &Tx,
-    decided: &Order,
-    frees_key: bool,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+async fn update(tx: &Tx, decided: &Order, now: Timestamp) -> Result<(), StoreError> {
     let refusal = decided.refusal.as_ref();
-    let mut row = customer_order::ActiveModel {
+    let row = customer_order::ActiveModel {
         status: Set(decided.status.as_str().to_owned()),
         amount: Set(decided.amount.map(to_signed)),
         payment_reference: Set(decided.payment_reference.clone()),
@@ -238,28 +235,11 @@ async fn update(
         updated_at: Set(now),
         ..customer_order::ActiveModel::default()
     };
-    if frees_key {
-        row.idempotency_key = Set(None);
-    }
     customer_order::Entity::update_many()
         .set(row)
         .filter(customer_order::Column::Id.eq(decided.id.0))
         .exec(tx)
         .await?;
-    Ok(())
-}
-
-/// Takes the lines out of the user's cart, but for those that the user has changed since.
-async fn empty_cart(tx: &Tx, order: &Order) -> Result<(), StoreError> {
-    use cart_line::{Column, Entity};
-    for line in &order.lines {
-        Entity::delete_many()
-            .filter(Column::UserId.eq(order.user_id.0))
-            .filter(Column::CampaignId.eq(line.campaign_id.0))
-            .filter(Column::Quantity.eq(narrow(line.quantity)))
-            .exec(tx)
-            .await?;
-    }
     Ok(())
 }
 

@@ -8,9 +8,9 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use crate::domain::{OrderId, OrderStatus};
-use crate::parts::store::entity::insert;
+use crate::domain::{Order, OrderId, OrderStatus};
 use crate::parts::store::entity::order_due::{Column, Entity};
+use crate::parts::store::entity::{customer_order, insert};
 use crate::parts::store::query::or_replace;
 use crate::parts::store::{Store, StoreError};
 
@@ -39,13 +39,25 @@ impl Store {
         Ok(())
     }
 
-    /// All lines have the status of the order: nothing is to be done about it, unless it was decided again.
-    pub async fn finish_order(&self, id: OrderId, status: OrderStatus) -> Result<(), StoreError> {
+    /// All lines have the status of the order: nothing is to be done about it, unless it was decided again. If it was
+    /// refused because a part was away, its request can be made again from now on.
+    pub async fn finish_order(&self, order: &Order) -> Result<(), StoreError> {
+        let refusal = order.refusal.as_ref();
+        let frees_key = refusal.is_some_and(|refusal| !refusal.is_final());
+        let tx = self.begin().await?;
         Entity::delete_many()
-            .filter(Column::OrderId.eq(id.0))
-            .filter(Column::Status.eq(status.as_str()))
-            .exec(&self.db)
+            .filter(Column::OrderId.eq(order.id.0))
+            .filter(Column::Status.eq(order.status.as_str()))
+            .exec(&tx)
             .await?;
+        if frees_key {
+            customer_order::Entity::update_many()
+                .col_expr(customer_order::Column::IdempotencyKey, Expr::null())
+                .filter(customer_order::Column::Id.eq(order.id.0))
+                .exec(&tx)
+                .await?;
+        }
+        tx.commit().await?;
         Ok(())
     }
 }
