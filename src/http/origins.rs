@@ -20,8 +20,8 @@ impl TryFrom<Names> for Origins {
     type Error = String;
 
     fn try_from(names: Names) -> Result<Self, String> {
-        let named = names.split().filter(|name| !name.is_empty());
-        let origins = named.map(|name| {
+        let given = names.split().filter(|name| !name.is_empty());
+        let origins = given.map(|name| {
             if is_origin(&name) {
                 return Ok(name);
             }

@@ -7,6 +7,7 @@ use crate::sale::orders::{OrderError, PlaceError};
 
 impl Problem {
     /// An order that is refused because one line is not possible.
+    #[must_use]
     pub fn refused_order(order: &Order, refusal: &OrderRefusal) -> Self {
         let line = usize::try_from(refusal.line).unwrap_or(usize::MAX);
         let Some((kind, detail)) = wording_of(&refusal.code) else {
@@ -19,11 +20,13 @@ impl Problem {
     }
 
     /// A cart without lines.
+    #[must_use]
     pub fn cart_empty() -> Self {
         kind::CART_EMPTY.because("There is nothing in the cart.")
     }
 
     /// A line of a campaign that does not exist.
+    #[must_use]
     pub fn unknown_line(nth: u32) -> Self {
         Self::invalid_field(format!("lines[{nth}].campaignId"), "is no campaign")
     }

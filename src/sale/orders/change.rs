@@ -90,13 +90,11 @@ impl Inner {
             ChangeError::Unavailable
         })?;
         let DecidedOrder { order, obstacle } = decided.ok_or(OrderError::Unknown)?;
-        match obstacle {
-            Some(obstacle) => as_it_stands(order, obstacle),
-            None => {
-                self.settle(&order).await;
-                Ok(order)
-            }
+        if let Some(obstacle) = obstacle {
+            return as_it_stands(order, obstacle);
         }
+        self.settle(&order).await;
+        Ok(order)
     }
 }
 

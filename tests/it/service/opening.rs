@@ -15,7 +15,7 @@ use super::real::parts;
 /// How late an opening or closing may be.
 const LATE_MAX: TimeDelta = TimeDelta::milliseconds(100);
 /// Campaigns that are tried: a busy machine may delay the requests of some.
-const CAMPAIGNS_MAX: usize = 6;
+const CAMPAIGNS_MAX: usize = 10;
 /// Requests at once at each replica.
 const CLIENTS: i64 = 4;
 /// Users of one client.
@@ -68,7 +68,7 @@ async fn two_replicas_open_and_close_within_100_ms() {
     let mut late = Vec::new();
     for _ in 0..CAMPAIGNS_MAX {
         let now = to_stored_precision(store.time().await.unwrap());
-        let opens_at = now + TimeDelta::milliseconds(1_200);
+        let opens_at = now + TimeDelta::milliseconds(3_000);
         let closes_at = opens_at + TimeDelta::milliseconds(800);
         let new = json!({
             "name": "on time", "kind": "general", "opensAt": opens_at, "closesAt": closes_at,

@@ -134,6 +134,8 @@ impl Others {
 /// The column of the sequence, and the number of columns, in both tables of the outbox.
 const SEQUENCE: usize = 1;
 const OUTBOX_COLUMNS: usize = 12;
+/// With the sequence of the previous event.
+const LATER_COLUMNS: usize = OUTBOX_COLUMNS + 1;
 
 fn keys(store: &Store, batch: &[Cow<'_, Intake>]) -> Vec<Sql> {
     let keyed: Vec<(&Intake, &String)> = batch
@@ -177,8 +179,11 @@ pub(in crate::parts::store) fn events(store: &Store, events: &[OutboxEvent]) -> 
 /// Events of one stream with their sequences, each with the sequence of the previous one of its participation.
 pub(super) fn later_events(store: &Store, events: &[(&OutboxEvent, Option<i64>)]) -> Vec<Sql> {
     LATER_EVENT.statements(store, events, |(event, previous)| {
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = event_row(event, to_signed(event.sequence));
-        [a, b, c, d, e, f, g, h, i, j, k, l, (*previous).into()]
+        let row = event_row(event, to_signed(event.sequence));
+        let mut row = row.into_iter().chain([(*previous).into()]);
+        let row: [Value; LATER_COLUMNS] =
+            std::array::from_fn(|_| row.next().unwrap_or(Value::BigInt(None)));
+        row
     })
 }
 
