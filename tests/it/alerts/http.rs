@@ -18,9 +18,9 @@ async fn a_webhook_gets_the_kind_and_the_text_of_an_alert() {
     let receiver = Webhook::answering(&[200]).await;
     let alerts = Alerts::new(&by_webhook(&receiver.url)).unwrap();
     alerts.send(&alert()).await;
-    let heard = receiver.heard();
-    let [(head, body)] = &heard[..] else {
-        panic!("{heard:?}");
+    let requests = receiver.heard();
+    let [(head, body)] = &requests[..] else {
+        panic!("{requests:?}");
     };
     assert!(head.starts_with("POST /services/secret HTTP/1.1"), "{head}");
     assert!(

@@ -73,9 +73,9 @@ async fn a_repeated_request_places_one_order() {
     assert_eq!((status, replayed), (201, true));
     assert_eq!(first, again);
     assert_eq!(stock(&service, one).await, 2);
-    let (status, _, reused) = place("a", &[(one, 2), (two, 1)]).await;
+    let (status, _, second) = place("a", &[(one, 2), (two, 1)]).await;
     assert_eq!(
-        (status, &reused["code"]),
+        (status, &second["code"]),
         (422, &json!("IDEMPOTENCY_KEY_REUSED"))
     );
     // A refusal is an answer, too: the units that are free by then do not change it.
