@@ -82,7 +82,15 @@ fn changes(evidence: &Evidence, row: &Participation, mut its: Vec<&Event>, found
         .collect();
     let before = std::iter::once(None).chain(words.iter().copied().map(Some));
     let mut steps = before.zip(&words);
-    let is_lawful = campaign.is_some_and(|one| steps.all(|(from, to)| can_become(one, from, to)));
+    // A line of an order is reserved first, and follows its order.
+    let is_lawful = if evidence.lines.contains(&row.id) {
+        matches!(
+            words[..],
+            ["reserved"] | ["reserved", "confirmed" | "cancelled"]
+        )
+    } else {
+        campaign.is_some_and(|one| steps.all(|(from, to)| can_become(one, from, to)))
+    };
     let is_last = words.last() == Some(&row.status.as_str());
     found.hold("I3", is_lawful && is_last, || {
         format!(
