@@ -32,7 +32,9 @@ pub use ids::{
     AllowListId, BUCKETS, CampaignId, CouponId, EventId, OrderId, ParticipationId, RunId, UserId,
 };
 pub use key::key_hash;
-pub use order::{ORDER_LINES_MAX, Order, OrderDecision, OrderLine, OrderRefusal, OrderStatus};
+pub use order::{
+    ORDER_LINES_MAX, Order, OrderDecision, OrderLine, OrderRefusal, OrderStatus, home_of,
+};
 pub use participation::{Mark, Participation, Refusal, Return, Status, UserUnits};
 pub use reward::{
     COUPONS_MAX, Change, Consumer, Coupon, CouponStatus, Entry, EntryKind, Granted, Redeemers,

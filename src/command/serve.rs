@@ -121,7 +121,6 @@ async fn assemble(
     let participate = participate(process, scripts, sale, writer.clone());
     let orders = Orders::new(OrderDependencies {
         store: store.clone(),
-        catalogue: catalogue.clone(),
         participate: participate.clone(),
         writer,
         payments: payments_of(process),

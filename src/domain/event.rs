@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::words::words;
 use super::{
-    CampaignEvent, CampaignId, Consumer, EventId, Order, Participation, Status, Timestamp,
+    CampaignEvent, CampaignId, Consumer, EventId, Order, Participation, Status, Timestamp, home_of,
 };
 
 /// Events just committed together: a range of one stream, on its way to the relay.
@@ -250,7 +250,7 @@ impl OutboxEvent {
         let id = order.id.to_string();
         Some(Self {
             id: EventId::made_at(at),
-            campaign_id: order.home()?,
+            campaign_id: home_of(&order.lines)?,
             sequence,
             topic: Topic::Order,
             aggregate_id: id.clone(),

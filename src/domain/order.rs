@@ -141,13 +141,13 @@ pub enum OrderDecision {
     Expired,
 }
 
-impl Order {
-    /// The campaign in whose stream its events are: that of its first line.
-    #[must_use]
-    pub fn home(&self) -> Option<CampaignId> {
-        self.lines.first().map(|line| line.campaign_id)
-    }
+/// The campaign in whose stream the events of an order with these lines are: that of the first one.
+#[must_use]
+pub fn home_of(lines: &[OrderLine]) -> Option<CampaignId> {
+    lines.first().map(|line| line.campaign_id)
+}
 
+impl Order {
     /// The status after a decision at this time.
     pub fn after(&self, decision: &OrderDecision, now: Timestamp) -> Result<OrderStatus, Obstacle> {
         use OrderStatus::{Cancelled, Confirmed, Expired, Placing, Refused, Reserved};

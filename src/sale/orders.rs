@@ -16,13 +16,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
 
 pub use self::sweep::start as start_sweep;
-use crate::domain::{Obstacle, Order, OrderDecision, OrderId, Origin, Refusal, UserId};
+use crate::domain::{Obstacle, Order, OrderDecision, OrderId, OrderLine, Origin, Refusal, UserId};
 use crate::parts::store::{CartLine, DecidedOrder, DecisionContext, Store, StoreError};
 use crate::runtime::clock::Clock;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::runtime::telemetry::cause;
-use crate::sale::catalogue::Catalogue;
 use crate::sale::changes::{ChangeError, Payment, Payments};
 use crate::sale::group_commit::Writer;
 use crate::sale::participate::{Participate, ParticipateError, Replayed};
@@ -34,6 +33,7 @@ const LINE_MAX: Duration = Duration::from_secs(5);
 const LINES_MAX: Duration = Duration::from_secs(8);
 /// An order that nobody has decided by then is refused.
 const DECIDE_WITHIN: Duration = Duration::from_secs(15);
+
 /// Places and changes orders.
 #[derive(Clone)]
 pub struct Orders {
@@ -44,8 +44,6 @@ pub struct Orders {
 pub struct OrderDependencies {
     /// Where orders are.
     pub store: Store,
-    /// Cached campaigns.
-    pub catalogue: Catalogue,
     /// Reserves lines.
     pub participate: Participate,
     /// Changes lines.
@@ -240,13 +238,13 @@ impl Inner {
     /// says whether it is decided.
     async fn decide(
         &self,
-        id: OrderId,
+        (id, lines): (OrderId, &[OrderLine]),
         decision: &OrderDecision,
         context: &DecisionContext,
     ) -> Result<Option<DecidedOrder>, StoreError> {
         let store = &self.dependencies.store;
         let again = |error: &StoreError| retry::Verdict::again_if(error.is_rolled_back());
-        let decide = || store.decide_order(id, decision, context);
+        let decide = || store.decide_order((id, lines), decision, context);
         let error = match retry::retry(&retry::Policy::BRIEF, again, decide).await {
             Ok(decided) => return Ok(decided),
             Err(error) => error,

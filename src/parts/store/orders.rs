@@ -8,10 +8,7 @@ mod half;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 pub use self::decide::{DecidedOrder, DecisionContext};
@@ -88,10 +85,7 @@ impl Store {
     /// An order.
     pub async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         let row = customer_order::Entity::find_by_id(id.0).one(&self.db);
-        match row.await? {
-            Some(row) => Ok(with_lines(vec![row], &self.db).await?.pop()),
-            None => Ok(None),
-        }
+        self.with_lines(row.await?).await.map(|mut one| one.pop())
     }
 
     /// The order that a user placed with this key.
@@ -102,10 +96,7 @@ impl Store {
             .filter(Column::IdempotencyKey.eq(key))
             .one(&self.db)
             .await?;
-        match row {
-            Some(row) => Ok(with_lines(vec![row], &self.db).await?.pop()),
-            None => Ok(None),
-        }
+        self.with_lines(row).await.map(|mut one| one.pop())
     }
 
     /// A page of a user's orders, newest first.
@@ -123,7 +114,7 @@ impl Store {
         if let Some(after) = after {
             rows = rows.filter(Column::Id.lt(after.0));
         }
-        with_lines(rows.all(&self.db).await?, &self.db).await
+        self.with_lines(rows.all(&self.db).await?).await
     }
 
     /// The order of which a participation is a line. It is known before the participation exists, and never changes.
@@ -140,32 +131,36 @@ impl Store {
             .await?;
         Ok(id.map(OrderId))
     }
-}
 
-/// The orders of these rows, in the same order.
-async fn with_lines(
-    rows: Vec<customer_order::Model>,
-    on: &impl ConnectionTrait,
-) -> Result<Vec<Order>, StoreError> {
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-    let found = order_line::Entity::find()
-        .filter(order_line::Column::OrderId.is_in(padded(&ids)))
-        .order_by_asc(order_line::Column::Line)
-        .all(on)
-        .await?;
-    let mut lines: HashMap<Uuid, Vec<OrderLine>> = HashMap::new();
-    for row in found {
-        lines.entry(row.order_id).or_default().push(OrderLine {
-            campaign_id: CampaignId(row.campaign_id),
-            quantity: row.quantity.unsigned_abs(),
-            participation_id: ParticipationId(row.participation_id),
+    /// The orders of these rows, in the same order.
+    async fn with_lines(
+        &self,
+        rows: impl IntoIterator<Item = customer_order::Model>,
+    ) -> Result<Vec<Order>, StoreError> {
+        let rows: Vec<customer_order::Model> = rows.into_iter().collect();
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let found = order_line::Entity::find()
+            .filter(order_line::Column::OrderId.is_in(padded(&ids)))
+            .order_by_asc(order_line::Column::Line)
+            .all(&self.db)
+            .await?;
+        let mut lines: HashMap<Uuid, Vec<OrderLine>> = HashMap::new();
+        for row in found {
+            lines.entry(row.order_id).or_default().push(OrderLine {
+                campaign_id: CampaignId(row.campaign_id),
+                quantity: row.quantity.unsigned_abs(),
+                participation_id: ParticipationId(row.participation_id),
+            });
+        }
+        let orders = rows.into_iter().map(|row| {
+            let lines = lines.remove(&row.id).unwrap_or_default();
+            order(row, lines)
         });
+        orders.collect()
     }
-    let orders = rows.into_iter().map(|row| {
-        let lines = lines.remove(&row.id).unwrap_or_default();
-        order(row, lines)
-    });
-    orders.collect()
 }
 
 fn order(row: customer_order::Model, lines: Vec<OrderLine>) -> Result<Order, StoreError> {

@@ -84,7 +84,7 @@ impl Inner {
         context: &OrderContext,
     ) -> Result<Order, OrderError> {
         let context = context.decision();
-        let decided = self.decide(order.id, decision, &context);
+        let decided = self.decide((order.id, &order.lines), decision, &context);
         let decided = decided.await.map_err(|error| {
             warn(&error);
             ChangeError::Unavailable

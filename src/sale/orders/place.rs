@@ -7,9 +7,11 @@ use super::{
     warn,
 };
 use crate::domain::{
-    Order, OrderDecision, OrderId, OrderLine, OrderRefusal, ParticipationId, Refusal,
+    OrderDecision, OrderId, OrderLine, OrderRefusal, OrderStatus, ParticipationId, Refusal,
 };
-use crate::parts::store::{Applicant, CartLine, DecidedOrder, DecisionContext, NewOrder};
+use crate::parts::store::{
+    Applicant, CartLine, DecidedOrder, DecisionContext, NewOrder, StoreError,
+};
 use crate::runtime::failpoint;
 use crate::sale::participate::{CommitMode, Outcome, ParticipateError, Replayed, Request};
 
@@ -81,7 +83,7 @@ impl Inner {
             empties_cart: request.is_cart && matches!(reserved, Reserved::All { .. }),
             ..request.context.decision()
         };
-        let decided = self.decide(new.id, &decision, &context).await;
+        let decided = self.decide((new.id, &new.lines), &decision, &context).await;
         let DecidedOrder { order, .. } = decided
             .map_err(|error| unavailable(&error))?
             .ok_or(PlaceError::Unavailable)?;
@@ -110,7 +112,8 @@ impl Inner {
             return Err(PlaceError::KeyReused);
         }
         let refusal = order.refusal.as_ref();
-        if order.is_undecided() || refusal.is_some_and(|refusal| !refusal.is_final()) {
+        let is_final = refusal.is_none_or(OrderRefusal::is_final);
+        if order.status == OrderStatus::Placing || !is_final {
             return Err(PlaceError::Outstanding);
         }
         Ok(Some(PlacedOrder {
@@ -228,14 +231,7 @@ fn participation(request: &OrderRequest, order: OrderId, line: &OrderLine) -> Re
     }
 }
 
-fn unavailable(error: &crate::parts::store::StoreError) -> PlaceError {
+fn unavailable(error: &StoreError) -> PlaceError {
     warn(error);
     PlaceError::Unavailable
-}
-
-impl Order {
-    /// Whether it is being placed.
-    const fn is_undecided(&self) -> bool {
-        matches!(self.status, crate::domain::OrderStatus::Placing)
-    }
 }

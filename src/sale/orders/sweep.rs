@@ -93,7 +93,7 @@ impl Inner {
             None => found,
             Some(decision) => {
                 let context = DecisionContext::default();
-                let decided = self.decide(id, &decision, &context).await?;
+                let decided = self.decide((id, &found.lines), &decision, &context).await?;
                 // Whoever was faster, it is what stands.
                 decided.map_or(found, |decided| decided.order)
             }

@@ -9,10 +9,10 @@ use sea_orm::{
 };
 use serde_json::json;
 
-use super::{due, with_lines};
+use super::{due, order};
 use crate::domain::{
-    AuditAction, AuditNote, Obstacle, Order, OrderDecision, OrderId, OrderStatus, Origin,
-    OutboxEvent, Timestamp,
+    AuditAction, AuditNote, Obstacle, Order, OrderDecision, OrderId, OrderLine, OrderStatus,
+    Origin, OutboxEvent, Timestamp, home_of,
 };
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::{campaign, customer_order, payment};
@@ -47,15 +47,14 @@ pub struct DecidedOrder {
 }
 
 impl Store {
-    /// Decides an order, if it can be decided so; none: there is no such order.
+    /// Decides an order with these lines, which never change, if it can be decided so; none: there is no such order.
     pub async fn decide_order(
         &self,
-        id: OrderId,
+        (id, lines): (OrderId, &[OrderLine]),
         decision: &OrderDecision,
         context: &DecisionContext,
     ) -> Result<Option<DecidedOrder>, StoreError> {
-        // The lines never change; the first one says in which stream the event goes.
-        let Some(home) = self.order(id).await?.and_then(|order| order.home()) else {
+        let Some(home) = home_of(lines) else {
             return Ok(None);
         };
         let tx = self.begin().await?;
@@ -66,12 +65,11 @@ impl Store {
             // A line of it may be committed in another campaign: the commits of this one do not wait for that.
             row = row.lock_with_behavior(LockType::Update, LockBehavior::Nowait);
         }
-        let row: Vec<_> = row.one(&tx).await?.into_iter().collect();
-        let order = with_lines(row, &tx).await?.pop();
-        let Some((stream, order)) = stream.zip(order) else {
+        let Some((stream, row)) = stream.zip(row.one(&tx).await?) else {
             tx.rollback().await?;
             return Ok(None);
         };
+        let order = order(row, lines.to_vec())?;
         let now = Sql::time(self, &tx).await?;
         let decided = match order.after(decision, now) {
             Ok(status) => {
@@ -116,13 +114,11 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let sequence = stream.order_events + 1;
-        let Some(event) = OutboxEvent::about_order(decided, to_unsigned(sequence), now) else {
+        let event = OutboxEvent::about_order(decided, to_unsigned(sequence), now);
+        let Some(mut event) = event else {
             return Ok(());
         };
-        let event = OutboxEvent {
-            traceparent: context.traceparent.clone(),
-            ..event
-        };
+        event.traceparent.clone_from(&context.traceparent);
         for mut insert in event_rows(self, &[event]) {
             insert.run(tx).await?;
         }
