@@ -13,8 +13,6 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 pub use self::expiry::start as start_expiry;
 pub use self::revocation::{Revocations, start as start_revocations};
 use crate::domain::{CampaignId, Obstacle, Origin, Participation, Wish};
@@ -182,13 +180,10 @@ impl Changes {
     where
         F: Future<Output = ChangeResult> + Send + 'static,
     {
-        let (reply, outcome) = oneshot::channel();
         let change = change(Arc::clone(&self.inner));
         let spawner = &self.inner.spawner;
-        spawner.detach("change", Stage::Admission, async move {
-            drop(reply.send(change.await));
-        });
-        outcome.await.unwrap_or(Err(ChangeError::Unavailable))
+        let changed = spawner.run_detached("change", Stage::Admission, change);
+        changed.await.unwrap_or(Err(ChangeError::Unavailable))
     }
 }
 
@@ -227,15 +222,13 @@ impl Inner {
         wish: Wish,
         context: ChangeContext,
     ) -> ChangeResult {
-        let (reply, granted) = oneshot::channel();
         let wished = Wished {
             id: stands.id,
             wish,
             traceparent: context.traceparent,
             by: context.by,
         };
-        place.change(wished, Box::new(move |result| drop(reply.send(result))));
-        match granted.await.unwrap_or(Err(NotCommitted::Unknown)) {
+        match place.change(wished).await {
             Ok(ChangeOutcome::Changed(participation)) => Ok(participation),
             Ok(ChangeOutcome::Unchanged(participation, obstacle)) => {
                 as_it_stands(participation, obstacle)

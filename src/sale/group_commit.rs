@@ -156,9 +156,11 @@ impl WriterPlace {
         });
     }
 
-    /// Changes a participation, in the next group.
-    pub fn change(self, wished: Wished, reply: Reply<ChangeResult>) {
+    /// Changes a participation, in the next group: the result.
+    pub fn change(self, wished: Wished) -> impl Future<Output = ChangeResult> + use<> {
+        let (reply, result) = reply();
         self.send(Command::Change(wished, reply));
+        async { known(result.await) }
     }
 
     fn send(self, command: Command) {

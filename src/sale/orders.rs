@@ -13,7 +13,7 @@ mod sweep;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 pub use self::sweep::start as start_sweep;
 use crate::domain::{Obstacle, Order, OrderDecision, OrderId, OrderLine, Origin, Refusal, UserId};
@@ -211,15 +211,14 @@ impl Orders {
         F: Future<Output = T> + Send + 'static,
     {
         let permit = Arc::clone(permits).try_acquire_owned().ok()?;
-        let (reply, result) = oneshot::channel();
         let work = work(Arc::clone(&self.inner));
-        let spawner = &self.inner.dependencies.spawner;
-        spawner.detach("order", Stage::Admission, async move {
+        let work = async move {
             let result = work.await;
             drop(permit);
-            drop(reply.send(result));
-        });
-        result.await.ok()
+            result
+        };
+        let spawner = &self.inner.dependencies.spawner;
+        spawner.run_detached("order", Stage::Admission, work).await
     }
 }
 

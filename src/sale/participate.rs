@@ -14,9 +14,6 @@ mod sync;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
-use tokio::sync::oneshot;
-
 pub use self::lookups::Lookups;
 pub use self::outcome::{Outcome, ParticipateError, Replayed};
 pub use self::request::Request;
@@ -33,6 +30,7 @@ use crate::sale::catalogue::Catalogue;
 use crate::sale::group_commit::Writer;
 use crate::sale::meter::Meter;
 use crate::sale::reconcile::Reconciler;
+use chrono::TimeDelta;
 
 /// How often a participation is tried again because the gate was rebuilt, went away or came back.
 const ATTEMPTS_MAX: usize = 8;
@@ -228,16 +226,15 @@ impl Participate {
             CommitMode::Grouped => None,
             CommitMode::Alone => Some(dependencies.sync.permit().await?),
         };
-        let (reply, outcome) = oneshot::channel();
-        self.dependencies
-            .spawner
-            .detach("participate", Stage::Admission, async move {
-                let outcome = dependencies
-                    .attempt_until_known(&campaign, &request, entrant, mode)
-                    .await;
-                drop(permit);
-                drop(reply.send(outcome));
-            });
+        let work = async move {
+            let outcome = dependencies
+                .attempt_until_known(&campaign, &request, entrant, mode)
+                .await;
+            drop(permit);
+            outcome
+        };
+        let spawner = &self.dependencies.spawner;
+        let outcome = spawner.run_detached("participate", Stage::Admission, work);
         outcome
             .await
             .unwrap_or(Err(ParticipateError::Unavailable { part: "store" }))

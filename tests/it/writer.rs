@@ -227,9 +227,8 @@ fn queue_cancellation(
     writer: &Writer,
     campaign: CampaignId,
     id: ParticipationId,
-) -> oneshot::Receiver<ChangeResult> {
+) -> impl Future<Output = ChangeResult> + use<> {
     let (place, _occupancy) = writer.reserve(campaign).unwrap();
-    let (reply, result) = oneshot::channel();
     let wished = Wished {
         id,
         wish: Wish::Cancel {
@@ -238,8 +237,7 @@ fn queue_cancellation(
         traceparent: None,
         by: None,
     };
-    place.change(wished, Box::new(|result| reply.send(result).unwrap()));
-    result
+    place.change(wished)
 }
 
 fn queue_applicant(
@@ -373,18 +371,9 @@ async fn entries_and_changes_of_one_batch_are_committed_together_and_bad_ones_fa
         assert!(new.await.unwrap().is_ok());
         assert_eq!(twice.await.unwrap(), Err(NotCommitted::Conflict));
         assert!(other.await.unwrap().is_ok());
-        assert!(matches!(
-            cancelled.await.unwrap(),
-            Ok(ChangeOutcome::Changed(_))
-        ));
-        assert!(matches!(
-            again.await.unwrap(),
-            Ok(ChangeOutcome::Unchanged(..))
-        ));
-        assert!(matches!(
-            unknown.await.unwrap(),
-            Ok(ChangeOutcome::NotFound)
-        ));
+        assert!(matches!(cancelled.await, Ok(ChangeOutcome::Changed(_))));
+        assert!(matches!(again.await, Ok(ChangeOutcome::Unchanged(..))));
+        assert!(matches!(unknown.await, Ok(ChangeOutcome::NotFound)));
         let counts = test.store.counts(id).await.unwrap();
         assert_eq!(
             (counts.units, counts.participations, counts.events),
@@ -410,10 +399,7 @@ async fn a_group_whose_epoch_is_over_still_makes_its_changes() {
         let old = queue_commit(&writer, job(&campaign, 5, 5, Duration::from_secs(30)));
         let cancelled = queue_cancellation(&writer, campaign.id, ids[1]);
         assert_eq!(old.await.unwrap(), Err(NotCommitted::StaleEpoch));
-        assert!(matches!(
-            cancelled.await.unwrap(),
-            Ok(ChangeOutcome::Changed(_))
-        ));
+        assert!(matches!(cancelled.await, Ok(ChangeOutcome::Changed(_))));
     }
 }
 
@@ -437,10 +423,7 @@ async fn the_database_path_shares_the_batch_with_the_gate_and_with_changes() {
             decision(twice.await.unwrap()),
             Decision::Refused { .. }
         ));
-        assert!(matches!(
-            cancelled.await.unwrap(),
-            Ok(ChangeOutcome::Changed(_))
-        ));
+        assert!(matches!(cancelled.await, Ok(ChangeOutcome::Changed(_))));
         assert_eq!(admitted.await.unwrap(), Err(NotCommitted::StaleEpoch));
         let counts = test.store.counts(id).await.unwrap();
         assert_eq!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -109,6 +109,25 @@ impl Spawner {
             }
         };
         self.spawn(stage, contained);
+    }
+
+    /// Runs work as [`Spawner::detach`] does, and waits for its result: the work goes on when the caller is dropped. None:
+    /// the work panicked, or the process stops.
+    pub async fn run_detached<T, Fut>(
+        &self,
+        name: &'static str,
+        stage: Stage,
+        work: Fut,
+    ) -> Option<T>
+    where
+        T: Send + 'static,
+        Fut: Future<Output = T> + Send + 'static,
+    {
+        let (reply, result) = oneshot::channel();
+        self.detach(name, stage, async move {
+            drop(reply.send(work.await));
+        });
+        result.await.ok()
     }
 
     fn spawn(&self, stage: Stage, work: impl Future<Output = ()> + Send + 'static) {

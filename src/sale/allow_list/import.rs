@@ -6,7 +6,6 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
-use tokio::sync::oneshot;
 
 use super::lines::Lines;
 use super::{AllowListError, AllowLists};
@@ -112,14 +111,15 @@ impl AllowLists {
         by: Origin,
     ) -> Result<AllowList, AllowListError> {
         failpoint::point("allow_list.filled");
-        let (lists, (reply, answer)) = (self.clone(), oneshot::channel());
-        self.spawner
-            .detach("allow_list.enforce", Stage::Http, async move {
-                let enforced = lists.store.enforce_allow_list(list, campaign, &by).await;
-                lists.changed(campaign).await;
-                drop(reply.send(enforced));
-            });
-        match answer.await.map_err(|_| AllowListError::Stopped)?? {
+        let lists = self.clone();
+        let work = async move {
+            let enforced = lists.store.enforce_allow_list(list, campaign, &by).await;
+            lists.changed(campaign).await;
+            enforced
+        };
+        let spawner = &self.spawner;
+        let enforced = spawner.run_detached("allow_list.enforce", Stage::Http, work);
+        match enforced.await.ok_or(AllowListError::Stopped)?? {
             Enforced::Done(Some(list)) => Ok(list),
             Enforced::Done(None) | Enforced::Superseded | Enforced::Nothing => {
                 Err(AllowListError::Superseded)

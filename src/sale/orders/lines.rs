@@ -1,7 +1,5 @@
 //! The lines of a decided order get the status that it gives them. It is safe to repeat.
 
-use tokio::sync::oneshot;
-
 use super::{Inner, warn};
 use crate::domain::{Obstacle, Order, OrderLine, OrderStatus, Participation, Status, Wish};
 use crate::parts::store::Wished;
@@ -62,16 +60,12 @@ impl Inner {
     /// With other changes of the campaign in one transaction, if there is room.
     async fn change(&self, line: &OrderLine, wished: Wished) -> ChangeResult {
         let writer = &self.dependencies.writer;
-        let Some((place, _occupancy)) = writer.reserve_change(line.campaign_id) else {
-            let results = writer.change_all(line.campaign_id, vec![wished]).await;
-            return results
-                .into_iter()
-                .next()
-                .unwrap_or(Err(NotCommitted::Unknown));
-        };
-        let (reply, changed) = oneshot::channel();
-        place.change(wished, Box::new(move |result| drop(reply.send(result))));
-        changed.await.unwrap_or(Err(NotCommitted::Unknown))
+        if let Some((place, _occupancy)) = writer.reserve_change(line.campaign_id) {
+            return place.change(wished).await;
+        }
+        let results = writer.change_all(line.campaign_id, vec![wished]).await;
+        let result = results.into_iter().next();
+        result.unwrap_or(Err(NotCommitted::Unknown))
     }
 
     /// A line that does not follow its order, unless the order was decided again meanwhile.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout_at;
 
 use super::single_flight::SingleFlight;
@@ -218,18 +218,18 @@ impl Reconciler {
         alone: OwnedMutexGuard<()>,
         (id, turn): (CampaignId, Turn),
     ) -> Result<Rebuilt, ReconcileError> {
-        let (reply, rebuilt) = oneshot::channel();
         let (reconciler, flight) = (self.clone(), Arc::clone(flight));
-        self.spawner
-            .detach("reconcile.rebuild", Stage::Admission, async move {
-                let rebuilt = reconciler.rebuild_alone(id, turn).await;
-                if let Ok(Rebuilt::In(epoch)) = rebuilt {
-                    // For callers that came during the rebuild, too: at worst they ask once more.
-                    flight.note_epoch(epoch, Instant::now());
-                }
-                drop(alone);
-                drop(reply.send(rebuilt));
-            });
+        let work = async move {
+            let rebuilt = reconciler.rebuild_alone(id, turn).await;
+            if let Ok(Rebuilt::In(epoch)) = rebuilt {
+                // For callers that came during the rebuild, too: at worst they ask once more.
+                flight.note_epoch(epoch, Instant::now());
+            }
+            drop(alone);
+            rebuilt
+        };
+        let spawner = &self.spawner;
+        let rebuilt = spawner.run_detached("reconcile.rebuild", Stage::Admission, work);
         // It failed without a result: the store allows the next one after its term.
         rebuilt.await.unwrap_or(Ok(Rebuilt::Underway(TERM)))
     }
