@@ -21,15 +21,15 @@ use super::rate_limits::RateCheck;
 use super::request_context::traceparent;
 use super::views::{OrderList, OrderView};
 use crate::access::identity::{Scope, Scopes};
-use crate::domain::{Order, OrderId, OrderStatus, ParticipationId, UserId};
+use crate::domain::{CampaignId, Order, OrderId, OrderStatus, UserId};
 use crate::http::operation::{
     AppRef, Caller, Created, Failure, Json, JsonRequest, OpenApi, Page, Path, Problem, Query, Read,
     Request, Section, by_admin, documented, page_cursor, page_limit, reads,
 };
-use crate::parts::store::{Applicant, CartLine};
+use crate::parts::store::CartLine;
 use crate::sale::changes::Payment;
 use crate::sale::orders::{self, OrderContext, PlacedOrder};
-use crate::sale::participate::{self, Replayed};
+use crate::sale::participate::Replayed;
 
 documented! {
     Placing: [BODY] {
@@ -238,18 +238,15 @@ impl PlaceCall<'_> {
     ) -> Result<AcceptedOrder, Problem> {
         let Self { app, request, .. } = self;
         let since = Instant::now();
-        let participations: Vec<_> = lines
-            .iter()
-            .map(|line| self.participation(line, since))
-            .collect();
-        let first = participations.first().ok_or_else(Problem::internal)?;
-        let rates = RateCheck::count_caller(app, request, first).await?;
-        for participation in &participations {
+        let campaigns: Vec<CampaignId> = lines.iter().map(|line| line.campaign_id).collect();
+        let first = campaigns.first().ok_or_else(Problem::internal)?;
+        let rates = RateCheck::count_caller(app, request, (*first, self.user)).await?;
+        for campaign in &campaigns {
             challenge
-                .check(app, participation)
+                .check(app, *campaign, self.user)
                 .map_err(|problem| problem.with_rates(rates.fields()))?;
         }
-        let rates = rates.count_campaigns(&participations).await?;
+        let rates = rates.count_campaigns(&campaigns).await?;
         let order = orders::OrderRequest {
             user: self.user,
             idempotency_key: key.0,
@@ -269,23 +266,6 @@ impl PlaceCall<'_> {
                 view: OrderView::from(&order),
                 replayed,
             }),
-        }
-    }
-
-    /// A line as rates and challenges see it.
-    fn participation(&self, line: &CartLine, since: Instant) -> participate::Request {
-        participate::Request {
-            campaign: line.campaign_id,
-            applicant: Applicant {
-                participation: ParticipationId::made_at(self.app.clock.now()),
-                user: self.user,
-                quantity: line.quantity,
-                idempotency_key: None,
-                traceparent: None,
-                since,
-                by: None,
-                order: None,
-            },
         }
     }
 }

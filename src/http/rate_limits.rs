@@ -11,7 +11,7 @@ use super::request_context::report;
 use super::routes::Target;
 use crate::access::limits::{Counted, LimitKeys};
 use crate::access::security_events::{Detail, SecurityEvent};
-use crate::sale::participate;
+use crate::domain::{CampaignId, UserId};
 
 /// A participation that is counted against its rates.
 pub struct RateCheck<'a> {
@@ -22,16 +22,16 @@ pub struct RateCheck<'a> {
 }
 
 impl<'a> RateCheck<'a> {
-    /// Counts the request for its address and its user, or rejects it.
+    /// Counts the request for its address and its user, or rejects it. The campaign is its first one.
     pub async fn count_caller(
         app: &'a App,
         request: &'a Request,
-        participation: &participate::Request,
+        (campaign, user): (CampaignId, UserId),
     ) -> Result<Self, Problem> {
         let keys = LimitKeys {
             address: client_address(request, &app.settings.http.trusted_proxies),
-            user: participation.applicant.user,
-            campaign: participation.campaign,
+            user,
+            campaign,
         };
         let counted = app.limits.count(&keys).await;
         within(&counted, request)?;
@@ -52,26 +52,24 @@ impl<'a> RateCheck<'a> {
     /// not counted: it is rejected anyway, and would use up the rate of those who are.
     pub async fn count_campaigns(
         mut self,
-        participations: &[participate::Request],
+        campaigns: &[CampaignId],
     ) -> Result<Option<Box<RateFields>>, Problem> {
-        for participation in participations {
-            self.count_campaign(participation).await?;
+        for campaign in campaigns {
+            self.count_campaign(*campaign).await?;
         }
         within(&self.counted, self.request)
     }
 
-    async fn count_campaign(
-        &mut self,
-        participation: &participate::Request,
-    ) -> Result<(), Problem> {
+    async fn count_campaign(&mut self, campaign: CampaignId) -> Result<(), Problem> {
         let (limits, participate) = (&self.app.limits, &self.app.participate);
         let is_counted = limits.limits_campaigns() && {
             // Boxed: it is large, and most requests have no such rate.
-            let is_not_allowed = Box::pin(participate.is_not_allowed(participation)).await;
+            let is_not_allowed =
+                Box::pin(participate.is_not_allowed(campaign, self.keys.user)).await;
             !is_not_allowed.map_err(|error| Problem::from(error).with_rates(self.fields()))?
         };
         if is_counted {
-            self.keys.campaign = participation.campaign;
+            self.keys.campaign = campaign;
             limits.count_campaign(&self.keys, &mut self.counted).await;
         }
         Ok(())

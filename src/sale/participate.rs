@@ -19,7 +19,7 @@ pub use self::outcome::{Outcome, ParticipateError, Replayed};
 pub use self::request::Request;
 pub use self::sync::SyncPath;
 use crate::domain::words::words;
-use crate::domain::{Campaign, CampaignId, KeyChoice, Pricing, Refusal};
+use crate::domain::{Campaign, CampaignId, KeyChoice, Pricing, Refusal, UserId};
 use crate::parts::gate::{Entrant, ScriptGate};
 use crate::parts::store::{Closing, Store};
 use crate::runtime::clock::Clock;
@@ -133,12 +133,13 @@ impl Participate {
     }
 
     /// Whether the user is not on the campaign's allow list: `run` refuses them before it takes anything.
-    pub async fn is_not_allowed(&self, request: &Request) -> Result<bool, ParticipateError> {
-        let campaign = self.dependencies.known_campaign(request.campaign).await?;
-        let refusal = self
-            .dependencies
-            .check_allow_list(&campaign, request)
-            .await?;
+    pub async fn is_not_allowed(
+        &self,
+        campaign: CampaignId,
+        user: UserId,
+    ) -> Result<bool, ParticipateError> {
+        let campaign = self.dependencies.known_campaign(campaign).await?;
+        let refusal = self.dependencies.check_allow_list(&campaign, user).await?;
         Ok(refusal.is_some())
     }
 

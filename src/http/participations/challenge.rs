@@ -4,10 +4,10 @@ use poem::Request;
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 
 use crate::access::challenge::ChallengeError;
+use crate::domain::{CampaignId, UserId};
 use crate::http::App;
 use crate::http::extractor::extractor;
 use crate::http::problem::Problem;
-use crate::sale::participate;
 
 /// The `X-Challenge-Token` of a request.
 pub struct ChallengeToken(Header);
@@ -34,24 +34,18 @@ impl ChallengeToken {
         Self(header)
     }
 
-    /// Checks the token, if the campaign needs one.
-    pub fn check(&self, app: &App, participation: &participate::Request) -> Result<(), Problem> {
+    /// Checks the token of a user, if the campaign needs one.
+    pub fn check(&self, app: &App, campaign: CampaignId, user: UserId) -> Result<(), Problem> {
         let challenge = &app.settings.challenge;
         let token = match &self.0 {
             Header::Absent => None,
             Header::Token(token) => Some(token.as_str()),
-            Header::Ambiguous if challenge.is_required(participation.campaign) => {
+            Header::Ambiguous if challenge.is_required(campaign) => {
                 return Err(ChallengeError::Malformed.into());
             }
             Header::Ambiguous => return Ok(()),
         };
-        let admitted = challenge.admit(
-            participation.campaign,
-            participation.applicant.user,
-            token,
-            app.clock.now(),
-        );
-        Ok(admitted?)
+        Ok(challenge.admit(campaign, user, token, app.clock.now())?)
     }
 }
 

@@ -87,13 +87,11 @@ impl Call<'_> {
             campaign,
             applicant,
         };
-        let rates = RateCheck::count_caller(app, request, &participation).await?;
+        let rates = RateCheck::count_caller(app, request, (campaign, user)).await?;
         challenge
-            .check(app, &participation)
+            .check(app, campaign, user)
             .map_err(|problem| problem.with_rates(rates.fields()))?;
-        let rates = rates
-            .count_campaigns(std::slice::from_ref(&participation))
-            .await?;
+        let rates = rates.count_campaigns(&[campaign]).await?;
         let outcome = match app.participate.run(participation, mode).await {
             Ok(outcome) => outcome,
             Err(error) => return Err(Failure::from(error).with_rates(rates)),

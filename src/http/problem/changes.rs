@@ -51,7 +51,7 @@ impl From<ChangeError> for Problem {
     }
 }
 
-const REFERENCE_USED: &str = "This payment belongs to another participation or order.";
+pub(super) const REFERENCE_USED: &str = "This payment belongs to another participation or order.";
 
 /// The reason why a participation is not changed.
 fn obstructed(participation: &Participation, obstacle: Obstacle) -> Problem {

@@ -1,6 +1,7 @@
 //! The problems of orders and carts.
 
-use super::participations::wording_of;
+use super::changes::REFERENCE_USED;
+use super::participations::{key_reused, wording_of};
 use super::{FieldProblem, Problem, busy, kind, part_unavailable};
 use crate::domain::{Obstacle, Order, OrderRefusal};
 use crate::sale::orders::{OrderError, PlaceError};
@@ -40,12 +41,7 @@ impl From<PlaceError> for Problem {
                 "lines",
                 "must be of campaigns that all have a price, or all have none",
             ),
-            PlaceError::KeyReused => kind::IDEMPOTENCY_KEY_REUSED
-                .because("This Idempotency-Key belongs to another request.")
-                .with_error(FieldProblem::new(
-                    "Idempotency-Key",
-                    "belongs to another request",
-                )),
+            PlaceError::KeyReused => key_reused(),
             PlaceError::Outstanding => Self::unavailable(
                 "REQUEST_OUTSTANDING",
                 "An earlier request is placing this order; retry with the same key.",
@@ -91,8 +87,7 @@ fn obstructed(obstacle: Obstacle) -> Problem {
         ),
         Obstacle::Refused => kind::ORDER_REFUSED.because("The order was refused."),
         Obstacle::Undecided => kind::WRONG_STATE.because("The order is being placed."),
-        Obstacle::ReferenceUsed => kind::PAYMENT_REFERENCE_USED
-            .because("This payment belongs to another participation or order."),
+        Obstacle::ReferenceUsed => kind::PAYMENT_REFERENCE_USED.because(REFERENCE_USED),
         // The others are of participations.
         Obstacle::Already
         | Obstacle::AlreadyUsed

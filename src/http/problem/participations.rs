@@ -98,12 +98,7 @@ impl From<ParticipateError> for Problem {
     fn from(error: ParticipateError) -> Self {
         match error {
             ParticipateError::UnknownCampaign => Self::not_found("There is no such campaign."),
-            ParticipateError::KeyReused => kind::IDEMPOTENCY_KEY_REUSED
-                .because("This Idempotency-Key belongs to another request.")
-                .with_error(FieldProblem::new(
-                    "Idempotency-Key",
-                    "belongs to another request",
-                )),
+            ParticipateError::KeyReused => key_reused(),
             ParticipateError::Outstanding => Self::unavailable(
                 "REQUEST_OUTSTANDING",
                 "An earlier request may still be committed; retry with the same key.",
@@ -134,6 +129,16 @@ impl From<ChallengeError> for Problem {
         };
         kind::CHALLENGE_FAILED.because(detail)
     }
+}
+
+/// The key belongs to another request.
+pub(super) fn key_reused() -> Problem {
+    kind::IDEMPOTENCY_KEY_REUSED
+        .because("This Idempotency-Key belongs to another request.")
+        .with_error(FieldProblem::new(
+            "Idempotency-Key",
+            "belongs to another request",
+        ))
 }
 
 /// The service takes no payments.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Dependencies, ParticipateError, Request, unavailable};
-use crate::domain::{Campaign, CampaignId, Pricing, Refusal, State};
+use crate::domain::{Campaign, CampaignId, Pricing, Refusal, State, UserId};
 use crate::sale::allow_list::LookupError;
 
 impl Dependencies {
@@ -40,24 +40,20 @@ impl Dependencies {
         if self.catalogue.is_sold_out(campaign.id) {
             return Ok(Some(Refusal::SoldOut));
         }
-        self.check_allow_list(campaign, request).await
+        self.check_allow_list(campaign, request.applicant.user)
+            .await
     }
 
     /// Whether the campaign has a list that the user is not in. Before anything is taken for them.
     pub(super) async fn check_allow_list(
         &self,
         campaign: &Campaign,
-        request: &Request,
+        user: UserId,
     ) -> Result<Option<Refusal>, ParticipateError> {
         let Some(list) = campaign.allow_list else {
             return Ok(None);
         };
-        match Box::pin(
-            self.allow_lists
-                .has(campaign.id, list, request.applicant.user),
-        )
-        .await
-        {
+        match Box::pin(self.allow_lists.has(campaign.id, list, user)).await {
             Ok(true) => Ok(None),
             Ok(false) => Ok(Some(Refusal::NotAllowed)),
             Err(LookupError::Full) => Err(ParticipateError::Busy),
