@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::confirmation::Confirmation;
 use crate::config::Config;
 use crate::domain::{CampaignId, DeadLetterId, DeadLetterSource, EventId, Origin};
-use crate::operate::dead_letters::{self, Letter, LetterAction, LetterFilter};
-use crate::parts::store::Store;
+use crate::operate::dead_letters::{self, Letter, LetterAction};
+use crate::parts::store::{DeadLetterFilter, Store};
 use crate::runtime::clock::Clock;
 use crate::runtime::table::{Column, table};
 
@@ -113,8 +113,8 @@ impl Filter {
             || self.until.is_some()
     }
 
-    fn after(&self, after: Option<DeadLetterId>) -> LetterFilter {
-        LetterFilter {
+    fn after(&self, after: Option<DeadLetterId>) -> DeadLetterFilter {
+        DeadLetterFilter {
             source: self.source,
             event: self.event.map(EventId),
             campaign: self.campaign.map(CampaignId),

@@ -1,30 +1,7 @@
 //! Dead letters of the relay and of the consumers as one list. Both kinds of rows are in the database of the events.
 
-use crate::domain::{
-    CampaignId, Consumer, DeadLetterId, DeadLetterSource, EventId, Origin, Timestamp,
-};
-use crate::parts::store::{
-    ConsumerLetter, ConsumerLetterFilter, DeadLetter, DeadLetterFilter, Store, StoreError,
-};
-
-/// Which dead letters are meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LetterFilter {
-    /// Of this source.
-    pub source: Option<DeadLetterSource>,
-    /// Of this event.
-    pub event: Option<EventId>,
-    /// Of this campaign.
-    pub campaign: Option<CampaignId>,
-    /// With this key.
-    pub key: Option<String>,
-    /// From this time on.
-    pub from: Option<Timestamp>,
-    /// Before this time.
-    pub until: Option<Timestamp>,
-    /// After this one: the last of the page before.
-    pub after: Option<DeadLetterId>,
-}
+use crate::domain::{CampaignId, DeadLetterId, DeadLetterSource, EventId, Origin, Timestamp};
+use crate::parts::store::{ConsumerLetter, DeadLetter, DeadLetterFilter, Store, StoreError};
 
 /// A dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +40,7 @@ pub enum LetterAction {
 /// Dead letters in order of event and source, at most `rows_max`.
 pub async fn list(
     store: &Store,
-    filter: &LetterFilter,
+    filter: &DeadLetterFilter,
     rows_max: u32,
 ) -> Result<Vec<Letter>, StoreError> {
     let mut found = Vec::new();
@@ -71,13 +48,11 @@ pub async fn list(
         .source
         .is_none_or(|source| source == DeadLetterSource::Relay)
     {
-        let filter = of_relay(filter);
-        let of_relay = store.dead_letters(&filter, rows_max).await?;
+        let of_relay = store.dead_letters(filter, rows_max).await?;
         found.extend(of_relay.into_iter().map(Letter::from));
     }
     if filter.source != Some(DeadLetterSource::Relay) {
-        let filter = of_consumers(filter);
-        let of_consumers = store.consumer_letters(&filter, rows_max).await?;
+        let of_consumers = store.consumer_letters(filter, rows_max).await?;
         found.extend(of_consumers.into_iter().map(Letter::from));
     }
     found.sort_by_key(|letter| letter.id);
@@ -91,10 +66,10 @@ pub async fn one(
     event: EventId,
     source: Option<DeadLetterSource>,
 ) -> Result<Option<Letter>, StoreError> {
-    let filter = LetterFilter {
+    let filter = DeadLetterFilter {
         source,
         event: Some(event),
-        ..LetterFilter::default()
+        ..DeadLetterFilter::default()
     };
     Ok(list(store, &filter, 1).await?.pop())
 }
@@ -127,31 +102,6 @@ pub async fn carry_out(
         };
     }
     Ok(changed)
-}
-
-fn of_relay(filter: &LetterFilter) -> DeadLetterFilter {
-    DeadLetterFilter {
-        event_id: filter.event,
-        campaign_id: filter.campaign,
-        key: filter.key.clone(),
-        from: filter.from,
-        until: filter.until,
-        // The relay's letter of an event is the first one of it.
-        after: filter.after.map(|after| after.event),
-    }
-}
-
-fn of_consumers(filter: &LetterFilter) -> ConsumerLetterFilter {
-    let consumer: Option<Consumer> = filter.source.and_then(DeadLetterSource::consumer);
-    ConsumerLetterFilter {
-        consumer,
-        event: filter.event,
-        campaign: filter.campaign,
-        key: filter.key.clone(),
-        from: filter.from,
-        until: filter.until,
-        after: filter.after,
-    }
 }
 
 impl From<DeadLetter> for Letter {

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::domain::{CampaignId, DeadLetterSource, EventId, Timestamp};
 use crate::http::fields::{Fields, INTEGER_MAX, request_object};
-use crate::operate::dead_letters::LetterFilter;
+use crate::parts::store::DeadLetterFilter;
 
 /// Dead letters that one request changes by default.
 const LIMIT_DEFAULT: u32 = 100;
@@ -43,8 +43,8 @@ request_object! {
 
 impl Selection {
     /// The filter of the selected dead letters.
-    pub fn filter(&self) -> LetterFilter {
-        LetterFilter {
+    pub fn filter(&self) -> DeadLetterFilter {
+        DeadLetterFilter {
             source: self.source,
             event: self.event.map(EventId),
             campaign: self.campaign.map(CampaignId),
@@ -57,7 +57,7 @@ impl Selection {
 }
 
 fn check_criteria(fields: &mut Fields, selection: &Selection) {
-    let is_only_criterion = selection.filter() == LetterFilter::default();
+    let is_only_criterion = selection.filter() == DeadLetterFilter::default();
     let problem = match (selection.all, is_only_criterion) {
         (false, true) => "must be true if no other criterion selects dead letters",
         (true, false) => "must not be true if another criterion selects dead letters",

@@ -10,7 +10,8 @@ use crate::http::operation::{
     Admin, AppRef, Failure, Json, JsonRequest, OpenApi, Page, Path, Problem, Query, Read, Request,
     Section, Word, documented, kind, list, page_cursor, page_limit, reads, view, vocabulary,
 };
-use crate::operate::dead_letters::{self, Letter, LetterAction, LetterFilter};
+use crate::operate::dead_letters::{self, Letter, LetterAction};
+use crate::parts::store::DeadLetterFilter;
 
 documented! {
     Handling: [BODY, ADMIN] {
@@ -120,7 +121,7 @@ impl AdminDeadLettersApi {
         cursor: Query<Option<String>>,
     ) -> Result<Json<DeadLetterList>, Failure<Handling>> {
         let limit = page_limit(limit.0);
-        let filter = LetterFilter {
+        let filter = DeadLetterFilter {
             source: source.0.map(|source| source.0),
             event: None,
             campaign: campaign.0.map(CampaignId),

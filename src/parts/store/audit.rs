@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::entity::audit_entry::{Column, Entity, Model};
 use super::entity::{insert, purge};
 use super::json::from_text;
+use super::texts::shortened;
 use super::{Store, StoreError};
 use crate::domain::{AuditAction, AuditNote, CampaignId, Timestamp};
 
@@ -126,7 +127,7 @@ impl Store {
 
 /// The name of an actor as it is stored.
 pub(super) fn stored_actor(actor: &str) -> String {
-    actor.chars().take(ACTOR_CHARACTERS_MAX).collect()
+    shortened(actor, ACTOR_CHARACTERS_MAX)
 }
 
 impl TryFrom<Model> for AuditEntry {

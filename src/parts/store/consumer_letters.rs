@@ -13,11 +13,12 @@ use sea_orm::{
 use serde_json::json;
 use uuid::Uuid;
 
-pub use self::listing::{ConsumerLetter, ConsumerLetterFilter};
+pub use self::listing::ConsumerLetter;
 use super::entity::consumer_dead_letter::{ActiveModel, Column, Entity, Model};
 use super::entity::{by_index, insert};
 use super::query::on_key;
 use super::shapes::padded;
+use super::texts::shortened;
 use super::{Store, StoreError};
 use crate::domain::{
     AuditAction, AuditNote, CampaignId, Consumer, DeadLetterSource, EventId, Origin,
@@ -83,7 +84,7 @@ impl Store {
             (Column::CampaignId, letter.campaign.map(|id| id.0).into()),
             (
                 Column::EventType,
-                cut(&letter.event_type, TYPE_CHARACTERS_MAX).into(),
+                shortened(&letter.event_type, TYPE_CHARACTERS_MAX).into(),
             ),
             (Column::Topic, letter.topic.as_str().into()),
             (Column::PartitionNumber, letter.partition.into()),
@@ -97,7 +98,7 @@ impl Store {
             (Column::ErrorClass, letter.error_class.into()),
             (
                 Column::Error,
-                cut(&letter.error, ERROR_CHARACTERS_MAX).into(),
+                shortened(&letter.error, ERROR_CHARACTERS_MAX).into(),
             ),
             (Column::ParkedAt, self.now_expr()),
         ]);
@@ -239,7 +240,7 @@ impl Store {
         let row = ActiveModel {
             state: Set(DEAD.to_owned()),
             error_class: Set(class.to_owned()),
-            error: Set(cut(error, ERROR_CHARACTERS_MAX)),
+            error: Set(shortened(error, ERROR_CHARACTERS_MAX)),
             ..ActiveModel::default()
         };
         Entity::update_many()
@@ -264,10 +265,6 @@ fn size(record: &RecordBytes) -> usize {
     let headers = record.headers.iter();
     let headers: usize = headers.map(|(name, value)| name.len() + of(value)).sum();
     of(&record.key) + of(&record.payload) + headers
-}
-
-fn cut(text: &str, characters_max: usize) -> String {
-    text.chars().take(characters_max).collect()
 }
 
 fn notes(

@@ -15,23 +15,27 @@ use super::entity::outbox_parked::{ActiveModel, Column, Entity, Model};
 use super::entity::{by_index, event_of_parked, outbox_event};
 use super::shapes::padded;
 use super::{Store, StoreError};
-use crate::domain::{AuditAction, AuditNote, CampaignId, EventId, Origin, Timestamp};
+use crate::domain::{
+    AuditAction, AuditNote, CampaignId, DeadLetterId, DeadLetterSource, EventId, Origin, Timestamp,
+};
 
-/// Which dead letters are meant.
+/// Which dead letters are meant, of the relay and of consumers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
-    /// This one alone.
-    pub event_id: Option<EventId>,
+    /// Of this source.
+    pub source: Option<DeadLetterSource>,
+    /// Of this event.
+    pub event: Option<EventId>,
     /// Of this campaign.
-    pub campaign_id: Option<CampaignId>,
+    pub campaign: Option<CampaignId>,
     /// With this key.
     pub key: Option<String>,
-    /// Parked at this time or later.
+    /// From this time on.
     pub from: Option<Timestamp>,
-    /// Parked before this time.
+    /// Before this time.
     pub until: Option<Timestamp>,
     /// After this one: the last of the page before.
-    pub after: Option<EventId>,
+    pub after: Option<DeadLetterId>,
 }
 
 /// A row the relay has given up.
@@ -61,8 +65,8 @@ pub struct DeadLetter {
 
 const DEAD: &str = "dead";
 impl Store {
-    /// Dead letters in order of event, at most `rows_max`. Those that cannot be read are set aside, and the page
-    /// has as many others.
+    /// Dead letters of the relay in order of event, at most `rows_max`. Those that cannot be read are set aside, and the
+    /// page has as many others.
     pub async fn dead_letters(
         &self,
         filter: &DeadLetterFilter,
@@ -79,7 +83,10 @@ impl Store {
             let is_last = u32::try_from(rows.len()).unwrap_or(left) < left;
             for row in &rows {
                 let id = EventId(row.try_get("", "event_id")?);
-                filter.after = Some(id);
+                filter.after = Some(DeadLetterId {
+                    event: id,
+                    source: DeadLetterSource::Relay,
+                });
                 match dead_letter(row) {
                     Ok(letter) => {
                         found.push(letter);
@@ -100,12 +107,13 @@ impl Store {
         rows_max: u32,
     ) -> Result<Vec<QueryResult>, StoreError> {
         let wanted = Condition::all()
-            .add_option(filter.event_id.map(|id| Column::EventId.eq(id.0)))
-            .add_option(filter.campaign_id.map(|id| Column::CampaignId.eq(id.0)))
+            .add_option(filter.event.map(|id| Column::EventId.eq(id.0)))
+            .add_option(filter.campaign.map(|id| Column::CampaignId.eq(id.0)))
             .add_option(filter.key.as_deref().map(|key| Column::MessageKey.eq(key)))
             .add_option(filter.from.map(|from| Column::ParkedAt.gte(from)))
             .add_option(filter.until.map(|until| Column::ParkedAt.lt(until)))
-            .add_option(filter.after.map(|after| Column::EventId.gt(after.0)));
+            // The relay's letter of an event is the first one of it.
+            .add_option(filter.after.map(|after| Column::EventId.gt(after.event.0)));
         let dead = find_dead()
             .filter(wanted)
             .order_by_asc(Column::EventId)

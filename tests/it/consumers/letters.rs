@@ -4,7 +4,8 @@ use firstcome::domain::{
     CampaignId, Consumer, DeadLetterId, DeadLetterSource, Participation, ParticipationId, Reward,
     Status,
 };
-use firstcome::operate::dead_letters::{Letter, LetterAction, LetterFilter, carry_out, list, one};
+use firstcome::operate::dead_letters::{Letter, LetterAction, carry_out, list, one};
+use firstcome::parts::store::DeadLetterFilter;
 use tempfile::TempDir;
 
 use super::scene::{Scene, change};
@@ -14,9 +15,9 @@ use crate::support::until;
 const LETTERS: &str = "SELECT COUNT(*) FROM consumer_dead_letter";
 
 async fn of_source(scene: &Scene, source: Option<DeadLetterSource>) -> Vec<Letter> {
-    let filter = LetterFilter {
+    let filter = DeadLetterFilter {
         source,
-        ..LetterFilter::default()
+        ..DeadLetterFilter::default()
     };
     list(scene.store(), &filter, 100).await.unwrap()
 }

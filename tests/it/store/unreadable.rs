@@ -1,6 +1,6 @@
 //! Rows that this release cannot read are skipped; the other rows of their page are returned.
 
-use firstcome::domain::UserId;
+use firstcome::domain::{DeadLetterId, DeadLetterSource, UserId};
 use firstcome::parts::store::DeadLetterFilter;
 use sea_orm::{ConnectionTrait, Database};
 
@@ -61,7 +61,11 @@ async fn an_unreadable_dead_letter_is_left_out_of_the_list_and_the_pages_are_who
     let mut seen = Vec::new();
     loop {
         let page = test.store.dead_letters(&filter, 2).await.unwrap();
-        filter.after = page.last().map(|one| one.event_id);
+        let source = DeadLetterSource::Relay;
+        filter.after = page.last().map(|one| DeadLetterId {
+            event: one.event_id,
+            source,
+        });
         seen.extend(page.iter().map(|one| one.event_id.0.as_u128()));
         if page.len() < 2 {
             break;

@@ -7,9 +7,9 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::DEAD;
-use crate::domain::{CampaignId, Consumer, DeadLetterId, EventId, Timestamp};
+use crate::domain::{CampaignId, Consumer, DeadLetterId, DeadLetterSource, EventId, Timestamp};
 use crate::parts::store::entity::consumer_dead_letter::{Column, Entity};
-use crate::parts::store::{Store, StoreError};
+use crate::parts::store::{DeadLetterFilter, Store, StoreError};
 
 /// A dead letter of a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,25 +36,6 @@ pub struct ConsumerLetter {
     pub copied_at: Option<Timestamp>,
 }
 
-/// Which dead letters of consumers are meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ConsumerLetterFilter {
-    /// Of this consumer.
-    pub consumer: Option<Consumer>,
-    /// Of this event.
-    pub event: Option<EventId>,
-    /// Of this campaign.
-    pub campaign: Option<CampaignId>,
-    /// With this key.
-    pub key: Option<String>,
-    /// From this time on.
-    pub from: Option<Timestamp>,
-    /// Before this time.
-    pub until: Option<Timestamp>,
-    /// After this one: the last of the page before.
-    pub after: Option<DeadLetterId>,
-}
-
 /// Bytes of a key that are listed.
 const KEY_BYTES_MAX: i32 = 255;
 
@@ -75,10 +56,10 @@ struct Row {
 }
 
 impl Store {
-    /// Dead letters in order of event and source, at most `rows_max`. Those of one event have their values.
+    /// Dead letters of consumers in order of event and source, at most `rows_max`. Those of one event have their values.
     pub async fn consumer_letters(
         &self,
-        filter: &ConsumerLetterFilter,
+        filter: &DeadLetterFilter,
         rows_max: u32,
     ) -> Result<Vec<ConsumerLetter>, StoreError> {
         let payload = match filter.event {
@@ -116,10 +97,9 @@ impl Store {
     }
 }
 
-fn wanted(filter: &ConsumerLetterFilter) -> Condition {
-    let consumers = filter
-        .consumer
-        .map_or_else(|| Consumer::ALL.to_vec(), |one| vec![one]);
+fn wanted(filter: &DeadLetterFilter) -> Condition {
+    let consumer = filter.source.and_then(DeadLetterSource::consumer);
+    let consumers = consumer.map_or_else(|| Consumer::ALL.to_vec(), |one| vec![one]);
     let names = consumers.into_iter().map(Consumer::as_str);
     let after = filter.after.map(|after| {
         let consumer = after.source.consumer().map_or("", Consumer::as_str);

@@ -22,6 +22,7 @@ use crate::parts::store::entity::{insert_rows, outbox_position};
 use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
 use crate::parts::store::query::{delete_by_key, on_key};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::texts::shortened;
 use crate::parts::store::{Store, StoreError};
 
 words! {
@@ -185,7 +186,10 @@ impl Store {
             (Column::State, verdict.state.as_str().into()),
             (Column::Attempts, verdict.attempts.into()),
             (Column::ErrorClass, verdict.error_class.into()),
-            (Column::Error, shortened(&verdict.error).into()),
+            (
+                Column::Error,
+                shortened(&verdict.error, ERROR_CHARACTERS_MAX).into(),
+            ),
             (Column::NextAt, self.maybe_after(verdict.next_in)),
             (Column::ParkedAt, self.now_expr()),
         ]
@@ -197,7 +201,7 @@ impl Store {
             state: Set(verdict.state.as_str().to_owned()),
             attempts: Set(narrow(verdict.attempts)),
             error_class: Set(verdict.error_class.to_owned()),
-            error: Set(shortened(&verdict.error)),
+            error: Set(shortened(&verdict.error, ERROR_CHARACTERS_MAX)),
             ..ActiveModel::default()
         };
         let parked = Entity::update_many()
@@ -389,8 +393,4 @@ fn is_forgotten() -> Condition {
     Condition::all()
         .add(Column::State.eq(ParkedState::Acknowledged.as_str()))
         .add(Column::Sequence.into_expr().lte(published.into_query()))
-}
-
-fn shortened(error: &str) -> String {
-    error.chars().take(ERROR_CHARACTERS_MAX).collect()
 }
