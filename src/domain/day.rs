@@ -1,18 +1,11 @@
-//! A calendar day of a time zone: where it begins and ends, and which ids its participations have.
-
-use std::ops::Range;
+//! A calendar day of a time zone: where it begins and ends.
 
 use chrono::{DateTime, Days, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone};
-use uuid::Uuid;
 
 use super::Timestamp;
 
 /// A time zone by its IANA name.
 pub use chrono_tz::Tz as Zone;
-
-/// Largest difference between the time in an id and the commit of its participation: the wait is shorter, and
-/// the difference allows for clocks that are corrected in between.
-const ID_MARGIN: TimeDelta = TimeDelta::minutes(10);
 
 /// How old a day may be, in months.
 const AGE_MONTHS_MAX: Months = Months::new(12);
@@ -108,24 +101,12 @@ impl Day {
         }
     }
 
-    /// The ids that its participations may have: ids are made by time, a little before the commit.
-    #[must_use]
-    pub fn ids(self) -> Range<Uuid> {
-        first_id(self.start() - ID_MARGIN)..first_id(self.end() + ID_MARGIN)
-    }
-
     /// Its hours, which are 23 or 25 where the clock is changed; one that is cut short counts.
     #[must_use]
     pub fn hours(self) -> usize {
         let minutes = (self.end() - self.start()).num_minutes();
         usize::try_from((minutes + 59) / 60).unwrap_or_default()
     }
-}
-
-/// The smallest id made at a time.
-fn first_id(at: Timestamp) -> Uuid {
-    let millis = u128::try_from(at.timestamp_millis()).unwrap_or_default();
-    Uuid::from_u128(millis << 80)
 }
 
 /// Midnight; where the clock jumps over it, the moment it jumps to; where it comes twice, the first.
@@ -223,24 +204,5 @@ mod tests {
         assert_eq!(ask("2026-11-23", "Asia/Seoul"), Ok(()), "it has begun");
         assert_eq!(ask("2025-11-22", "UTC"), Ok(()));
         assert_eq!(ask("2025-11-21", "UTC"), Err(DayError::TooOld));
-    }
-
-    #[test]
-    fn the_id_range_of_a_day_contains_its_ids() {
-        let day = day("2026-11-22", "UTC");
-        let made = |at: Timestamp| {
-            let seconds = u64::try_from(at.timestamp()).unwrap();
-            let nanos = at.timestamp_subsec_nanos();
-            Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))
-        };
-        for moment in [
-            day.start() - TimeDelta::minutes(9),
-            day.start(),
-            day.end() + TimeDelta::minutes(9),
-        ] {
-            assert!(day.ids().contains(&made(moment)), "{moment}");
-        }
-        assert!(!day.ids().contains(&made(day.start() - TimeDelta::hours(1))));
-        assert!(!day.ids().contains(&made(day.end() + TimeDelta::hours(1))));
     }
 }

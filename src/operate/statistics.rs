@@ -7,6 +7,7 @@ mod job;
 mod metrics;
 mod order_analysis;
 mod queries;
+mod ranges;
 mod reading;
 mod schedule;
 
@@ -18,7 +19,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use self::day_cache::DayCache;
-use self::job::Job;
+use self::job::AggregationJob;
 pub use self::metrics::Metrics;
 pub use self::order_analysis::{Cursor, OrderAnalysis, Violation, ViolationKind, Violations};
 pub use self::queries::{CampaignStatistics, DayStatistics, Method};
@@ -190,7 +191,7 @@ impl Aggregator {
                 Some(Begun::Now(run, abandoned)) => {
                     self.inner.report_abandoned(&abandoned);
                     tracing::info!(run.id = %run.id, day = %day.date, zone = %day.zone, "aggregation begins");
-                    let job = Job::new(Arc::clone(&self.inner), *run);
+                    let job = AggregationJob::new(Arc::clone(&self.inner), *run);
                     return Ok(Claim::Job(Box::new(job)));
                 }
                 Some(Begun::Busy(run)) => return Err(AggregateError::Running(run)),
@@ -205,7 +206,7 @@ impl Aggregator {
 
 /// The result of taking the lease.
 enum Claim {
-    Job(Box<Job>),
+    Job(Box<AggregationJob>),
     Done(Box<Run>),
 }
 

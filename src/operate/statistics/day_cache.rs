@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use moka::sync::Cache;
 
-use crate::parts::store::{DailyRow, Done};
+use crate::parts::store::{AggregatedDay, DailyRow};
 
 /// How long an entry is cached.
 const AGE_MAX: Duration = Duration::from_secs(10);
@@ -15,7 +15,7 @@ const AGE_MAX: Duration = Duration::from_secs(10);
 const ROWS_MAX: u64 = 100_000;
 
 /// The rows of a day, and the run that wrote them.
-type CachedDay = (Done, Arc<Vec<DailyRow>>);
+type CachedDay = (AggregatedDay, Arc<Vec<DailyRow>>);
 
 /// Days of the configured zone.
 pub(super) struct DayCache(Cache<NaiveDate, CachedDay>);
@@ -35,13 +35,13 @@ impl Default for DayCache {
 
 impl DayCache {
     /// The cached rows of a day, if this run wrote them.
-    pub(super) fn get(&self, done: Done) -> Option<Arc<Vec<DailyRow>>> {
+    pub(super) fn get(&self, done: AggregatedDay) -> Option<Arc<Vec<DailyRow>>> {
         let (by, rows) = self.0.get(&done.date)?;
         (by == done).then_some(rows)
     }
 
     /// Caches the rows of a day.
-    pub(super) fn insert(&self, done: Done, rows: &Arc<Vec<DailyRow>>) {
+    pub(super) fn insert(&self, done: AggregatedDay, rows: &Arc<Vec<DailyRow>>) {
         self.0.insert(done.date, (done, Arc::clone(rows)));
     }
 }

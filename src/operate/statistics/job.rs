@@ -1,6 +1,6 @@
 //! One aggregation run: reads the day, and writes each campaign in a transaction of its own, several at the same time.
-//! It renews its lease and reports its progress; when the lease is lost it stops, and cannot write any more, because every
-//! transaction checks the lease when it commits.
+//! It renews its lease and reports its progress. When the lease is lost it stops, and cannot write any more, because
+//! every transaction checks the lease when it commits.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,13 +10,12 @@ use chrono::TimeDelta;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::reading::Reader;
 use super::{Dependencies, Inner};
-use crate::domain::{CampaignId, Day, DaySums};
+use crate::domain::{CampaignId, DaySums};
 use crate::operate::alert::AlertKind;
-use crate::parts::store::{Ended, Progress, Run, RunFailure, StoreError};
+use crate::parts::store::{Progress, Run, RunFailure, RunResult, StoreError};
 use crate::runtime::failpoint;
 use crate::runtime::retry::retry;
 use crate::runtime::telemetry::cause;
@@ -29,7 +28,7 @@ const FAILURES_MAX: usize = 100;
 const COMPLETE_AFTER: TimeDelta = TimeDelta::minutes(1);
 
 /// A run that holds its lease.
-pub(super) struct Job {
+pub(super) struct AggregationJob {
     inner: Arc<Inner>,
     pub(super) run: Run,
     progress: Mutex<Progress>,
@@ -56,7 +55,7 @@ impl JobError {
     }
 }
 
-impl Job {
+impl AggregationJob {
     pub(super) fn new(inner: Arc<Inner>, run: Run) -> Self {
         Self {
             inner,
@@ -111,10 +110,10 @@ impl Job {
             retry: settings.retry,
         };
         let day = self.run.day;
-        let read = reader.read(day, |end, participations| {
+        let read = reader.read(day, |percent, participations| {
             self.progress(|progress| {
                 progress.participations += participations;
-                progress.percent = progress.percent.max(percent_of(day, end));
+                progress.percent = progress.percent.max(percent);
             });
         });
         read.await
@@ -143,7 +142,7 @@ impl Job {
         Ok(())
     }
 
-    /// Writes a campaign: how it failed, if it did and the others can go on.
+    /// Writes a campaign. Returns how it failed, if it failed and the others can continue.
     async fn write_one(
         &self,
         campaign: CampaignId,
@@ -200,7 +199,7 @@ impl Job {
     async fn end(&self, failures: Vec<RunFailure>, error: Option<&'static str>, took: Duration) {
         let Dependencies { store, metrics, .. } = &self.inner.dependencies;
         failpoint::point("aggregate.ending");
-        let ended = Ended {
+        let ended = RunResult {
             progress: self.progress(|progress| *progress),
             failures,
             error,
@@ -245,34 +244,5 @@ impl Job {
                 self.inner.alert(AlertKind::AggregationFailed, text);
             }
         }
-    }
-}
-
-/// The share of a day, in percent, before this id.
-fn percent_of(day: Day, end: Uuid) -> u32 {
-    let ids = day.ids();
-    // The time is in the first six bytes; the others make no difference.
-    let millis = |id: Uuid| u64::try_from(id.as_u128() >> 80).unwrap_or_default();
-    let (from, until) = (millis(ids.start), millis(ids.end));
-    let all = until.saturating_sub(from).max(1);
-    let done = millis(end).saturating_sub(from).min(all);
-    u32::try_from(done * 100 / all).unwrap_or(100)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_middle_of_a_day_is_half_its_length() {
-        let day = Day {
-            date: "2026-11-22".parse().unwrap(),
-            zone: "UTC".parse().unwrap(),
-        };
-        let ids = day.ids();
-        assert_eq!(percent_of(day, ids.start), 0);
-        assert_eq!(percent_of(day, ids.end), 100);
-        let middle = ids.start.as_u128() / 2 + ids.end.as_u128() / 2;
-        assert!((49..=50).contains(&percent_of(day, Uuid::from_u128(middle))));
     }
 }

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use super::reading::{ONCE, Reader};
 use super::{AggregateError, Aggregator, named_day};
 use crate::domain::{Campaign, CampaignId, Day, Zone};
-use crate::parts::store::{DailyRow, Done};
+use crate::parts::store::{AggregatedDay, DailyRow};
 
 /// The source of statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct DayStatistics {
     /// Duration of the query.
     pub took: Duration,
     /// The aggregation run; none: they are raw.
-    pub done: Option<Done>,
+    pub done: Option<AggregatedDay>,
     /// By campaign, in order of number.
     pub campaigns: Vec<DailyRow>,
 }

@@ -2,13 +2,12 @@
 //! not depend on the size of the day.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use futures_util::{Stream, StreamExt, stream};
-use uuid::Uuid;
+use futures_util::{StreamExt, stream};
 
+use super::ranges::{Search, Slice, width};
 use crate::domain::{CampaignId, Day, DaySums, Timestamp};
 use crate::parts::store::{Store, StoreError};
 use crate::runtime::retry::{self, retry};
@@ -36,27 +35,33 @@ pub(super) const ONCE: retry::Policy = retry::Policy {
 type Sums = BTreeMap<CampaignId, DaySums>;
 
 impl Reader {
-    /// The sums of each campaign on a day. `seen` gets the end of each slice, and its number of participations.
-    pub(super) async fn read(
-        &self,
-        day: Day,
-        seen: impl Fn(Uuid, u64),
-    ) -> Result<Sums, StoreError> {
+    /// The sums of each campaign on a day. After each slice, `seen` gets the share of the ranks that are read, in percent,
+    /// and its number of participations.
+    pub(super) async fn read(&self, day: Day, seen: impl Fn(u32, u64)) -> Result<Sums, StoreError> {
         let mut all = Sums::new();
-        let slices = self.clone().slices(day.ids());
+        let search = Search {
+            store: &self.store,
+            retry: &self.retry,
+            parallel_max: self.parallel_max,
+        };
+        let slices = search.slices(day, self.slice_rows).await?;
+        let ranks: u64 = slices.iter().map(width).sum();
+        let mut ranks_read = 0;
         let mut read = std::pin::pin!(
-            slices
-                .map(|ids| self.clone().slice(day, ids))
+            stream::iter(slices)
+                .map(|slice| self.clone().slice(day, slice))
                 .buffer_unordered(self.parallel_max)
         );
         while let Some(slice) = read.next().await {
-            let (end, sums) = slice?;
+            let (width, sums) = slice?;
+            ranks_read += width;
             let mut participations = 0;
             for (campaign, sums) in &sums {
                 participations += sums.by_status.total();
                 all.entry(*campaign).or_default().add(sums);
             }
-            seen(end, participations);
+            let percent = u32::try_from(ranks_read * 100 / ranks.max(1)).unwrap_or(100);
+            seen(percent, participations);
         }
         let mut refused = std::pin::pin!(
             stream::iter(hours(day))
@@ -71,35 +76,16 @@ impl Reader {
         Ok(all)
     }
 
-    /// The slices of a range of ids, in order.
-    fn slices(self, ids: Range<Uuid>) -> impl Stream<Item = Result<Range<Uuid>, StoreError>> {
-        let until = ids.end;
-        stream::unfold(Some((self, ids.start)), move |at| async move {
-            let (reader, from) = at?;
-            let rows = reader.slice_rows;
-            let end = retry(&reader.retry, StoreError::verdict, || {
-                reader.store.slice_end(from, until, rows)
-            })
-            .await;
-            Some(match end {
-                Ok(Some(end)) => (Ok(from..end), Some((reader, end))),
-                Ok(None) => (Ok(from..until), None),
-                Err(error) => (Err(error), None),
-            })
-        })
-    }
-
     async fn slice(
         self,
         day: Day,
-        ids: Result<Range<Uuid>, StoreError>,
-    ) -> Result<(Uuid, Vec<(CampaignId, DaySums)>), StoreError> {
-        let ids = ids?;
+        slice: Slice,
+    ) -> Result<(u64, Vec<(CampaignId, DaySums)>), StoreError> {
         let sums = retry(&self.retry, StoreError::verdict, || {
-            self.store.slice_sums(day, &ids)
+            self.store.sums_of_ranks(day, &slice)
         })
         .await?;
-        Ok((ids.end, sums))
+        Ok((width(&slice), sums))
     }
 
     async fn refusals(

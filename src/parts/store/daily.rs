@@ -1,4 +1,4 @@
-//! Daily statistics. A day is read in slices, each a range of ids with a bounded number of rows, and stored as a
+//! Daily statistics. A day is read in slices, ranges of ranks with a bounded number of rows, and stored as a
 //! row for each campaign. Only the aggregation run that holds the lease writes these rows.
 
 mod reading;
@@ -6,5 +6,6 @@ mod rows;
 mod run;
 mod runs;
 
-pub use rows::{DailyRow, Done};
-pub use run::{Begun, Cause, Ended, Progress, Redo, Run, RunFailure, RunState};
+pub use reading::{CampaignSpan, CampaignSpans, RankRange, RankedAt};
+pub use rows::{AggregatedDay, DailyRow};
+pub use run::{Begun, Cause, Progress, Redo, Run, RunFailure, RunResult, RunState};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{NaiveDate, TimeDelta};
 use firstcome::domain::{Campaign, CampaignId, Day, DayError, DaySums, Status, Zone};
 use firstcome::operate::statistics::{AggregateError, Method};
-use firstcome::parts::store::{DailyRow, Intake, Redo, RunState, Store, TallyRow};
+use firstcome::parts::store::{DailyRow, NewParticipation, Redo, RunState, Store, TallyRow};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
@@ -18,7 +18,7 @@ type Sums = BTreeMap<CampaignId, DaySums>;
 /// The participations in the store, as the test wrote them.
 #[derive(Default)]
 struct Model {
-    participations: Vec<Intake>,
+    participations: Vec<NewParticipation>,
     refusals: Vec<TallyRow>,
 }
 
@@ -27,8 +27,8 @@ impl Model {
     fn of(&self, day: Day) -> Sums {
         let (start, end) = (day.start(), day.end());
         let mut all = Sums::new();
-        for intake in &self.participations {
-            let one = &intake.participation;
+        for new_participation in &self.participations {
+            let one = &new_participation.participation;
             if !(start..end).contains(&one.created_at) {
                 continue;
             }
@@ -64,7 +64,7 @@ fn by_campaign(rows: Vec<DailyRow>, date: NaiveDate) -> Sums {
         .collect()
 }
 
-/// Puts participations and refusals into the days around this one, at their limits above all.
+/// Inserts participations and rejections into the days around this one, mostly near midnight.
 async fn fill(store: &Store, campaigns: &[Campaign], day: Day, random: &mut StdRng) -> Model {
     let mut model = Model::default();
     let statuses = [
@@ -85,8 +85,15 @@ async fn fill(store: &Store, campaigns: &[Campaign], day: Day, random: &mut StdR
             start - TimeDelta::hours(12)
                 + TimeDelta::milliseconds(random.random_range(0..172_800_000))
         });
-        let moments: Vec<_> = limits.into_iter().chain(anywhere).collect();
-        let batch: Vec<Intake> = (1..)
+        let mut moments: Vec<_> = limits.into_iter().chain(anywhere).collect();
+        moments.sort_unstable();
+        // Commits follow the ranks, but not exactly.
+        for pair in moments.chunks_exact_mut(2) {
+            if pair[1] - pair[0] < TimeDelta::minutes(59) {
+                pair.swap(0, 1);
+            }
+        }
+        let batch: Vec<NewParticipation> = (1..)
             .zip(moments)
             .map(|(rank, moment)| {
                 let status = statuses[random.random_range(0..statuses.len())];
@@ -242,7 +249,7 @@ async fn days_outside_the_allowed_range_are_refused() {
     assert!(matches!(never, Err(AggregateError::NotAggregated)));
 }
 
-/// How many rows of a table were read, ever.
+/// The total number of rows read from a table.
 async fn reads(db: &DatabaseConnection, schema: &str, table: &str) -> u64 {
     let ask = format!(
         "SELECT CAST(SUM(count_read) AS SIGNED) FROM \
@@ -267,13 +274,13 @@ async fn reading_a_day_excludes_the_adjacent_days() {
     let campaign = create(&test.store, campaign_of(None)).await;
     let wanted = day("2026-11-10", "UTC");
     let mut rank = 0;
-    for ago in 0..9 {
+    for ago in (0..9).rev() {
         let noon = wanted.plus(4).minus(ago).start() + TimeDelta::hours(12);
         let mut batch = Vec::new();
         let mut tallies = Vec::new();
         for nth in 0..OF_A_DAY {
             rank += 1;
-            let at = noon + TimeDelta::milliseconds(i64::try_from(nth).unwrap());
+            let at = noon - TimeDelta::milliseconds(i64::try_from(nth).unwrap());
             batch.push(committed(&campaign, rank, 1, at));
             let minute =
                 noon - TimeDelta::minutes(500) + TimeDelta::minutes(i64::try_from(nth).unwrap());
@@ -303,7 +310,7 @@ async fn reading_a_day_excludes_the_adjacent_days() {
     );
     for (table, before) in tables.into_iter().zip(before) {
         let read = reads(&db, schema, table).await - before;
-        // Once to find where slices end, once to add up; and the index of the tallies.
+        // Of participations also those of the hours around the day; of tallies the index.
         assert!(read < 3 * OF_A_DAY, "{table}: {read} rows were read");
     }
 }

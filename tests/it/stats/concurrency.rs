@@ -1,25 +1,12 @@
 //! Campaigns are written at the same time, as many as configured and no more.
 
-use chrono::TimeDelta;
 use firstcome::domain::{Campaign, Day};
 use firstcome::operate::statistics::Settings;
-use firstcome::parts::store::{Redo, RunState, Store};
+use firstcome::parts::store::{Redo, RunState};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
 
-use super::scene::{Replica, Sql, commit, committed, day, settings};
-use crate::support::{campaign_of, create, mysql, stores, until};
-
-/// Campaigns with one participation each on a day.
-async fn some(store: &Store, day: Day, campaigns: usize) -> Vec<Campaign> {
-    let mut made = Vec::new();
-    for _ in 0..campaigns {
-        let campaign = create(store, campaign_of(None)).await;
-        let one = committed(&campaign, 1, 1, day.start() + TimeDelta::hours(1));
-        commit(store, &campaign, &[one]).await;
-        made.push(campaign);
-    }
-    made
-}
+use super::scene::{Replica, Sql, campaigns_with_one, day, settings};
+use crate::support::{mysql, stores, until};
 
 fn with_concurrency(concurrency: usize) -> Settings {
     Settings {
@@ -43,14 +30,14 @@ async fn hold_back(sql: &Sql, day: Day, campaigns: &[Campaign]) -> DatabaseTrans
     tx
 }
 
-/// The run is one task, which fills its free places before it waits. So on this single thread nobody else sees the
+/// The run is one task, which fills its free places before it waits. So on this single thread no other task sees the
 /// number below the limit while enough campaigns are left, or ever above it.
 #[tokio::test]
 async fn as_many_campaigns_as_configured_are_written_at_the_same_time_and_no_more() {
     for concurrency in [1, 2, 3] {
         for test in stores().await {
             let day = day("2026-11-18", "UTC");
-            some(&test.store, day, 20).await;
+            campaigns_with_one(&test.store, day, 20).await;
             let replica = Replica::of(&test.store, with_concurrency(concurrency));
             let run = replica.begin(day, Redo::No).await.unwrap();
             let mut most = 0;
@@ -78,7 +65,7 @@ async fn as_many_campaigns_as_configured_are_written_at_the_same_time_and_no_mor
 async fn several_transactions_of_a_run_are_open_at_the_same_time() {
     let test = mysql().await;
     let day = day("2026-11-18", "UTC");
-    let campaigns = some(&test.store, day, 5).await;
+    let campaigns = campaigns_with_one(&test.store, day, 5).await;
     let sql = Sql::of(&test.url).await;
     let held = hold_back(&sql, day, &campaigns).await;
     let replica = Replica::of(&test.store, with_concurrency(3));
@@ -101,7 +88,7 @@ async fn several_transactions_of_a_run_are_open_at_the_same_time() {
 async fn a_campaign_that_waits_for_a_lock_does_not_hold_back_the_others() {
     let test = mysql().await;
     let day = day("2026-11-18", "UTC");
-    let campaigns = some(&test.store, day, 6).await;
+    let campaigns = campaigns_with_one(&test.store, day, 6).await;
     let sql = Sql::of(&test.url).await;
     let held = hold_back(&sql, day, &campaigns[..1]).await;
     let replica = Replica::of(&test.store, with_concurrency(2));
@@ -120,12 +107,12 @@ async fn a_campaign_that_waits_for_a_lock_does_not_hold_back_the_others() {
     );
 }
 
-/// Transactions of a run share its lease: one that has read it and not committed yet does not hold back the others.
+/// Transactions of a run share its lease: one that has read it and not committed yet does not block the others.
 #[tokio::test]
 async fn transactions_of_a_run_commit_side_by_side() {
     let test = mysql().await;
     let day = day("2026-11-18", "UTC");
-    let campaigns = some(&test.store, day, 3).await;
+    let campaigns = campaigns_with_one(&test.store, day, 3).await;
     let sql = Sql::of(&test.url).await;
     let held = hold_back(&sql, day, &campaigns).await;
     let replica = Replica::of(&test.store, with_concurrency(3));

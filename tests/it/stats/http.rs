@@ -91,12 +91,12 @@ async fn statistics_of_a_day_are_served_raw_aggregated_and_by_campaign() {
     assert!(daily["aggregatedAt"].is_string());
     assert_eq!(daily["complete"], json!(false), "the day is not over");
 
-    a_period_is_told(&service, campaign, &raw["campaigns"][0]).await;
-    an_order_is_told(&service, campaign).await;
+    a_period_is_reported(&service, campaign, &raw["campaigns"][0]).await;
+    an_order_is_reported(&service, campaign).await;
     assert!(service.stop().await.success());
 }
 
-async fn a_period_is_told(service: &Service, campaign: i64, today: &Value) {
+async fn a_period_is_reported(service: &Service, campaign: i64, today: &Value) {
     let period = format!(
         "/stats/campaign/{campaign}?startDate={}&endDate={}",
         date(2),
@@ -113,7 +113,7 @@ async fn a_period_is_told(service: &Service, campaign: i64, today: &Value) {
     assert_eq!(period["missingDates"], missing);
 }
 
-async fn an_order_is_told(service: &Service, campaign: i64) {
+async fn an_order_is_reported(service: &Service, campaign: i64) {
     let (status, order) = ask(service, &format!("/stats/order-analysis/{campaign}")).await;
     assert_eq!(
         (status, &order["participations"], &order["inOrder"]),

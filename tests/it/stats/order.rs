@@ -1,8 +1,8 @@
 //! The order of arrival and of processing, on both databases.
 
-use firstcome::domain::{CampaignId, KeyChoice, Participation, Status, Wish};
+use firstcome::domain::{CampaignId, KeyChoice, Participation, RequestedChange, Status};
 use firstcome::operate::statistics::{AggregateError, Cursor, ViolationKind};
-use firstcome::parts::store::{Intake, Wished};
+use firstcome::parts::store::{ChangeRequest, NewParticipation};
 
 use super::scene::{Replica, at, commit, committed, settings};
 use crate::groups::Groups;
@@ -20,7 +20,7 @@ async fn violations_are_counted_and_listed_with_any_page_size() {
         // A batch is appended to the stream in its order.
         let mut processed: Vec<(u64, u64)> = TICKS.into_iter().zip(1..).collect();
         processed.sort_unstable();
-        let batch: Vec<Intake> = processed
+        let batch: Vec<NewParticipation> = processed
             .into_iter()
             .map(|(_, rank)| committed(&campaign, rank, 1, at("2026-11-18T10:00:00Z")))
             .collect();
@@ -55,7 +55,7 @@ async fn violations_are_counted_and_listed_with_any_page_size() {
                     assert_eq!(item.kind, ViolationKind::Arrival);
                     (item.change.rank, item.after.rank)
                 }));
-                // As it comes back from a client.
+                // As a client returns it.
                 cursor = page.next.map(|next| next.to_string().parse().unwrap());
             }
             assert_eq!(found, EARLY, "pages of {limit}");
@@ -69,13 +69,13 @@ async fn later_changes_of_a_participation_are_checked_for_order_alone() {
         let mut new = campaign_of(None);
         new.cancellable = true;
         let campaign = create(&test.store, new).await;
-        // An event by a clock that is ahead; later events still follow it.
+        // An event with a clock that is ahead; later events still follow it.
         let one = committed(&campaign, 1, 1, at("2055-11-18T10:00:00Z"));
         let Participation { id, .. } = one.participation;
         commit(&test.store, &campaign, &[one]).await;
-        let wish = Wished {
+        let requested = ChangeRequest {
             id,
-            wish: Wish::Cancel {
+            requested: RequestedChange::Cancel {
                 suspended_until: None,
             },
             traceparent: None,
@@ -83,7 +83,7 @@ async fn later_changes_of_a_participation_are_checked_for_order_alone() {
         };
         let changed = test
             .store
-            .change_participations(campaign.id, &[wish], KeyChoice::Participation)
+            .change_participations(campaign.id, &[requested], KeyChoice::Participation)
             .await
             .unwrap();
         assert_eq!(changed.changed[0].status, Status::Cancelled);

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
-use firstcome::domain::{Campaign, Day};
+use firstcome::domain::Day;
 use firstcome::operate::statistics::AggregateError;
 use firstcome::parts::store::{Redo, RunState, Store, StoreConfig};
 use firstcome::runtime::clock::Clock;
@@ -14,26 +13,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::scene::{Replica, Sql, commit, committed, day, now, settings};
+use super::scene::{Replica, Sql, campaigns_with_one, day, now, settings};
 use crate::service::process::{ADMIN_TOKEN, Service, body};
 use crate::service::real::parts;
-use crate::support::{TestStore, campaign_of, create, mysql, until};
+use crate::support::{TestStore, mysql, until};
 
 async fn another(test: &TestStore) -> Store {
     let config = StoreConfig::new(test.url.as_str());
     Store::connect(&config, Clock::System).await.unwrap()
-}
-
-/// Campaigns with one participation on a day each.
-async fn some(store: &Store, day: Day, campaigns: usize) -> Vec<Campaign> {
-    let mut made = Vec::new();
-    for _ in 0..campaigns {
-        let campaign = create(store, campaign_of(None)).await;
-        let one = committed(&campaign, 1, 1, day.start() + TimeDelta::hours(1));
-        commit(store, &campaign, &[one]).await;
-        made.push(campaign);
-    }
-    made
 }
 
 /// Blocks writes of this campaign's existing row of a day, until it is dropped.
@@ -46,7 +33,7 @@ async fn hold_back(sql: &Sql, day: Day, campaign: i64) -> DatabaseTransaction {
     ))
     .await;
     let tx = sql.connection().begin().await.unwrap();
-    // By the whole key: the rows beside it stay free.
+    // By the whole key: the adjacent rows stay unlocked.
     let lock = format!(
         "SELECT 1 FROM daily_stat WHERE zone = '{}' AND day = '{}' AND campaign_id = {campaign} FOR UPDATE",
         day.zone, day.date
@@ -59,7 +46,7 @@ async fn hold_back(sql: &Sql, day: Day, campaign: i64) -> DatabaseTransaction {
 async fn while_one_run_is_under_way_others_get_its_id() {
     let test = mysql().await;
     let day = day("2026-11-18", "UTC");
-    let campaigns = some(&test.store, day, 2).await;
+    let campaigns = campaigns_with_one(&test.store, day, 2).await;
     let sql = Sql::of(&test.url).await;
     let held = hold_back(&sql, day, campaigns[0].id.0).await;
     let one = Replica::of(&test.store, settings("UTC"));
@@ -82,7 +69,7 @@ async fn while_one_run_is_under_way_others_get_its_id() {
 async fn one_of_many_concurrent_runs_aggregates_each_day() {
     let test = mysql().await;
     let yesterday = Day::of(now(), firstcome::domain::Zone::UTC).minus(1);
-    let campaigns = some(&test.store, yesterday, 3).await;
+    let campaigns = campaigns_with_one(&test.store, yesterday, 3).await;
     let sql = Sql::of(&test.url).await;
     let long_ago = sea_orm::Value::from(yesterday.minus(50).start());
     sql.with("UPDATE campaign SET created_at = ?", [long_ago])
@@ -125,7 +112,7 @@ async fn one_of_many_concurrent_runs_aggregates_each_day() {
 async fn a_run_that_lost_its_lease_writes_nothing() {
     let test = mysql().await;
     let day = day("2026-11-18", "UTC");
-    let campaigns = some(&test.store, day, 2).await;
+    let campaigns = campaigns_with_one(&test.store, day, 2).await;
     let sql = Sql::of(&test.url).await;
     let held = [
         hold_back(&sql, day, campaigns[0].id.0).await,
@@ -181,9 +168,9 @@ async fn a_run_of_a_killed_replica_is_abandoned_and_its_day_is_run_again() {
         parts.settings.push((name, value.to_owned()));
     }
     let folder = TempDir::new().unwrap();
-    // Before a service is there to raise the epochs of their gates.
+    // Before a service starts and raises the epochs of their gates.
     let yesterday = Day::of(Clock::System.now(), firstcome::domain::Zone::UTC).minus(1);
-    let campaigns = some(&parts.test.store, yesterday, 2).await;
+    let campaigns = campaigns_with_one(&parts.test.store, yesterday, 2).await;
     let mut first = Service::start(&folder, parts.settings()).await;
     let second = Service::start(&folder, parts.settings()).await;
     let sql = Sql::of(&parts.test.url).await;
@@ -231,7 +218,7 @@ async fn a_run_of_a_killed_replica_is_abandoned_and_its_day_is_run_again() {
     both_runs_are_reported(&second, &again, &id).await;
 }
 
-/// The run that was done, and the one before it that was abandoned.
+/// The completed run, and the abandoned run before it.
 async fn both_runs_are_reported(service: &Service, done: &Value, abandoned: &Value) {
     let history = service
         .get("/api/admin/batch/history")
@@ -265,7 +252,7 @@ async fn a_service_that_starts_catches_up_and_only_one_of_two_does() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let yesterday = Day::of(Clock::System.now(), firstcome::domain::Zone::UTC).minus(1);
-    some(&parts.test.store, yesterday, 2).await;
+    campaigns_with_one(&parts.test.store, yesterday, 2).await;
     let sql = Sql::of(&parts.test.url).await;
     let since = sea_orm::Value::from(yesterday.minus(2).start());
     sql.with("UPDATE campaign SET created_at = ?", [since])
@@ -292,7 +279,7 @@ async fn a_service_that_starts_catches_up_and_only_one_of_two_does() {
 async fn a_stopped_run_releases_its_lease() {
     let test = mysql().await;
     let day = day("2026-11-18", "UTC");
-    let campaigns = some(&test.store, day, 2).await;
+    let campaigns = campaigns_with_one(&test.store, day, 2).await;
     let sql = Sql::of(&test.url).await;
     let held = hold_back(&sql, day, campaigns[1].id.0).await;
     let replica = Replica::of(&test.store, settings("UTC"));

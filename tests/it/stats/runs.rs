@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::scene::{Replica, Sql, commit, committed, day, now, refusals, settings};
 use crate::support::{campaign_of, create, stores};
 
-/// Campaigns with something at noon of a day, and on the days before it.
+/// Campaigns with participations at noon of a day, and on the days before it.
 async fn some(store: &Store, day: Day, campaigns: usize) -> Vec<Campaign> {
     let mut made = Vec::new();
     for _ in 0..campaigns {
@@ -166,7 +166,7 @@ async fn an_unfinished_day_is_aggregated_but_not_completed() {
             panic!("{first:?}");
         };
         assert_eq!(abandoned, []);
-        let ended = firstcome::parts::store::Ended {
+        let ended = firstcome::parts::store::RunResult {
             progress: firstcome::parts::store::Progress::default(),
             failures: Vec::new(),
             error: None,

@@ -10,15 +10,15 @@ use firstcome::operate::alert::{AlertConfig, Alerts};
 use firstcome::operate::statistics::{
     AggregateError, Aggregator, Beginning, Dependencies, Metrics, Schedule, Settings,
 };
-use firstcome::parts::store::{Intake, Redo, Run, RunState, Store, TallyRow};
+use firstcome::parts::store::{NewParticipation, Redo, Run, RunState, Store, TallyRow};
 use firstcome::runtime::clock::Clock;
 use firstcome::runtime::retry::Policy;
 use firstcome::runtime::supervisor::Supervisor;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, Value};
 
 use crate::groups::{BatchOutcome, Groups};
-use crate::store::intake;
-use crate::support::until;
+use crate::store::new_participation;
+use crate::support::{campaign_of, create, until};
 
 pub fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -31,7 +31,7 @@ pub fn day(date: &str, zone: &str) -> Day {
     }
 }
 
-/// When the tests take it to be, so that days keep their distance from it.
+/// The current time of the tests, far from the tested days.
 pub fn now() -> Timestamp {
     at("2026-11-20T12:00:00Z")
 }
@@ -88,7 +88,7 @@ impl Replica {
         }
     }
 
-    /// Begins a run and answers it as it began.
+    /// Begins a run and returns it.
     pub async fn begin(&self, day: Day, redo: Redo) -> Result<Run, AggregateError> {
         match self.aggregator.begin(Some(day.date), redo).await? {
             Beginning::Begun(run) => Ok(*run),
@@ -116,13 +116,13 @@ impl Replica {
     }
 }
 
-/// A participation that was committed then.
-pub fn committed(campaign: &Campaign, rank: u64, quantity: u32, at: Timestamp) -> Intake {
+/// A participation that was committed at this time.
+pub fn committed(campaign: &Campaign, rank: u64, quantity: u32, at: Timestamp) -> NewParticipation {
     let user = i64::try_from(rank).unwrap();
-    let of = intake(campaign, user, rank, quantity);
+    let of = new_participation(campaign, user, rank, quantity);
     let made = at - TimeDelta::milliseconds(40);
     let id = EventId::made_at(made).0;
-    Intake {
+    NewParticipation {
         participation: Participation {
             id: ParticipationId(id),
             created_at: at,
@@ -133,17 +133,17 @@ pub fn committed(campaign: &Campaign, rank: u64, quantity: u32, at: Timestamp) -
 }
 
 /// The same participation in a later status.
-pub fn standing(intake: Intake, status: Status) -> Intake {
-    Intake {
+pub fn standing(new_participation: NewParticipation, status: Status) -> NewParticipation {
+    NewParticipation {
         participation: Participation {
             status,
-            ..intake.participation
+            ..new_participation.participation
         },
-        ..intake
+        ..new_participation
     }
 }
 
-pub async fn commit(store: &Store, campaign: &Campaign, batch: &[Intake]) {
+pub async fn commit(store: &Store, campaign: &Campaign, batch: &[NewParticipation]) {
     let outcome = store.commit_participations(campaign, campaign.gate_epoch, batch);
     let outcome = outcome.await.unwrap();
     assert!(
@@ -166,7 +166,7 @@ pub fn refusals(
     }
 }
 
-/// Into a database past the store.
+/// Directly into the database, without the store.
 pub struct Sql(DatabaseConnection);
 
 impl Sql {
@@ -195,7 +195,7 @@ impl Sql {
         &self.0
     }
 
-    /// The campaign's rows are refused from now on, by the database itself.
+    /// From now on the database rejects the campaign's rows.
     pub async fn refuse_rows_of(&self, campaign: &Campaign) {
         let id = campaign.id;
         let refuse = match self.0.get_database_backend() {
@@ -217,4 +217,16 @@ impl Sql {
         };
         self.run(allow).await;
     }
+}
+
+/// New campaigns with one participation each, an hour after the day began.
+pub async fn campaigns_with_one(store: &Store, day: Day, campaigns: usize) -> Vec<Campaign> {
+    let mut made = Vec::new();
+    for _ in 0..campaigns {
+        let campaign = create(store, campaign_of(None)).await;
+        let one = committed(&campaign, 1, 1, day.start() + TimeDelta::hours(1));
+        commit(store, &campaign, &[one]).await;
+        made.push(campaign);
+    }
+    made
 }

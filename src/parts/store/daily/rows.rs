@@ -20,32 +20,32 @@ use crate::parts::store::{Run, Store, StoreError};
 /// The statistics of a campaign on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DailyRow {
-    /// Which campaign.
+    /// The campaign.
     pub campaign: CampaignId,
-    /// Its present name.
+    /// Its current name.
     pub name: String,
-    /// Which date.
+    /// The date.
     pub date: NaiveDate,
     /// The sums of the day.
     pub sums: DaySums,
 }
 
-/// A day that was aggregated.
+/// An aggregated day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Done {
-    /// Which date.
+pub struct AggregatedDay {
+    /// The date.
     pub date: NaiveDate,
-    /// By which run.
+    /// The run.
     pub run: RunId,
-    /// When.
+    /// The time.
     pub at: Timestamp,
-    /// Whether the day was over by then and all campaigns were written.
+    /// Whether the day had ended by then and all campaigns were written.
     pub is_complete: bool,
 }
 
 impl Store {
-    /// Writes or replaces the statistics of a campaign on a day, in a transaction of its own. False: the run has
-    /// lost its lease, and nothing is written.
+    /// Writes or replaces the statistics of a campaign on a day, in a separate transaction. False: the run has lost
+    /// its lease, and nothing is written.
     pub async fn write_daily(
         &self,
         run: &Run,
@@ -98,7 +98,7 @@ impl Store {
         &self,
         zone: Zone,
         (from, until): (NaiveDate, NaiveDate),
-    ) -> Result<Vec<Done>, StoreError> {
+    ) -> Result<Vec<AggregatedDay>, StoreError> {
         use daily_day::{Column, Entity};
         let rows = Entity::find()
             .filter(Column::Zone.eq(zone.name()))
@@ -106,7 +106,7 @@ impl Store {
             .order_by_asc(Column::Day)
             .all(&self.db)
             .await?;
-        let done = |row: daily_day::Model| Done {
+        let done = |row: daily_day::Model| AggregatedDay {
             date: row.day,
             run: RunId(row.run_id),
             at: row.aggregated_at,
@@ -162,7 +162,7 @@ fn daily_rows() -> Select<Entity> {
         .join(JoinType::LeftJoin, to_campaign.into())
 }
 
-/// Reads a row of [`daily_rows`] by position: a day has many rows, and reading by name searches the names for each.
+/// Reads a row of [`daily_rows`] by position, because reading by name searches the names for each of the many rows.
 fn daily_row(row: &QueryResult) -> Result<DailyRow, StoreError> {
     let number = |column: usize| -> Result<u64, StoreError> {
         Ok(to_unsigned(row.try_get_by_index(column)?))

@@ -11,7 +11,7 @@ use crate::parts::store::json::from_text;
 use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::unreadable::parse;
 
-/// The code of a run whose replica died, or could not keep its lease.
+/// The code of a run whose replica died, or lost its lease.
 pub(super) const ABANDONED: &str = "ABANDONED";
 
 words! {
@@ -27,11 +27,11 @@ words! {
 }
 
 words! {
-    /// Why a run was begun.
+    /// Why a run began.
     pub enum Cause {
         /// It was time.
         Schedule = "schedule",
-        /// The scheduled run of the day had not happened.
+        /// It replaces a scheduled run that did not happen.
         CatchUp = "catch_up",
         /// An admin asked for it.
         Admin = "admin",
@@ -41,24 +41,24 @@ words! {
 /// The progress of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Of the reading, in percent of the day.
+    /// The part of the day that was read, in percent.
     pub percent: u32,
     /// Participations read.
     pub participations: u64,
-    /// Campaigns to be written; 0 until all is read.
+    /// Campaigns to write; 0 until the day is completely read.
     pub campaigns: u64,
     /// Campaigns written.
     pub campaigns_done: u64,
-    /// Campaigns that could not be.
+    /// Campaigns that could not be written.
     pub campaigns_failed: u64,
 }
 
 /// A campaign that could not be written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunFailure {
-    /// Which.
+    /// The campaign.
     pub campaign: i64,
-    /// The kind of failure for programs.
+    /// The kind of failure, as a code.
     pub code: String,
 }
 
@@ -69,52 +69,52 @@ pub struct Run {
     pub day: Day,
     pub state: RunState,
     pub cause: Cause,
-    /// Unlike any other's.
+    /// Unique.
     pub owner: String,
     /// When it began, by the database's clock.
     pub started_at: Timestamp,
     pub finished_at: Option<Timestamp>,
     pub progress: Progress,
-    /// Campaigns that could not be written, the first of them.
+    /// Campaigns that could not be written; the first ones only.
     pub failures: Vec<RunFailure>,
-    /// Why it failed, for programs.
+    /// Why it failed, as a code.
     pub error: Option<String>,
 }
 
 /// The result of a request to aggregate a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
-    /// A run has begun; these before it were abandoned.
+    /// A run has begun; these earlier runs were abandoned.
     Now(Box<Run>, Vec<RunId>),
-    /// Another one runs.
+    /// Another run is in progress.
     Busy(Box<Run>),
-    /// The day is done.
+    /// The day is already aggregated.
     Done(Box<Run>),
 }
 
-/// Whether a day that is done is done again.
+/// Whether an aggregated day is aggregated again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redo {
-    /// It stays as it is.
+    /// It is not.
     No,
-    /// It is read again.
+    /// It is.
     Yes,
 }
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// How far it has come.
+pub struct RunResult {
+    /// Its progress.
     pub progress: Progress,
-    /// Campaigns that could not be written, the first of them.
+    /// Campaigns that could not be written; the first ones only.
     pub failures: Vec<RunFailure>,
-    /// Why it failed; none: it did not.
+    /// Why it failed; none: it did not fail.
     pub error: Option<&'static str>,
-    /// Whether the day was over when it began.
+    /// Whether the day had ended when it began.
     pub is_whole_day: bool,
 }
 
-/// A run as it is now: one that is not over and has no valid lease is abandoned.
+/// The current state of a run: an unfinished run without a valid lease is abandoned.
 pub(super) fn run(row: &QueryResult) -> Result<Run, StoreError> {
     let lease_until: Option<Timestamp> = row.try_get("", "lease_until")?;
     let is_alive: Option<i64> = row.try_get("", "is_alive")?;
@@ -152,7 +152,7 @@ pub(super) fn run(row: &QueryResult) -> Result<Run, StoreError> {
 }
 
 impl RunFailure {
-    /// A campaign, and what kind of failure it was.
+    /// A campaign and its kind of failure.
     #[must_use]
     pub fn of(campaign: CampaignId, error: &StoreError) -> Self {
         Self {

@@ -1,6 +1,5 @@
-//! Runs of the daily aggregation. One runs at a time, by a lease on the database's clock. A run whose lease has
-//! ended is abandoned and writes nothing any more, because each of its transactions holds the lease when it
-//! commits.
+//! Runs of the daily aggregation. One runs at a time, by a lease on the database's clock. A run whose lease has ended
+//! is abandoned and writes nothing any more, because each of its transactions checks and locks the lease.
 
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use sea_orm::{
     QuerySelect, QueryTrait, Select, UpdateMany,
 };
 
-use super::run::{ABANDONED, Begun, Cause, Ended, Progress, Redo, Run, RunState, run};
+use super::run::{ABANDONED, Begun, Cause, Progress, Redo, Run, RunResult, RunState, run};
 use crate::domain::{Day, RunId};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::daily_run::{ActiveModel, Column, Entity};
@@ -21,14 +20,14 @@ use crate::parts::store::query::or_replace;
 use crate::parts::store::{Store, StoreError};
 
 /// The name of the lease.
-const DUTY: &str = "aggregation";
-/// Runs deleted in one statement at most.
+const TASK: &str = "aggregation";
+/// Maximum number of runs deleted by one statement.
 const PURGED_MAX: u64 = 500;
 const STARTED: &str = RunState::Started.as_str();
 
 impl Store {
-    /// Begins a run for a day, unless a run is active or the day is done. One transaction takes the lease and
-    /// inserts the run, so that a replica that finds the lease taken finds the run, too.
+    /// Begins a run for a day, unless a run is active or the day is already aggregated. One transaction takes the
+    /// lease and inserts the run, so that a replica that finds the lease taken also finds the run.
     pub async fn begin_run(
         &self,
         day: Day,
@@ -37,7 +36,7 @@ impl Store {
         (owner, term): (&str, Duration),
     ) -> Result<Option<Begun>, StoreError> {
         let tx = self.begin().await?;
-        if !self.take_duty_on(&tx, DUTY, owner, term).await? {
+        if !self.take_task_lease_on(&tx, TASK, owner, term).await? {
             tx.rollback().await?;
             let running = self.running().await?;
             return Ok(running.map(|run| Begun::Busy(Box::new(run))));
@@ -88,7 +87,7 @@ impl Store {
     }
 
     /// Ends a run, marks its day as done, and releases the lease. False: the run has lost the lease.
-    pub async fn end_run(&self, run: &Run, ended: &Ended) -> Result<bool, StoreError> {
+    pub async fn end_run(&self, run: &Run, ended: &RunResult) -> Result<bool, StoreError> {
         let failures = to_text("the failures of a run", &ended.failures)?;
         let state = match ended.error {
             None => RunState::Completed,
@@ -117,7 +116,7 @@ impl Store {
         }
         duty::Entity::update_many()
             .col_expr(duty::Column::ExpiresAt, self.now_expr())
-            .filter(duty::Column::Name.eq(DUTY))
+            .filter(duty::Column::Name.eq(TASK))
             .exec(&tx)
             .await?;
         Ok(tx.commit().await.map(|()| true)?)
@@ -138,19 +137,20 @@ impl Store {
         rows.iter().map(run).collect()
     }
 
-    /// Deletes runs that ended longer ago than `age` by the database's clock, some of them: how many.
+    /// Deletes runs that ended longer ago than `age` by the database's clock, a bounded number of them. Returns their
+    /// number.
     pub async fn purge_runs(&self, age: Duration) -> Result<u64, StoreError> {
         purge::<Entity>(self, (Column::Id, Column::FinishedAt), age, PURGED_MAX).await
     }
 }
 
-/// Keeps the lease of a run from other owners until the transaction ends, shared with other transactions of the run.
-/// False: the run has no lease any more.
+/// Protects the lease of a run from other owners until the transaction ends; transactions of the same run do not
+/// block each other. False: the run has lost the lease.
 pub(super) async fn share_lease(store: &Store, tx: &Tx, run: &Run) -> Result<bool, StoreError> {
     let held: Option<String> = duty::Entity::find()
         .select_only()
         .column(duty::Column::Owner)
-        .filter(duty::Column::Name.eq(DUTY))
+        .filter(duty::Column::Name.eq(TASK))
         .filter(duty::Column::Owner.eq(run.owner.as_str()))
         .filter(Expr::col(duty::Column::ExpiresAt).gt(store.now_expr()))
         .lock_shared()
@@ -160,7 +160,7 @@ pub(super) async fn share_lease(store: &Store, tx: &Tx, run: &Run) -> Result<boo
     Ok(held.is_some())
 }
 
-/// Holds the lease of a run alone until the transaction ends. False: the run has no lease any more.
+/// Locks the lease of a run exclusively until the transaction ends. False: the run has lost the lease.
 async fn hold(store: &Store, tx: &Tx, run: &Run) -> Result<bool, StoreError> {
     let held = lease(store, run).col_expr(duty::Column::Owner, Expr::col(duty::Column::Owner));
     Ok(held.exec(tx).await?.rows_affected == 1)
@@ -169,7 +169,7 @@ async fn hold(store: &Store, tx: &Tx, run: &Run) -> Result<bool, StoreError> {
 /// A change of the lease of a run, while it has one.
 fn lease(store: &Store, run: &Run) -> UpdateMany<duty::Entity> {
     duty::Entity::update_many()
-        .filter(duty::Column::Name.eq(DUTY))
+        .filter(duty::Column::Name.eq(TASK))
         .filter(duty::Column::Owner.eq(run.owner.as_str()))
         .filter(Expr::col(duty::Column::ExpiresAt).gt(store.now_expr()))
 }
@@ -181,7 +181,7 @@ fn find(store: &Store) -> Select<Entity> {
         .to(duty::Column::Owner)
         .on_condition(|_, duty| {
             Expr::col((duty, duty::Column::Name))
-                .eq(DUTY)
+                .eq(TASK)
                 .into_condition()
         });
     let expires_at = || Expr::col((duty::Entity, duty::Column::ExpiresAt));
@@ -207,7 +207,7 @@ async fn run_that_did(store: &Store, tx: &Tx, day: Day) -> Result<Option<Run>, S
     }
 }
 
-/// The caller holds the lease and has not begun yet, so no other run is alive.
+/// The caller holds the lease and has not begun its run yet, so no other run is alive.
 async fn abandon(store: &Store, tx: &Tx) -> Result<Vec<RunId>, StoreError> {
     let mut abandoned = Vec::new();
     let started = Entity::find().filter(Column::State.eq(STARTED));
