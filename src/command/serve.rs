@@ -126,11 +126,12 @@ async fn assemble(
         payments: payments_of(process),
         clock: clock.clone(),
         spawner: process.spawner_here(),
+        transactions_max: quarter(config.database.pool_size()),
     });
     orders::start_sweep(spawner, &orders, config.payment.expiry_interval);
     background::start_schedule(spawner, lifecycle.clone());
     background::start_tallies(spawner, meter.clone(), store.clone());
-    keep_in_step(process, scripts, &reconciler);
+    start_reconciliation(process, scripts, &reconciler);
     Ok(App {
         accounts,
         aggregator: aggregation::start(process)?,
@@ -191,9 +192,13 @@ fn participate(
 
 /// The store for participants' reads and log-ins: a quarter of the connections.
 fn reads(process: &Process) -> Store {
-    let connections = process.config.database.connections_max / 4;
-    let connections = usize::try_from(connections).unwrap_or(1);
-    process.store.share(connections.max(1))
+    let connections = quarter(process.config.database.connections_max);
+    process.store.share(connections)
+}
+
+/// A quarter of this number of connections, at least one.
+fn quarter(connections: u32) -> usize {
+    usize::try_from(connections / 4).unwrap_or(1).max(1)
 }
 
 fn allow_lists(process: &Process, catalogue: &Catalogue) -> AllowLists {
@@ -223,7 +228,7 @@ fn catalogue_of(process: &Process) -> anyhow::Result<Catalogue> {
 }
 
 /// Starts the tasks that keep the gate consistent with the store, and the metrics of the gate.
-fn keep_in_step(process: &Process, gate: &Arc<ScriptGate>, reconciler: &Reconciler) {
+fn start_reconciliation(process: &Process, gate: &Arc<ScriptGate>, reconciler: &Reconciler) {
     let (config, spawner) = (&process.config, &process.spawner);
     let memory = MemoryMetrics::default();
     process.telemetry.register(|registry| {

@@ -1,8 +1,11 @@
-//! An order: lines of several campaigns, all of them or none. Each line is a participation. The order's own status
-//! decides, and its lines follow it. The rules are pure: a transaction applies them to the row that it has locked.
+//! An order: lines of several campaigns, accepted or refused as a whole. Each line is a participation. The status of
+//! the order decides, and its lines follow it. The rules are pure: a transaction applies them to the row that it has
+//! locked.
 
 use super::words::words;
-use super::{CampaignId, Obstacle, OrderId, ParticipationId, Status, Timestamp, UserId};
+use super::{
+    CampaignId, CancellationPolicy, Obstacle, OrderId, ParticipationId, Status, Timestamp, UserId,
+};
 
 /// Most lines of an order, and of a cart.
 pub const ORDER_LINES_MAX: usize = 20;
@@ -20,7 +23,7 @@ words! {
         Cancelled = "cancelled",
         /// Not paid for in time.
         Expired = "expired",
-        /// A line was not possible; nothing was handed out.
+        /// A line was refused; no units were taken.
         Refused = "refused",
     }
 }
@@ -78,9 +81,9 @@ pub struct OrderRefusal {
 }
 
 impl OrderRefusal {
-    /// The code where a line had no answer.
+    /// The code if the result of a line is unknown.
     pub const UNAVAILABLE: &str = "UNAVAILABLE";
-    /// The code where nobody finished placing the order.
+    /// The code if nobody decided the order.
     pub const INTERRUPTED: &str = "INTERRUPTED";
 
     /// Whether the rules refuse the line, so that the same request gets the same answer. Otherwise it may be made again.
@@ -95,7 +98,7 @@ impl OrderRefusal {
 pub struct Order {
     /// Its id.
     pub id: OrderId,
-    /// Whose.
+    /// The user.
     pub user_id: UserId,
     /// Its status.
     pub status: OrderStatus,
@@ -105,7 +108,7 @@ pub struct Order {
     pub amount: Option<u64>,
     /// The reference of its payment.
     pub payment_reference: Option<String>,
-    /// The line that was not possible.
+    /// The line that was refused.
     pub refusal: Option<OrderRefusal>,
     /// When a reserved order expires.
     pub expires_at: Option<Timestamp>,
@@ -125,31 +128,34 @@ pub enum OrderDecision {
         /// How many seconds it waits for its payment, if it has a price.
         hold_seconds: u32,
     },
-    /// A line was not possible, or nobody finished placing it.
+    /// A line was refused, or nobody decided the order.
     Refused(OrderRefusal),
-    /// Paid for; the reference is the payment provider's.
+    /// Paid; the reference is the payment provider's.
     Confirmed {
-        /// Names the payment.
+        /// The reference of the payment.
         reference: String,
     },
-    /// Given back by the user or an admin.
-    Cancelled {
-        /// Whether the campaigns of all lines permit the cancellation of what is confirmed.
-        takes_back: bool,
-    },
-    /// Not paid for in time.
+    /// Cancelled by the user or an admin.
+    Cancelled,
+    /// Not paid in time.
     Expired,
 }
 
-/// The campaign in whose stream the events of an order with these lines are: that of the first one.
+/// The campaign whose stream has the events of an order with these lines: that of the first one.
 #[must_use]
 pub fn home_of(lines: &[OrderLine]) -> Option<CampaignId> {
     lines.first().map(|line| line.campaign_id)
 }
 
 impl Order {
-    /// The status after a decision at this time.
-    pub fn after(&self, decision: &OrderDecision, now: Timestamp) -> Result<OrderStatus, Obstacle> {
+    /// The status after a decision at this time. A confirmed order is cancelled only if its campaigns take back
+    /// everything.
+    pub fn after(
+        &self,
+        decision: &OrderDecision,
+        cancellation_policy: CancellationPolicy,
+        now: Timestamp,
+    ) -> Result<OrderStatus, Obstacle> {
         use OrderStatus::{Cancelled, Confirmed, Expired, Placing, Refused, Reserved};
         let in_time = self.expires_at.is_none_or(|expires_at| now < expires_at);
         match (decision, self.status) {
@@ -165,23 +171,22 @@ impl Order {
                     None => Err(Obstacle::Expired),
                 }
             }
-            (OrderDecision::Cancelled { .. }, Reserved) => Ok(Cancelled),
-            (OrderDecision::Cancelled { takes_back }, Confirmed) => {
-                if *takes_back {
-                    Ok(Cancelled)
-                } else {
+            (OrderDecision::Cancelled, Reserved) => Ok(Cancelled),
+            (OrderDecision::Cancelled, Confirmed) => match cancellation_policy {
+                CancellationPolicy::All => Ok(Cancelled),
+                CancellationPolicy::None | CancellationPolicy::Suspended => {
                     Err(Obstacle::NotCancellable)
                 }
-            }
-            (OrderDecision::Cancelled { .. }, Expired) => Err(Obstacle::Expired),
-            (OrderDecision::Cancelled { .. }, Refused) => Err(Obstacle::Refused),
-            (OrderDecision::Cancelled { .. }, Placing) => Err(Obstacle::Undecided),
+            },
+            (OrderDecision::Cancelled, Expired) => Err(Obstacle::Expired),
+            (OrderDecision::Cancelled, Refused) => Err(Obstacle::Refused),
+            (OrderDecision::Cancelled, Placing) => Err(Obstacle::Undecided),
             (OrderDecision::Expired, Reserved) if !in_time => Ok(Expired),
             (_, _) => Err(Obstacle::Already),
         }
     }
 
-    /// Whether this decision may have led to its status.
+    /// Whether this decision can lead to its status.
     #[must_use]
     pub fn is_decided_by(&self, decision: &OrderDecision) -> bool {
         match decision {
@@ -193,7 +198,7 @@ impl Order {
                 self.status == OrderStatus::Confirmed
                     && self.payment_reference.as_ref() == Some(reference)
             }
-            OrderDecision::Cancelled { .. } => self.status == OrderStatus::Cancelled,
+            OrderDecision::Cancelled => self.status == OrderStatus::Cancelled,
             OrderDecision::Expired => self.status == OrderStatus::Expired,
         }
     }
@@ -246,7 +251,7 @@ mod tests {
 
     const NOW: Timestamp = DateTime::from_timestamp_nanos(1_800_000_000_000_000_000);
 
-    fn decisions() -> [OrderDecision; 6] {
+    fn decisions() -> [OrderDecision; 5] {
         let refusal = OrderRefusal {
             line: 0,
             code: "SOLD_OUT".to_owned(),
@@ -255,8 +260,7 @@ mod tests {
             placed(Some(5)),
             OrderDecision::Refused(refusal),
             confirmed("one"),
-            OrderDecision::Cancelled { takes_back: false },
-            OrderDecision::Cancelled { takes_back: true },
+            OrderDecision::Cancelled,
             OrderDecision::Expired,
         ]
     }
@@ -287,11 +291,11 @@ mod tests {
     fn an_order_with_a_price_waits_for_its_payment() {
         let placing = standing(OrderStatus::Placing);
         assert_eq!(
-            placing.after(&placed(Some(5)), NOW),
+            placing.after(&placed(Some(5)), CancellationPolicy::None, NOW),
             Ok(OrderStatus::Reserved)
         );
         assert_eq!(
-            placing.after(&placed(None), NOW),
+            placing.after(&placed(None), CancellationPolicy::None, NOW),
             Ok(OrderStatus::Confirmed)
         );
     }
@@ -304,8 +308,9 @@ mod tests {
             (NOW, Ok(OrderStatus::Confirmed), Err(Obstacle::Already)),
             (later, Err(Obstacle::Expired), Ok(OrderStatus::Expired)),
         ] {
-            assert_eq!(reserved.after(&confirmed("one"), now), paid);
-            assert_eq!(reserved.after(&OrderDecision::Expired, now), expired);
+            let after = |decision| reserved.after(&decision, CancellationPolicy::None, now);
+            assert_eq!(after(confirmed("one")), paid);
+            assert_eq!(after(OrderDecision::Expired), expired);
         }
     }
 
@@ -317,10 +322,8 @@ mod tests {
             OrderStatus::Refused,
         ] {
             for decision in decisions() {
-                assert!(
-                    standing(status).after(&decision, NOW).is_err(),
-                    "{decision:?}"
-                );
+                let after = standing(status).after(&decision, CancellationPolicy::All, NOW);
+                assert!(after.is_err(), "{decision:?}");
             }
         }
     }
@@ -328,26 +331,35 @@ mod tests {
     #[test]
     fn a_confirmed_order_is_cancelled_only_where_all_campaigns_permit_it() {
         let confirmed = standing(OrderStatus::Confirmed);
-        let cancelled = |takes_back| confirmed.after(&OrderDecision::Cancelled { takes_back }, NOW);
-        assert_eq!(cancelled(false), Err(Obstacle::NotCancellable));
-        assert_eq!(cancelled(true), Ok(OrderStatus::Cancelled));
+        let cancelled = |cancellation_policy| {
+            confirmed.after(&OrderDecision::Cancelled, cancellation_policy, NOW)
+        };
+        for cancellation_policy in [CancellationPolicy::None, CancellationPolicy::Suspended] {
+            assert_eq!(
+                cancelled(cancellation_policy),
+                Err(Obstacle::NotCancellable)
+            );
+        }
+        assert_eq!(
+            cancelled(CancellationPolicy::All),
+            Ok(OrderStatus::Cancelled)
+        );
     }
 
     #[test]
     fn an_undecided_order_is_neither_paid_nor_cancelled() {
         let placing = standing(OrderStatus::Placing);
         for decision in &decisions()[2..] {
-            assert!(placing.after(decision, NOW).is_err(), "{decision:?}");
+            let after = placing.after(decision, CancellationPolicy::All, NOW);
+            assert!(after.is_err(), "{decision:?}");
         }
     }
 
     #[test]
     fn a_repeated_payment_is_distinguished_from_a_second_one() {
         let paid = standing(OrderStatus::Confirmed);
-        assert_eq!(paid.after(&confirmed("one"), NOW), Err(Obstacle::Already));
-        assert_eq!(
-            paid.after(&confirmed("two"), NOW),
-            Err(Obstacle::PaidOtherwise)
-        );
+        let after = |reference| paid.after(&confirmed(reference), CancellationPolicy::All, NOW);
+        assert_eq!(after("one"), Err(Obstacle::Already));
+        assert_eq!(after("two"), Err(Obstacle::PaidOtherwise));
     }
 }

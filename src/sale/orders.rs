@@ -1,12 +1,14 @@
-//! Orders of several lines, all of them or none. Each line is a participation that is reserved the ordinary way, so
-//! the campaigns of an order may be anywhere, and nobody holds two of them. The order's own row decides: first it is
-//! recorded (`placing`), then its lines are reserved one after the other, then it is decided. The transaction that
-//! commits a line checks that the order is still being placed, so a decided order gets no further line. The lines
-//! follow the decision: the request has them follow at once, and `sweep` does where that failed. What is paid,
-//! cancelled or expired is the order, never a line of it.
+//! Orders with several lines, accepted or refused as a whole. Each line is a participation that is reserved in the
+//! usual way, so the campaigns of an order may be on different nodes, and no transaction locks two campaigns. The row
+//! of the order decides: it is recorded (`placing`), its lines are reserved one after the other, then it is decided.
+//! The transaction that commits a line checks that the order is still being placed, so a decided order gets no
+//! further line. The lines follow the decision: the request makes them follow at once, and `sweep` does it if that
+//! fails. An order is paid, cancelled or expired as a whole, never a single line.
 
 mod change;
+mod decide;
 mod lines;
+mod permits;
 mod place;
 mod sweep;
 
@@ -15,23 +17,23 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+use self::permits::Permits;
 pub use self::sweep::start as start_sweep;
-use crate::domain::{Obstacle, Order, OrderDecision, OrderId, OrderLine, Origin, Refusal, UserId};
-use crate::parts::store::{CartLine, DecidedOrder, DecisionContext, Store, StoreError};
+use crate::domain::{Obstacle, Order, Origin, Refusal, UserId};
+use crate::parts::store::{CartLine, DecisionContext, Store, StoreError};
 use crate::runtime::clock::Clock;
-use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::runtime::telemetry::cause;
 use crate::sale::changes::{ChangeError, Payment, Payments};
 use crate::sale::group_commit::Writer;
 use crate::sale::participate::{Participate, ParticipateError, Replayed};
 
-/// Orders that are placed at the same time, and orders that are paid or cancelled.
+/// Maximum number of orders placed at the same time, and of orders paid or cancelled at the same time.
 const CONCURRENT_MAX: usize = 256;
-/// How long a line may take to be reserved, and after which time no further line is begun.
+/// Time limit for the reservation of a line, and the time after which no further line is begun.
 const LINE_MAX: Duration = Duration::from_secs(5);
 const LINES_MAX: Duration = Duration::from_secs(8);
-/// An order that nobody has decided by then is refused.
+/// An order that is not decided within this time is refused.
 const DECIDE_WITHIN: Duration = Duration::from_secs(15);
 
 /// Places and changes orders.
@@ -42,7 +44,7 @@ pub struct Orders {
 
 /// What orders use.
 pub struct OrderDependencies {
-    /// Where orders are.
+    /// The store with the orders.
     pub store: Store,
     /// Reserves lines.
     pub participate: Participate,
@@ -52,20 +54,23 @@ pub struct OrderDependencies {
     pub payments: Payments,
     /// Time.
     pub clock: Clock,
-    /// Runs what must not end with the client's connection.
+    /// Runs work that must continue if the client disconnects.
     pub spawner: Spawner,
+    /// Maximum number of concurrent transactions of orders, at least one.
+    pub transactions_max: usize,
 }
 
 struct Inner {
     dependencies: OrderDependencies,
     placing: Arc<Semaphore>,
     changing: Arc<Semaphore>,
+    permits: Permits,
 }
 
 /// A request to place an order.
 #[derive(Clone, Debug)]
 pub struct OrderRequest {
-    /// Whose.
+    /// The user.
     pub user: UserId,
     /// The client's key, unique per user.
     pub idempotency_key: Option<String>,
@@ -73,13 +78,13 @@ pub struct OrderRequest {
     pub lines: Vec<CartLine>,
     /// Whether they come from the user's cart, which is emptied when the order is accepted.
     pub is_cart: bool,
-    /// When the request came.
+    /// When the request arrived.
     pub since: Instant,
-    /// What comes along with it.
+    /// The context of the request.
     pub context: OrderContext,
 }
 
-/// What comes along with a request.
+/// The context of a request.
 #[derive(Clone, Debug, Default)]
 pub struct OrderContext {
     /// W3C trace context, passed on to the events.
@@ -91,13 +96,13 @@ pub struct OrderContext {
 /// A decided order.
 #[derive(Clone, Debug)]
 pub struct PlacedOrder {
-    /// As it stands.
+    /// The order.
     pub order: Order,
-    /// Whether this answer was given before.
+    /// Whether this is a repeated answer.
     pub replayed: Replayed,
 }
 
-/// Why an order was not placed. Nothing is handed out.
+/// Why an order was not placed. No units are taken.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
     /// There is no such campaign.
@@ -115,27 +120,27 @@ pub enum PlaceError {
     /// The order of this key is being placed.
     #[error("the order of this key is being placed")]
     Outstanding,
-    /// A line is not possible, by the rules.
+    /// A line is refused by the rules.
     #[error("reserve line {line}: {}", refusal.code())]
     Refused {
         /// The index of the line.
         line: u32,
-        /// Why.
+        /// The reason.
         refusal: Refusal,
     },
-    /// A line had no answer.
+    /// The result of a line is unknown.
     #[error("reserve line {line}")]
     Line {
         /// The index of the line.
         line: u32,
-        /// Why.
+        /// The reason.
         #[source]
         error: ParticipateError,
     },
-    /// Too many orders at the same time.
+    /// Too many concurrent orders.
     #[error("too many orders at the same time")]
     Busy,
-    /// The store did not answer, or not for certain.
+    /// The store did not answer, or the result is unknown.
     #[error("reach the store")]
     Unavailable,
 }
@@ -146,15 +151,15 @@ pub enum OrderError {
     /// There is no such order.
     #[error("find the order")]
     Unknown,
-    /// It stays as it is.
+    /// The change is not possible.
     #[error("change the order: {obstacle:?}")]
     Unchanged {
-        /// As it stands.
+        /// The order, unchanged.
         order: Box<Order>,
-        /// Why.
+        /// The reason.
         obstacle: Obstacle,
     },
-    /// As with a participation.
+    /// As for a participation.
     #[error(transparent)]
     Change(#[from] ChangeError),
 }
@@ -164,6 +169,7 @@ impl Orders {
     #[must_use]
     pub fn new(dependencies: OrderDependencies) -> Self {
         let inner = Inner {
+            permits: Permits::new(dependencies.transactions_max),
             dependencies,
             placing: Arc::new(Semaphore::new(CONCURRENT_MAX)),
             changing: Arc::new(Semaphore::new(CONCURRENT_MAX)),
@@ -200,7 +206,7 @@ impl Orders {
         cancelled.await.unwrap_or(Err(ChangeError::Busy.into()))
     }
 
-    /// Goes on when the client has gone away. None: too many at the same time, or the process stops.
+    /// The work continues if the client disconnects. None: too many are in progress, or the process stops.
     async fn detached<T, F>(
         &self,
         permits: &Arc<Semaphore>,
@@ -228,32 +234,6 @@ impl OrderContext {
             traceparent: self.traceparent.clone(),
             by: self.by.clone(),
             ..DecisionContext::default()
-        }
-    }
-}
-
-impl Inner {
-    /// Decides an order; a transaction that lost against another one is tried again. After a lost COMMIT the order itself
-    /// says whether it is decided.
-    async fn decide(
-        &self,
-        (id, lines): (OrderId, &[OrderLine]),
-        decision: &OrderDecision,
-        context: &DecisionContext,
-    ) -> Result<Option<DecidedOrder>, StoreError> {
-        let store = &self.dependencies.store;
-        let again = |error: &StoreError| retry::Verdict::again_if(error.is_rolled_back());
-        let decide = || store.decide_order((id, lines), decision, context);
-        let error = match retry::retry(&retry::Policy::BRIEF, again, decide).await {
-            Ok(decided) => return Ok(decided),
-            Err(error) => error,
-        };
-        match store.order(id).await? {
-            Some(order) if order.is_decided_by(decision) => Ok(Some(DecidedOrder {
-                order,
-                obstacle: None,
-            })),
-            _ => Err(error),
         }
     }
 }

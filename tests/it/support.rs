@@ -6,8 +6,8 @@ use firstcome::domain::{
     Campaign, CampaignId, EventId, Kind, OutboxEvent, State, StreamId, to_stored_precision,
 };
 use firstcome::parts::store::{
-    CampaignChange, CampaignFilter, Intake, NewCampaign, NewlyParked, ParkedState, Raise, Raised,
-    States, Store, StoreConfig, Turn, Verdict,
+    CampaignChange, CampaignFilter, NewCampaign, NewParticipation, NewlyParked, ParkedState,
+    ParkedVerdict, Raise, Raised, States, Store, StoreConfig, Turn,
 };
 use firstcome::runtime::clock::Clock;
 use firstcome::runtime::supervisor::{Spawner, Supervisor};
@@ -31,7 +31,7 @@ pub fn unique(stem: &str) -> String {
     format!("{stem}_{}", uuid::Uuid::now_v7().simple())
 }
 
-/// A store of a test's own, migrated; gone when dropped (SQLite) or when the parts are reset (MySQL).
+/// A separate, migrated store for a test; deleted when dropped (SQLite) or when the parts are reset (MySQL).
 pub struct TestStore {
     pub store: Store,
     pub url: String,
@@ -60,7 +60,7 @@ pub async fn mysql() -> TestStore {
     open(format!("{server}/{schema}"), None).await
 }
 
-/// Time-outs that a machine with too much to do does not run into.
+/// Timeouts that a busy machine does not reach.
 pub fn patient(url: &str) -> StoreConfig {
     StoreConfig {
         acquire_timeout: PATIENCE,
@@ -135,7 +135,7 @@ pub fn all() -> CampaignFilter {
     }
 }
 
-/// Moves a campaign to a state, whatever it is in.
+/// Moves a campaign from any state to this one.
 pub async fn move_to(store: &Store, campaign: &Campaign, state: State) {
     let now = store.campaign(campaign.id).await.unwrap().unwrap();
     let change = CampaignChange {
@@ -149,7 +149,7 @@ pub async fn move_to(store: &Store, campaign: &Campaign, state: State) {
     publish_own_events(store, now.id).await;
 }
 
-/// The event as if it had been written this long ago.
+/// Shifts the creation of the event this far into the past.
 pub fn aged(event: OutboxEvent, age: Duration) -> OutboxEvent {
     let created_at = to_stored_precision(event.created_at - age);
     let seconds = u64::try_from(created_at.timestamp()).unwrap();
@@ -179,11 +179,16 @@ pub async fn until_nothing_left<T: std::fmt::Debug>(mut left: impl AsyncFnMut() 
     }
 }
 
-/// How long a condition may take to come true.
+/// How long a wait for a condition may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether a transaction waits for a lock in this table of the test's schema.
 pub async fn waits_for_a_lock(test: &TestStore, table: &str) -> bool {
+    waiting_for_locks(test, table).await > 0
+}
+
+/// The number of transactions that wait for a lock in this table of the test's schema.
+pub async fn waiting_for_locks(test: &TestStore, table: &str) -> i64 {
     let schema = test.url.rsplit('/').next().unwrap();
     let sql = format!(
         "SELECT COUNT(*) FROM performance_schema.data_locks WHERE OBJECT_SCHEMA = '{schema}' \
@@ -193,23 +198,27 @@ pub async fn waits_for_a_lock(test: &TestStore, table: &str) -> bool {
     let row = db.query_one_raw(Statement::from_string(DbBackend::MySql, sql));
     let waiting: i64 = row.await.unwrap().unwrap().try_get_by_index(0).unwrap();
     db.close().await.unwrap();
-    waiting > 0
+    waiting
 }
 
-/// Runs what nobody supervises.
+/// Runs work without supervision.
 pub fn spawner() -> Spawner {
     Supervisor::new(Duration::from_secs(5)).spawner()
 }
 
-/// Commits participations of a campaign, each in its place of the stream.
-pub async fn sell(store: &Store, campaign: &Campaign, mut batch: Vec<Intake>) -> Vec<Intake> {
+/// Commits participations of a campaign, each with its sequence in the stream.
+pub async fn sell(
+    store: &Store,
+    campaign: &Campaign,
+    mut batch: Vec<NewParticipation>,
+) -> Vec<NewParticipation> {
     let committed = store.commit_participations(campaign, campaign.gate_epoch, &batch);
     let outcome = committed.await.unwrap();
     let BatchOutcome::Committed { first_sequence, .. } = outcome else {
         panic!("{outcome:?}");
     };
-    for (intake, sequence) in batch.iter_mut().zip(first_sequence..) {
-        intake.event.sequence = sequence;
+    for (new_participation, sequence) in batch.iter_mut().zip(first_sequence..) {
+        new_participation.event.sequence = sequence;
     }
     batch
 }
@@ -220,7 +229,7 @@ pub async fn acknowledge_upto(store: &Store, last: &OutboxEvent) {
     store.advance(&position).await.unwrap();
 }
 
-/// Parks an event as a relay does that owns all buckets, `it`.
+/// Parks an event like a relay, `it`, that owns all buckets.
 pub async fn park(
     store: &Store,
     event: &OutboxEvent,
@@ -231,7 +240,7 @@ pub async fn park(
     let (leased, _) = store.hold_buckets("it", day).await.unwrap();
     let bucket = event.campaign_id.bucket();
     let epoch = leased.iter().find(|leased| leased.bucket == bucket);
-    let verdict = Verdict {
+    let verdict = ParkedVerdict {
         state,
         attempts: 1,
         error_class: "record",

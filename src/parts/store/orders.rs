@@ -1,9 +1,9 @@
-//! Orders: the row that decides, its lines, and when something is to be done about it. The row is locked for each
-//! decision, and nothing else but its payment: lines follow later, each in a transaction of its own campaign.
+//! Orders: the row that decides, its lines, and the time of the next step. A decision locks only the row and its
+//! payment; lines follow later, each in a transaction of its campaign.
 
+mod contradictions;
 mod decide;
 mod due;
-mod half;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,12 +11,13 @@ use std::time::Duration;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
+pub use self::contradictions::LineContradiction;
 pub use self::decide::{DecidedOrder, DecisionContext};
-pub use self::half::HalfOrder;
+pub use self::due::DueOrder;
 use super::entity::{customer_order, order_line};
 use super::numbers::{narrow, to_unsigned};
-use super::shapes::padded;
 use super::sql::Sql;
+use super::statement_lengths::padded;
 use super::unreadable::parse;
 use super::{Store, StoreError};
 use crate::domain::{
@@ -28,7 +29,7 @@ use crate::domain::{
 pub struct NewOrder {
     /// Its id.
     pub id: OrderId,
-    /// Whose.
+    /// The user.
     pub user: UserId,
     /// The client's key, unique per user.
     pub idempotency_key: Option<String>,
@@ -37,7 +38,7 @@ pub struct NewOrder {
 }
 
 impl Store {
-    /// Records an order before its lines are reserved; it is to be decided within this time. False: the user has used
+    /// Records an order before its lines are reserved; it must be decided within this time. False: the user has used
     /// the key for another order.
     pub async fn insert_order(
         &self,

@@ -1,5 +1,6 @@
-//! An order is paid for, or cancelled: the order's row decides, and its lines follow.
+//! Pays or cancels an order: the row of the order decides, and its lines follow.
 
+use super::decide::DecideError;
 use super::{Inner, OrderContext, OrderError, warn};
 use crate::domain::{Obstacle, Order, OrderDecision};
 use crate::parts::store::DecidedOrder;
@@ -47,8 +48,10 @@ impl Inner {
                 obstacle: Obstacle::ReferenceUsed,
                 ..
             }) => Err(ChangeError::ReferenceUsed.into()),
+            // The payment is already authorised, so the result must not be `Busy`: it promises that nothing was taken.
+            Err(OrderError::Change(ChangeError::Busy)) => Err(ChangeError::Unavailable.into()),
             Err(kept @ OrderError::Unchanged { .. }) => {
-                // One that the payer named may be what something else is being paid with: it lapses by itself.
+                // A reference chosen by the payer may be in use by another payment: it expires by itself.
                 if is_named_by_provider {
                     payments.void(&reference).await;
                 }
@@ -63,13 +66,7 @@ impl Inner {
         order: Order,
         context: OrderContext,
     ) -> Result<Order, OrderError> {
-        // It may be paid for at this moment.
-        let permitted = self.dependencies.store.permits_cancellation(&order).await;
-        let takes_back = permitted.map_err(|error| {
-            warn(&error);
-            ChangeError::Unavailable
-        })?;
-        let decision = OrderDecision::Cancelled { takes_back };
+        let decision = OrderDecision::Cancelled;
         let cancelled = self.decide_and_settle(&order, &decision, &context).await?;
         if let Some(reference) = &cancelled.payment_reference {
             self.dependencies.payments.void(reference).await;
@@ -85,9 +82,12 @@ impl Inner {
     ) -> Result<Order, OrderError> {
         let context = context.decision();
         let decided = self.decide((order.id, &order.lines), decision, &context);
-        let decided = decided.await.map_err(|error| {
-            warn(&error);
-            ChangeError::Unavailable
+        let decided = decided.await.map_err(|error| match error {
+            DecideError::Busy => ChangeError::Busy,
+            DecideError::Store(error) => {
+                warn(&error);
+                ChangeError::Unavailable
+            }
         })?;
         let DecidedOrder { order, obstacle } = decided.ok_or(OrderError::Unknown)?;
         if let Some(obstacle) = obstacle {
@@ -98,7 +98,7 @@ impl Inner {
     }
 }
 
-/// The answer about an order that did not change: what is so already is a yes.
+/// The result for an unchanged order: if it already has the requested status, this is a success.
 fn as_it_stands(order: Order, obstacle: Obstacle) -> Result<Order, OrderError> {
     match obstacle {
         Obstacle::Already => Ok(order),

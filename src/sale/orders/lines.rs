@@ -1,13 +1,16 @@
-//! The lines of a decided order get the status that it gives them. It is safe to repeat.
+//! Gives the lines of a decided order the status of the order. It is safe to repeat.
 
-use super::{Inner, warn};
-use crate::domain::{Obstacle, Order, OrderLine, OrderStatus, Participation, Status, Wish};
-use crate::parts::store::Wished;
+use super::{Inner, permits, warn};
+use crate::domain::{
+    Obstacle, Order, OrderLine, OrderStatus, Participation, RequestedChange, Status,
+};
+use crate::parts::store::ChangeRequest;
 use crate::runtime::failpoint;
-use crate::sale::group_commit::{ChangeOutcome, ChangeResult, NotCommitted};
+use crate::sale::group_commit::ChangeOutcome;
 
 impl Inner {
-    /// Has the lines follow their order, and notes it when all have. Returns whether nothing is left to do.
+    /// Makes the lines follow their order, and records it when all have followed. Returns whether nothing is left to
+    /// do.
     pub(super) async fn settle(&self, order: &Order) -> bool {
         let Some(status) = order.status.of_lines() else {
             return true;
@@ -16,28 +19,35 @@ impl Inner {
         for line in &order.lines {
             is_settled &= self.follow(order, line, status).await;
         }
-        if is_settled {
-            let finished = self.dependencies.store.finish_order(order);
-            if let Err(error) = finished.await {
-                // The sweep looks at it once more.
-                warn(&error);
-            }
-        }
-        is_settled
+        is_settled && self.record(order).await
     }
 
-    /// Whether the line has followed.
+    /// Records that all lines have followed. Returns whether it is recorded.
+    async fn record(&self, order: &Order) -> bool {
+        let Some(_permit) = self.permits.transaction(permits::deadline()).await else {
+            return false;
+        };
+        let finished = self.dependencies.store.finish_order(order).await;
+        finished.inspect_err(warn).is_ok()
+    }
+
+    /// Makes one line follow. Returns whether it has followed.
     async fn follow(&self, order: &Order, line: &OrderLine, status: Status) -> bool {
-        let wished = Wished {
+        let change_request = ChangeRequest {
             id: line.participation_id,
-            wish: Wish::FollowOrder {
+            requested: RequestedChange::FollowOrder {
                 status,
                 reference: order.payment_reference.clone(),
             },
             traceparent: None,
             by: None,
         };
-        match self.change(line, wished).await {
+        // Without room in the writer the line is left to the sweep: a request must not bypass the writer's bound.
+        let place = self.dependencies.writer.reserve_change(line.campaign_id);
+        let Some((place, _occupancy)) = place else {
+            return false;
+        };
+        match place.change(change_request).await {
             Ok(ChangeOutcome::Changed(_) | ChangeOutcome::Unchanged(_, Obstacle::Already)) => {
                 failpoint::point("order.line_followed");
                 true
@@ -57,18 +67,7 @@ impl Inner {
         }
     }
 
-    /// With other changes of the campaign in one transaction, if there is room.
-    async fn change(&self, line: &OrderLine, wished: Wished) -> ChangeResult {
-        let writer = &self.dependencies.writer;
-        if let Some((place, _occupancy)) = writer.reserve_change(line.campaign_id) {
-            return place.change(wished).await;
-        }
-        let results = writer.change_all(line.campaign_id, vec![wished]).await;
-        let result = results.into_iter().next();
-        result.unwrap_or(Err(NotCommitted::Unknown))
-    }
-
-    /// A line that does not follow its order, unless the order was decided again meanwhile.
+    /// Logs a line that does not follow its order, unless the order was decided again meanwhile.
     async fn report(&self, order: &Order, stands: &Participation, obstacle: Obstacle) {
         let present = self.dependencies.store.order(order.id).await;
         if matches!(present, Ok(Some(present)) if present.status == order.status) {

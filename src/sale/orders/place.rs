@@ -1,10 +1,11 @@
-//! Placing an order: recorded, its lines reserved one after the other, decided.
+//! Places an order: records it, reserves its lines one after the other, and decides it.
 
 use std::time::Instant;
 
+use super::decide::DecideError;
 use super::{
     DECIDE_WITHIN, Inner, LINE_MAX, LINES_MAX, OrderRequest, PlaceError, PlacedOrder, are_same,
-    warn,
+    permits, warn,
 };
 use crate::domain::{
     OrderDecision, OrderId, OrderLine, OrderRefusal, OrderStatus, ParticipationId, Refusal,
@@ -15,22 +16,22 @@ use crate::parts::store::{
 use crate::runtime::failpoint;
 use crate::sale::participate::{CommitMode, Outcome, ParticipateError, Replayed, Request};
 
-/// What became of the lines.
+/// The result of reserving the lines.
 enum Reserved {
     /// All are reserved.
     All {
-        /// The price of all of them.
+        /// The total price.
         amount: Option<u64>,
     },
-    /// One is not possible, by the rules.
+    /// A line is refused by the rules.
     Refused(OrderRefusal),
-    /// One had no answer.
+    /// The result of a line is unknown.
     Unanswered { line: u32, error: ParticipateError },
 }
 
-/// What is known of an order before anything is written or taken.
+/// The checks of an order before anything is written or reserved.
 struct Checked {
-    /// How many seconds it waits for its payment.
+    /// How many seconds it may wait for its payment.
     hold_seconds: u32,
     /// The first line that is refused without asking the gate.
     refused: Option<(u32, Refusal)>,
@@ -41,9 +42,8 @@ impl Inner {
         if let Some(earlier) = self.earlier(&request).await? {
             return Ok(earlier);
         }
-        let (store, clock) = (&self.dependencies.store, &self.dependencies.clock);
         let new = NewOrder {
-            id: OrderId::made_at(clock.now()),
+            id: OrderId::made_at(self.dependencies.clock.now()),
             user: request.user,
             idempotency_key: request.idempotency_key.clone(),
             lines: request.lines.iter().map(|line| self.line(line)).collect(),
@@ -56,14 +56,13 @@ impl Inner {
             let (line, refusal) = (*line, refusal.clone());
             return Err(PlaceError::Refused { line, refusal });
         }
-        let inserted = store.insert_order(&new, DECIDE_WITHIN).await;
-        if !inserted.map_err(|error| unavailable(&error))? {
-            // Another request with this key was faster.
+        if !self.insert(&new).await? {
+            // Another request with this key was first.
             let earlier = self.earlier(&request).await?;
             return earlier.ok_or(PlaceError::Unavailable);
         }
         failpoint::point("order.inserted");
-        // With a key even this refusal is kept: the same request gets the same answer.
+        // With a key the refusal is stored, too: the same request gets the same answer.
         let reserved = match refused {
             Some((line, refusal)) => Reserved::refused(line, &refusal),
             None => self.reserve_lines(&request, &new).await,
@@ -84,9 +83,8 @@ impl Inner {
             ..request.context.decision()
         };
         let decided = self.decide((new.id, &new.lines), &decision, &context).await;
-        let DecidedOrder { order, .. } = decided
-            .map_err(|error| unavailable(&error))?
-            .ok_or(PlaceError::Unavailable)?;
+        let DecidedOrder { order, .. } =
+            decided.map_err(undecided)?.ok_or(PlaceError::Unavailable)?;
         self.settle(&order).await;
         match reserved {
             Reserved::Unanswered { line, error } => Err(PlaceError::Line { line, error }),
@@ -94,9 +92,17 @@ impl Inner {
                 order,
                 replayed: Replayed::First,
             }),
-            // It took so long that the order was refused as one that nobody places any more.
+            // It took so long that the sweep has refused the order as abandoned.
             _ => Err(PlaceError::Unavailable),
         }
+    }
+
+    /// Records the order. False: the user has used the key for another order.
+    async fn insert(&self, new: &NewOrder) -> Result<bool, PlaceError> {
+        let permit = self.permits.transaction(permits::deadline()).await;
+        let _permit = permit.ok_or(PlaceError::Busy)?;
+        let inserted = self.dependencies.store.insert_order(new, DECIDE_WITHIN);
+        inserted.await.map_err(|error| unavailable(&error))
     }
 
     /// The order that was placed with the same key.
@@ -122,7 +128,7 @@ impl Inner {
         }))
     }
 
-    /// Checks what can be checked before anything is written or taken.
+    /// Checks everything that needs neither a write nor a reservation.
     async fn check_lines(
         &self,
         request: &OrderRequest,
@@ -165,8 +171,8 @@ impl Inner {
         }
     }
 
-    /// Reserves the lines in the order of their campaigns, up to the first that is not possible: of two orders for the
-    /// same campaigns one gets the first of them, and the other takes nothing.
+    /// Reserves the lines in the order of their campaigns, up to the first refusal. So of two orders for the same
+    /// campaigns one gets the units of the first campaign, and the other takes nothing.
     async fn reserve_lines(&self, request: &OrderRequest, order: &NewOrder) -> Reserved {
         let mut lines: Vec<(u32, &OrderLine)> = (0..).zip(&order.lines).collect();
         lines.sort_by_key(|(_, line)| line.campaign_id);
@@ -214,7 +220,7 @@ impl Reserved {
     }
 }
 
-/// The participation that a line becomes.
+/// The participation of a line.
 fn participation(request: &OrderRequest, order: OrderId, line: &OrderLine) -> Request {
     Request {
         campaign: line.campaign_id,
@@ -228,6 +234,14 @@ fn participation(request: &OrderRequest, order: OrderId, line: &OrderLine) -> Re
             by: None,
             order: Some(order),
         },
+    }
+}
+
+/// An undecided order takes no units: the sweep refuses it.
+fn undecided(error: DecideError) -> PlaceError {
+    match error {
+        DecideError::Busy => PlaceError::Busy,
+        DecideError::Store(error) => unavailable(&error),
     }
 }
 

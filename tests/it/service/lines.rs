@@ -4,8 +4,10 @@ mod carts;
 #[cfg(feature = "failpoints")]
 mod crashes;
 mod input;
+mod isolation;
 mod races;
 mod reviews;
+mod unfinished;
 
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -119,7 +121,7 @@ async fn an_order_gets_all_its_lines_or_none() {
     assert_eq!(kept["status"], "refused");
     assert_eq!(kept["refusal"], json!({ "line": 1, "code": "SOLD_OUT" }));
     assert_eq!(kept["lines"][0].get("participationId"), None);
-    // What was reserved is given back, and free.
+    // The reserved units are returned, and free.
     assert_eq!(stock(&service, one).await, 2);
     placed(&service, 8, &[(one, 2)]).await;
 }
@@ -237,7 +239,7 @@ async fn an_order_is_cancelled_as_a_whole() {
         (stock(&service, one).await, stock(&service, two).await),
         (3, 3)
     );
-    // One campaign that takes nothing back is enough.
+    // One campaign without cancellation is enough.
     let mixed = placed(&service, 7, &[(one, 1), (firm, 1)]).await;
     let refused = change(&service, &mixed, "cancel", 7, json!({})).await;
     assert_eq!(said(refused).await, (409, "NOT_CANCELLABLE".to_owned()));

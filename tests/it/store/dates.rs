@@ -1,4 +1,5 @@
-//! The time at which room was made in a campaign: never before the end of the transactions that held its row.
+//! The time at which units became available in a campaign: never before the end of the transactions that locked its
+//! row.
 
 use firstcome::domain::{Campaign, State, Timestamp};
 use firstcome::parts::store::CampaignChange;
@@ -6,7 +7,7 @@ use sea_orm::{ConnectionTrait, Database, DbBackend, Statement, TransactionTrait}
 
 use crate::support::{TestStore, campaign_of, create, mysql, until, waits_for_a_lock};
 
-/// Somebody else holds the campaign's row when it is changed.
+/// Another transaction locks the campaign's row when it is changed.
 async fn is_dated_when_it_got_its_row(
     test: &TestStore,
     campaign: &Campaign,

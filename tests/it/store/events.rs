@@ -3,30 +3,36 @@
 use std::time::Duration;
 
 use firstcome::domain::{
-    Campaign, KeyChoice, LogPlace, Participation, ParticipationId, State, Wish, to_stored_precision,
+    Campaign, KeyChoice, LogPlace, Participation, ParticipationId, RequestedChange, State,
+    to_stored_precision,
 };
 use firstcome::parts::store::{
-    EventState, ParkedState, ParticipationEvents, PublishedEvent, Store, Wished,
+    ChangeRequest, EventState, ParkedState, ParticipationEvents, PublishedEvent, Store,
 };
 use firstcome::runtime::clock::Clock;
 use sea_orm::{ConnectionTrait, Database, Statement};
 
-use super::intake;
+use super::new_participation;
 use crate::changes::{paid, reserved};
 use crate::groups::Groups;
 use crate::support::{
     acknowledge_upto, campaign_of, create, move_to, mysql, park, sell, stores, unique,
 };
 
-async fn changed(store: &Store, campaign: &Campaign, one: &Participation, wish: Wish) {
-    let wished = Wished {
+async fn changed(
+    store: &Store,
+    campaign: &Campaign,
+    one: &Participation,
+    requested: RequestedChange,
+) {
+    let change_request = ChangeRequest {
         id: one.id,
-        wish,
+        requested,
         traceparent: None,
         by: None,
     };
     let changed = store
-        .change_participations(campaign.id, &[wished], KeyChoice::Participation)
+        .change_participations(campaign.id, &[change_request], KeyChoice::Participation)
         .await;
     assert_eq!(changed.unwrap().changed.len(), 1);
 }
@@ -50,7 +56,13 @@ async fn the_events_of_a_participation_are_found_among_those_of_others() {
         }
         for one in orders.iter().rev() {
             let reference = unique("paid");
-            changed(store, &campaign, one, Wish::Confirm { reference }).await;
+            changed(
+                store,
+                &campaign,
+                one,
+                RequestedChange::Confirm { reference },
+            )
+            .await;
         }
         for (nth, one) in orders.iter().enumerate() {
             let found = events_of(store, one.id).await;
@@ -80,17 +92,17 @@ async fn several_changes_in_one_transaction_keep_their_own_events() {
         for rank in 1..=7 {
             orders.push(reserved(store, &campaign, rank, 60).await);
         }
-        // Of two statuses, so in two statements, with their events mixed.
-        let wishes: Vec<Wished> = orders
+        // With two statuses, so two statements, with their events mixed.
+        let change_requests: Vec<ChangeRequest> = orders
             .iter()
             .enumerate()
-            .map(|(nth, one)| Wished {
+            .map(|(nth, one)| ChangeRequest {
                 id: one.id,
-                wish: if nth % 2 == 0 {
+                requested: if nth % 2 == 0 {
                     let reference = unique("paid");
-                    Wish::Confirm { reference }
+                    RequestedChange::Confirm { reference }
                 } else {
-                    Wish::Cancel {
+                    RequestedChange::Cancel {
                         suspended_until: None,
                     }
                 },
@@ -99,7 +111,7 @@ async fn several_changes_in_one_transaction_keep_their_own_events() {
             })
             .collect();
         let changed = store
-            .change_participations(campaign.id, &wishes, KeyChoice::Participation)
+            .change_participations(campaign.id, &change_requests, KeyChoice::Participation)
             .await
             .unwrap();
         assert_eq!(changed.changed.len(), 7);
@@ -122,7 +134,7 @@ async fn each_event_has_the_state_that_it_is_in() {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
         let batch = (1..=6)
-            .map(|user| intake(&campaign, user, user.unsigned_abs(), 1))
+            .map(|user| new_participation(&campaign, user, user.unsigned_abs(), 1))
             .collect();
         let sold = sell(store, &campaign, batch).await;
         let state = async |nth: usize| {
@@ -160,12 +172,12 @@ fn published(place: LogPlace, offset: i64) -> PublishedEvent {
 }
 
 #[tokio::test]
-async fn an_offset_is_kept_as_long_as_its_event() {
+async fn an_offset_is_stored_as_long_as_its_event() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
         let batch = (1..=3)
-            .map(|user| intake(&campaign, user, user.unsigned_abs(), 1))
+            .map(|user| new_participation(&campaign, user, user.unsigned_abs(), 1))
             .collect();
         let sold = sell(store, &campaign, batch).await;
         let places: Vec<LogPlace> = sold.iter().map(|one| one.event.place()).collect();
@@ -174,14 +186,14 @@ async fn an_offset_is_kept_as_long_as_its_event() {
             .rev()
             .map(|place| published(*place, 7))
             .collect();
-        store.keep_published(&first).await.unwrap();
-        // Published again: the last time counts.
+        store.store_published(&first).await.unwrap();
+        // Published again: the last position counts.
         let again = published(places[1], 9);
         store
-            .keep_published(std::slice::from_ref(&again))
+            .store_published(std::slice::from_ref(&again))
             .await
             .unwrap();
-        store.keep_published(&[]).await.unwrap();
+        store.store_published(&[]).await.unwrap();
         let found = events_of(store, sold[1].participation.id).await;
         assert_eq!(found.events[0].published, Some(again));
         acknowledge_upto(store, &sold[2].event).await;
@@ -200,14 +212,14 @@ async fn an_offset_is_kept_as_long_as_its_event() {
     }
 }
 
-/// MySQL has no index for them but the keys.
+/// MySQL has no index for them except the keys.
 #[tokio::test]
 async fn nothing_but_the_requested_events_is_read() {
     let test = mysql().await;
     let store = &test.store;
     let campaign = create(store, campaign_of(None)).await;
     let batch = (1..=200)
-        .map(|user| intake(&campaign, user, user.unsigned_abs(), 1))
+        .map(|user| new_participation(&campaign, user, user.unsigned_abs(), 1))
         .collect();
     let sold = sell(store, &campaign, batch).await;
     let tables = crate::scans::Tables::of(&test.url).await;

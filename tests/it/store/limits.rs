@@ -1,13 +1,13 @@
 //! A lowered limit per user: the user's units are counted, with any ordinals.
 
-use firstcome::domain::{Campaign, KeyChoice, Wish};
-use firstcome::parts::store::{CampaignChange, Intake, Store, Wished};
+use firstcome::domain::{Campaign, KeyChoice, RequestedChange};
+use firstcome::parts::store::{CampaignChange, ChangeRequest, NewParticipation, Store};
 
-use super::intake;
+use super::new_participation;
 use crate::groups::{BatchOutcome, Groups};
 use crate::support::{campaign_of, create, stores};
 
-/// The gate has lost its users: the store alone counts their units.
+/// The gate has lost its users: only the store counts their units.
 #[tokio::test]
 async fn a_holder_of_the_second_unit_gets_no_other_under_a_limit_of_one() {
     for test in stores().await {
@@ -15,7 +15,10 @@ async fn a_holder_of_the_second_unit_gets_no_other_under_a_limit_of_one() {
         let mut new = campaign_of(None);
         (new.per_user_limit, new.cancellable) = (2, true);
         let campaign = create(store, new).await;
-        let both = [intake(&campaign, 1, 1, 1), intake(&campaign, 1, 2, 1)];
+        let both = [
+            new_participation(&campaign, 1, 1, 1),
+            new_participation(&campaign, 1, 2, 1),
+        ];
         assert!(matches!(
             commit(store, &campaign, &both).await,
             BatchOutcome::Committed {
@@ -23,9 +26,9 @@ async fn a_holder_of_the_second_unit_gets_no_other_under_a_limit_of_one() {
                 ..
             }
         ));
-        let cancel = [Wished {
+        let cancel = [ChangeRequest {
             id: both[0].participation.id,
-            wish: Wish::Cancel {
+            requested: RequestedChange::Cancel {
                 suspended_until: None,
             },
             traceparent: None,
@@ -46,12 +49,12 @@ async fn a_holder_of_the_second_unit_gets_no_other_under_a_limit_of_one() {
             .await;
         assert!(changed.unwrap());
         let fresh = store.campaign(campaign.id).await.unwrap().unwrap();
-        // One that has read the campaign before, and one that has read it since.
+        // One caller has read the campaign before, and one has read it since.
         for known in [&campaign, &fresh] {
-            let again = [intake(known, 1, 3, 1)];
+            let again = [new_participation(known, 1, 3, 1)];
             assert_eq!(commit(store, known, &again).await, BatchOutcome::Conflict);
         }
-        let other = [intake(&fresh, 2, 3, 1)];
+        let other = [new_participation(&fresh, 2, 3, 1)];
         let committed = commit(store, &campaign, &other).await;
         assert!(matches!(
             committed,
@@ -63,7 +66,7 @@ async fn a_holder_of_the_second_unit_gets_no_other_under_a_limit_of_one() {
     }
 }
 
-async fn commit(store: &Store, campaign: &Campaign, batch: &[Intake]) -> BatchOutcome {
+async fn commit(store: &Store, campaign: &Campaign, batch: &[NewParticipation]) -> BatchOutcome {
     let committed = store.commit_participations(campaign, campaign.gate_epoch, batch);
     committed.await.unwrap()
 }

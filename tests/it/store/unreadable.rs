@@ -4,7 +4,7 @@ use firstcome::domain::{DeadLetterId, DeadLetterSource, UserId};
 use firstcome::parts::store::DeadLetterFilter;
 use sea_orm::{ConnectionTrait, Database};
 
-use super::intake;
+use super::new_participation;
 use crate::groups::Groups;
 use crate::support::{campaign_of, create, sqlite, stores};
 
@@ -15,7 +15,7 @@ async fn an_unreadable_participation_is_left_out_of_its_users_list_and_the_pages
         let mut made = Vec::new();
         for _ in 0..5 {
             let campaign = create(store, campaign_of(None)).await;
-            let one = [intake(&campaign, 1, 1, 1)];
+            let one = [new_participation(&campaign, 1, 1, 1)];
             let epoch = campaign.gate_epoch;
             let committed = store.commit_participations(&campaign, epoch, &one).await;
             committed.unwrap();

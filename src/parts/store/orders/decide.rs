@@ -1,4 +1,5 @@
-//! The decision of an order, in one transaction: the row, its payment, its event, and when its lines follow.
+//! The decision of an order, in one transaction: the row, its payment, its event, and the time at which its lines
+//! follow.
 
 use std::time::Duration;
 
@@ -11,22 +12,22 @@ use serde_json::json;
 
 use super::{due, order};
 use crate::domain::{
-    AuditAction, AuditNote, Obstacle, Order, OrderDecision, OrderId, OrderLine, OrderStatus,
-    Origin, OutboxEvent, Timestamp, home_of,
+    AuditAction, AuditNote, CancellationPolicy, Obstacle, Order, OrderDecision, OrderId, OrderLine,
+    OrderStatus, Origin, OutboxEvent, Timestamp, home_of,
 };
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::{campaign, customer_order, payment};
 use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
 use crate::parts::store::participations::event_rows;
-use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::Sql;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::{Store, StoreError};
 use crate::runtime::failpoint;
 
-/// How long after a decision its lines are left to the request that made it.
+/// How long after a decision the sweep leaves the lines to the request.
 const SETTLE_AFTER: Duration = Duration::from_secs(2);
 
-/// What comes along with a decision.
+/// The context of a decision.
 #[derive(Clone, Debug, Default)]
 pub struct DecisionContext {
     /// W3C trace context, for the event.
@@ -40,14 +41,14 @@ pub struct DecisionContext {
 /// An order after a decision.
 #[derive(Clone, Debug)]
 pub struct DecidedOrder {
-    /// As it stands.
+    /// The order.
     pub order: Order,
-    /// Why the decision was not possible; none: it was.
+    /// Why the decision was not possible; none: it was possible.
     pub obstacle: Option<Obstacle>,
 }
 
 impl Store {
-    /// Decides an order with these lines, which never change, if it can be decided so; none: there is no such order.
+    /// Decides an order, if possible; its lines are given, because they never change. None: there is no such order.
     pub async fn decide_order(
         &self,
         (id, lines): (OrderId, &[OrderLine]),
@@ -58,11 +59,12 @@ impl Store {
             return Ok(None);
         };
         let tx = self.begin().await?;
-        // The campaign's row first, as everywhere.
+        // The campaign's row is locked first, as everywhere.
         let stream = self.locked_row(&tx, home).await?;
         let mut row = customer_order::Entity::find_by_id(id.0);
         if !self.is_embedded() {
-            // A line of it may be committed in another campaign: the commits of this one do not wait for that.
+            // Another campaign may be committing one of its lines at the moment; the commits of this campaign do not
+            // wait for that.
             row = row.lock_with_behavior(LockType::Update, LockBehavior::Nowait);
         }
         let Some((stream, row)) = stream.zip(row.one(&tx).await?) else {
@@ -70,8 +72,9 @@ impl Store {
             return Ok(None);
         };
         let order = order(row, lines.to_vec())?;
+        let cancellation_policy = cancellation_policy(&tx, &order, decision).await?;
         let now = Sql::time(self, &tx).await?;
-        let decided = match order.after(decision, now) {
+        let decided = match order.after(decision, cancellation_policy, now) {
             Ok(status) => {
                 let change = (status, decision);
                 self.decide(&tx, (&order, &stream), change, context, now)
@@ -79,7 +82,7 @@ impl Store {
             }
             Err(obstacle) => Ok(Err(obstacle)),
         };
-        // The other order of a payment can be committed at the same time.
+        // Another order with the same payment can be committed at the same time.
         let decided = match decided {
             Err(StoreError::Constraint(_)) => Ok(Err(Obstacle::ReferenceUsed)),
             decided => decided,
@@ -104,7 +107,8 @@ impl Store {
         }))
     }
 
-    /// Appends the event of a decision to the stream of orders of a campaign, whose row the transaction holds.
+    /// Appends the event of a decision to the stream of orders of a campaign; the transaction has locked the
+    /// campaign's row.
     async fn append_event(
         &self,
         tx: &Tx,
@@ -128,19 +132,6 @@ impl Store {
             .exec(tx)
             .await?;
         Ok(())
-    }
-
-    /// Whether a confirmed order can be cancelled: all its campaigns permit it, and none has given out coupons, which
-    /// would have to be revoked together.
-    pub async fn permits_cancellation(&self, order: &Order) -> Result<bool, StoreError> {
-        let ids: Vec<i64> = order.lines.iter().map(|line| line.campaign_id.0).collect();
-        let permitting = campaign::Entity::find()
-            .filter(campaign::Column::Id.is_in(padded(&ids)))
-            .filter(campaign::Column::Cancellable.eq(true))
-            .filter(campaign::Column::HasCoupons.eq(false))
-            .count(&self.db)
-            .await?;
-        Ok(usize::try_from(permitting) == Ok(ids.len()))
     }
 
     async fn decide(
@@ -174,6 +165,31 @@ impl Store {
     }
 }
 
+/// What the campaigns of a confirmed order take back when it is cancelled: everything if all of them allow it and none
+/// has granted coupons, which would have to be revoked together. Read without locks: the
+/// transaction locks only one campaign.
+async fn cancellation_policy(
+    tx: &Tx,
+    order: &Order,
+    decision: &OrderDecision,
+) -> Result<CancellationPolicy, StoreError> {
+    if order.status != OrderStatus::Confirmed || *decision != OrderDecision::Cancelled {
+        return Ok(CancellationPolicy::None);
+    }
+    let ids: Vec<i64> = order.lines.iter().map(|line| line.campaign_id.0).collect();
+    let permitting = campaign::Entity::find()
+        .filter(campaign::Column::Id.is_in(padded(&ids)))
+        .filter(campaign::Column::Cancellable.eq(true))
+        .filter(campaign::Column::HasCoupons.eq(false))
+        .count(tx)
+        .await?;
+    Ok(if usize::try_from(permitting) == Ok(ids.len()) {
+        CancellationPolicy::All
+    } else {
+        CancellationPolicy::None
+    })
+}
+
 /// The order in its new status.
 fn decided(order: &Order, status: OrderStatus, decision: &OrderDecision, now: Timestamp) -> Order {
     let mut decided = Order {
@@ -195,12 +211,12 @@ fn decided(order: &Order, status: OrderStatus, decision: &OrderDecision, now: Ti
         OrderDecision::Confirmed { reference } => {
             decided.payment_reference = Some(reference.clone());
         }
-        OrderDecision::Cancelled { .. } | OrderDecision::Expired => {}
+        OrderDecision::Cancelled | OrderDecision::Expired => {}
     }
     decided
 }
 
-/// Records the payment. False: it is that of something else.
+/// Records the payment. False: it was recorded for something else.
 async fn pay(tx: &Tx, order: &Order, reference: &str, now: Timestamp) -> Result<bool, StoreError> {
     let row = payment::Entity::find_by_id(reference).one(tx).await?;
     if let Some(row) = row {

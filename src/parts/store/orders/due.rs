@@ -1,4 +1,4 @@
-//! When something is to be done about an order.
+//! The time of the next step of an order.
 
 use std::time::Duration;
 
@@ -14,33 +14,53 @@ use crate::parts::store::entity::{customer_order, insert};
 use crate::parts::store::query::or_replace;
 use crate::parts::store::{Store, StoreError};
 
+/// An order whose next step is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueOrder {
+    /// The order.
+    pub id: OrderId,
+    /// Its status when the step was set.
+    pub status: String,
+}
+
 impl Store {
-    /// Orders about which something is to be done now, by the database's clock, the oldest first.
-    pub async fn due_orders(&self, limit: u64) -> Result<Vec<OrderId>, StoreError> {
-        let ids: Vec<Uuid> = Entity::find()
+    /// Orders whose next step is due by the database's clock, the oldest first.
+    pub async fn due_orders(&self, limit: u64) -> Result<Vec<DueOrder>, StoreError> {
+        let rows: Vec<(Uuid, String)> = Entity::find()
             .select_only()
-            .column(Column::OrderId)
+            .columns([Column::OrderId, Column::Status])
             .filter(Expr::col(Column::DueAt).lte(self.now_expr()))
             .order_by_asc(Column::DueAt)
             .limit(limit)
             .into_tuple()
             .all(&self.db)
             .await?;
-        Ok(ids.into_iter().map(OrderId).collect())
+        let due = |(id, status)| DueOrder {
+            id: OrderId(id),
+            status,
+        };
+        Ok(rows.into_iter().map(due).collect())
     }
 
-    /// The next time for an order is this much later.
-    pub async fn postpone_order(&self, id: OrderId, delay: Duration) -> Result<(), StoreError> {
-        Entity::update_many()
+    /// Postpones the next step of an order to this time from now. False: the order was decided or finished since the
+    /// step was read, or another process has postponed it.
+    pub async fn postpone_order(
+        &self,
+        due: &DueOrder,
+        delay: Duration,
+    ) -> Result<bool, StoreError> {
+        let postponed = Entity::update_many()
             .col_expr(Column::DueAt, self.after(delay))
-            .filter(Column::OrderId.eq(id.0))
+            .filter(Column::OrderId.eq(due.id.0))
+            .filter(Column::Status.eq(due.status.as_str()))
+            .filter(Expr::col(Column::DueAt).lte(self.now_expr()))
             .exec(&self.db)
             .await?;
-        Ok(())
+        Ok(postponed.rows_affected > 0)
     }
 
-    /// All lines have the status of the order: nothing is to be done about it, unless it was decided again. If it was
-    /// refused because a part was away, its request can be made again from now on.
+    /// All lines have the status of the order: no step remains, unless the order was decided again. If it was refused
+    /// because a part was away, its request may be repeated from now on.
     pub async fn finish_order(&self, order: &Order) -> Result<(), StoreError> {
         let refusal = order.refusal.as_ref();
         let frees_key = refusal.is_some_and(|refusal| !refusal.is_final());
@@ -62,7 +82,7 @@ impl Store {
     }
 }
 
-/// Sets the time at which something is to be done about an order in this status.
+/// Sets the time of the next step of an order in this status.
 pub(super) async fn set(
     on: &impl ConnectionTrait,
     id: OrderId,

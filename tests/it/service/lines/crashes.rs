@@ -18,7 +18,7 @@ const STOCK: u64 = 40;
 struct Run {
     campaigns: [i64; 2],
     asked: i64,
-    /// Orders that were accepted, and of those the ones that were paid.
+    /// Accepted orders, and the paid ones among them.
     placed: Vec<Value>,
     paid: Vec<Value>,
 }
@@ -57,7 +57,7 @@ async fn read(service: &Service, placed: &Value) -> Value {
     request.send().await.unwrap().json().await.unwrap()
 }
 
-/// Places an order, and pays for it; the accepted order, and whether it is paid.
+/// Places an order, and pays for it. Returns the accepted order, and whether it is paid.
 async fn order(service: &Service, [one, two]: [i64; 2], user: i64) -> (Option<Value>, bool) {
     let wanted = if user % 2 == 0 {
         [(one, 1), (two, 1)]
@@ -66,7 +66,7 @@ async fn order(service: &Service, [one, two]: [i64; 2], user: i64) -> (Option<Va
     };
     let request = service.post("/api/orders").json(&lines(&wanted));
     let request = request.header("Authorization", user.to_string());
-    // An answer that breaks off was no answer.
+    // An incomplete response counts as no response.
     let Ok(answer) = request.send().await else {
         return (None, false);
     };
@@ -120,7 +120,7 @@ async fn dies_at(point: &'static str) {
 
     let third = Service::start(&folder, &parts.settings).await;
     let store = &parts.test.store;
-    // What was left is finished, what was not paid expires, and the rest can be sold; the caller bounds the wait.
+    // Unfinished orders are finished, unpaid ones expire, and the rest can be sold; the caller bounds the wait.
     loop {
         run.some_orders(&third).await;
         let mut sold = 0;

@@ -45,7 +45,7 @@ async fn bad_lines_are_named_and_nothing_is_handed_out() {
         let answer = fields(&service, &content).await;
         assert_eq!(answer, (422, vec![expected.to_owned()]), "{content}");
     }
-    // More than one request may ask for is refused by the rules.
+    // The rules refuse more units than one request may ask for.
     let answer = fields(&service, &lines(&[(free, 4)])).await;
     assert_eq!(answer, (409, vec!["lines[0]".to_owned()]));
     assert_eq!(
@@ -78,7 +78,7 @@ async fn a_repeated_request_places_one_order() {
         (status, &second["code"]),
         (422, &json!("IDEMPOTENCY_KEY_REUSED"))
     );
-    // A refusal is an answer, too: the units that are free by then do not change it.
+    // A refusal is an answer, too: units that become free later do not change it.
     let (status, _, refused) = place("b", &[(one, 1), (two, 1)]).await;
     assert_eq!((status, &refused["code"]), (409, &json!("SOLD_OUT")));
     let cancelled = super::change(&service, &first, "cancel", 7, json!({})).await;

@@ -46,7 +46,7 @@ async fn orders_in_opposite_directions_sell_each_unit_once() {
     for (_, status, answer) in &answers {
         assert!(*status == 201 || answer["code"] == "SOLD_OUT", "{answer}");
     }
-    // Every order asks for the first campaign first: whoever gets it gets the others.
+    // Every order reserves the first campaign first: whoever gets it gets the others.
     assert_eq!(placed.len() as u64, STOCK);
     for campaign in &campaigns {
         assert_eq!(stock(&replicas[0], *campaign).await, 0);

@@ -7,12 +7,12 @@ use uuid::Uuid;
 use crate::domain::{CampaignId, OrderId, ParticipationId};
 use crate::parts::store::{Store, StoreError};
 
-/// Orders reported at most.
+/// Maximum number of reported orders.
 const REPORTED_MAX: u32 = 5;
 
-/// A line that does not have the status that its order gives it, and will not get it.
+/// A line without the status that its order requires, and that will not get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HalfOrder {
+pub struct LineContradiction {
     /// The order.
     pub order: OrderId,
     /// Its status.
@@ -21,11 +21,11 @@ pub struct HalfOrder {
     pub campaign: CampaignId,
     /// The participation of the line.
     pub participation: ParticipationId,
-    /// Its status; none: there is none.
+    /// Its status; none: it does not exist.
     pub line_status: Option<String>,
 }
 
-impl fmt::Display for HalfOrder {
+impl fmt::Display for LineContradiction {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line_status = self.line_status.as_deref().unwrap_or("missing");
         write!(
@@ -37,9 +37,9 @@ impl fmt::Display for HalfOrder {
 }
 
 impl Store {
-    /// Lines that contradict their orders, but for those of orders that are still to be finished. A reserved order is
-    /// finished when it expires, so its lines are checked at any time. Reads all orders, in one statement.
-    pub async fn half_orders(&self) -> Result<Vec<HalfOrder>, StoreError> {
+    /// Lines that contradict their orders, except of unfinished orders. A reserved order becomes unfinished only when
+    /// it expires, so its lines are always checked. Reads all orders, in one statement.
+    pub async fn contradicting_lines(&self) -> Result<Vec<LineContradiction>, StoreError> {
         let mut sql = self.sql(
             "SELECT o.id AS order_id, o.status AS order_status, l.campaign_id, l.participation_id, \
              p.status AS line_status FROM customer_order o JOIN order_line l ON l.order_id = o.id \
@@ -51,12 +51,12 @@ impl Store {
              ELSE COALESCE(p.status, '') <> o.status END ORDER BY o.id, l.line LIMIT ",
         );
         let rows = sql.bind(REPORTED_MAX).rows(&self.db).await?;
-        let half = rows.iter().map(|row| {
+        let contradictions = rows.iter().map(|row| {
             let (order, participation): (Uuid, Uuid) = (
                 row.try_get("", "order_id")?,
                 row.try_get("", "participation_id")?,
             );
-            Ok(HalfOrder {
+            Ok(LineContradiction {
                 order: OrderId(order),
                 status: row.try_get("", "order_status")?,
                 campaign: CampaignId(row.try_get("", "campaign_id")?),
@@ -64,6 +64,6 @@ impl Store {
                 line_status: row.try_get("", "line_status")?,
             })
         });
-        half.collect()
+        contradictions.collect()
     }
 }
