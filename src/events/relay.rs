@@ -72,13 +72,13 @@ type Map<K, V> = HashMap<K, V, RandomState>;
 type Set<K> = HashSet<K, RandomState>;
 
 words! {
-    /// What becomes of later events of a key whose event is to be tried again.
+    /// What happens to later events of a key while one of its events waits for a retry.
     #[derive(Default)]
     pub enum KeyPolicy {
-        /// They wait: order is kept.
+        /// They wait: the order is kept.
         #[default]
         Block = "block",
-        /// They pass: order is given up for speed.
+        /// They pass: the order is lost, and they are published sooner.
         Skip = "skip",
     }
 }
@@ -99,9 +99,9 @@ struct RelayContext {
     offsets: offsets::Offsets,
     foreign_streams: ForeignStreams,
     /// Campaigns to whose streams another replica has appended events.
-    touched: Lock<BTreeSet<CampaignId>>,
-    /// Whether rows of held events may be acknowledged by now.
-    held_seen: AtomicBool,
+    appended_campaigns: Lock<BTreeSet<CampaignId>>,
+    /// Whether rows of held events may have been acknowledged since the last check.
+    held_may_be_acknowledged: AtomicBool,
     /// Cancelled when the parker has written everything.
     parker_ended: tokio_util::sync::CancellationToken,
     /// Makes the dispatcher poll at once.
@@ -120,7 +120,7 @@ impl RelayContext {
         self.ownership.may_send(item.event.campaign_id.bucket())
     }
 
-    /// Where an event was published, if that is kept.
+    /// Where an event was published, if positions are stored (`relay.keep_offsets`).
     fn published(
         &self,
         event: &OutboxEvent,
@@ -136,8 +136,10 @@ impl RelayContext {
         })
     }
 
-    fn touched(&self) -> std::sync::MutexGuard<'_, BTreeSet<CampaignId>> {
-        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    fn appended_campaigns(&self) -> std::sync::MutexGuard<'_, BTreeSet<CampaignId>> {
+        self.appended_campaigns
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,7 +171,7 @@ enum Origin {
 struct Item {
     event: OutboxEvent,
     origin: Origin,
-    /// Its batch was refused: it is sent alone, to find the refused record.
+    /// Its batch was rejected: it is sent alone, to find the rejected record.
     alone: bool,
     /// When it was committed, if it was handed over.
     committed_at: Option<Instant>,
@@ -184,7 +186,7 @@ impl Item {
         self.event.place()
     }
 
-    /// Whether its stream lost track of an event, and is read again.
+    /// Whether its stream has lost an event in flight, and is read again.
     fn is_lost(&self) -> bool {
         matches!(&self.origin, Origin::Log(claim) if claim.is_lost())
     }
@@ -225,8 +227,8 @@ impl Relay {
             positions: positions::Positions::default(),
             offsets: offsets::Offsets::default(),
             foreign_streams: ForeignStreams::default(),
-            touched: Lock::default(),
-            held_seen: AtomicBool::new(false),
+            appended_campaigns: Lock::default(),
+            held_may_be_acknowledged: AtomicBool::new(false),
             parker_ended: tokio_util::sync::CancellationToken::new(),
             wake: Notify::new(),
             buckets_gained: Notify::new(),

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use crate::runtime::retry;
 
-/// Longest wait for a probe, whose sender may have panicked.
+/// Longest wait for the result of a probe: its sender may have panicked.
 const PROBE_MAX: Duration = Duration::from_secs(30);
-/// Pause before asking again during a probe.
+/// Pause before the next request for permission during a probe.
 const PROBE_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Breaker {
         let failures = match (*state, leave) {
             (State::Closed, _) => 1,
             (State::Probing { failures, .. }, SendMode::Probe) => failures.saturating_add(1),
-            // Sent before it opened: says nothing new.
+            // It was sent before the breaker opened, so it is no new information.
             _ => return false,
         };
         let until = Instant::now() + self.policy.pause(failures);
@@ -106,7 +106,7 @@ impl Breaker {
         *self.lock() == State::Closed
     }
 
-    /// Whether a probe is under way, as far as it is waited for.
+    /// Whether a probe is in progress and has not timed out.
     pub(super) fn is_probing(&self) -> bool {
         matches!(*self.lock(), State::Probing { until, .. } if Instant::now() < until)
     }

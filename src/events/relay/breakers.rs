@@ -16,7 +16,7 @@ use partitions::Partitions;
 /// The target of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Target {
-    /// The topic of its topic.
+    /// Its topic.
     pub(super) topic: Topic,
     /// The partition; none: the number of partitions is unknown.
     pub(super) partition: Option<u32>,
@@ -57,7 +57,7 @@ pub(super) enum HeldBack {
 
 /// The gauges.
 #[derive(Debug)]
-struct Shown {
+struct BreakerGauges {
     /// 1 unless all breakers are closed.
     open: Gauge,
     /// Partitions that accept no records.
@@ -73,11 +73,11 @@ pub(super) struct Breakers {
     order: Breaker,
     partitions: Partitions,
     /// Locked while the gauges are set, so that the last update wins.
-    shown: Mutex<Shown>,
+    gauges: Mutex<BreakerGauges>,
 }
 
 impl Breakers {
-    /// Closed ones; `open` says when they are not, and `partitions` of how many partitions.
+    /// The breaker of each topic. `open` is set while a breaker is open; `partitions` has the failing partitions.
     pub(super) fn new(policy: retry::Policy, open: Gauge, partitions: Gauge) -> Self {
         Self {
             broker: Breaker::new(policy),
@@ -85,16 +85,16 @@ impl Breakers {
             campaign: Breaker::new(policy),
             order: Breaker::new(policy),
             partitions: Partitions::new(policy),
-            shown: Mutex::new(Shown { open, partitions }),
+            gauges: Mutex::new(BreakerGauges { open, partitions }),
         }
     }
 
     /// Sets the gauges.
     fn show(&self) {
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.open.set(i64::from(!self.closed()));
-        let away = i64::try_from(self.partitions.len()).unwrap_or(i64::MAX);
-        shown.partitions.set(away);
+        let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        gauges.open.set(i64::from(!self.closed()));
+        let failing = i64::try_from(self.partitions.len()).unwrap_or(i64::MAX);
+        gauges.partitions.set(failing);
     }
 
     fn topic(&self, topic: Topic) -> &Breaker {
@@ -123,22 +123,22 @@ impl Breakers {
         })
     }
 
-    /// Whether a partition accepts no records, as far as is known. Only probes go to it.
-    pub(super) fn is_partition_away(&self, target: Target) -> bool {
+    /// Whether a partition is known to accept no records. Only probes are sent to it.
+    pub(super) fn is_partition_failing(&self, target: Target) -> bool {
         self.partitions.is_away(target)
     }
 
-    /// How long the broker is held back; none: it is not.
+    /// How long the broker's breaker holds records back; none: it is closed.
     pub(super) fn broker_wait(&self) -> Option<Duration> {
         self.broker.wait()
     }
 
-    /// How long a topic is held back; none: it is not.
+    /// How long a topic's breaker holds records back; none: it is closed.
     pub(super) fn topic_wait(&self, topic: Topic) -> Option<Duration> {
         self.topic(topic).wait()
     }
 
-    /// The topics whose topics are held back.
+    /// The topics whose breakers hold records back.
     pub(super) fn held_topics(&self) -> Vec<Topic> {
         let topics = Topic::ALL.into_iter();
         topics
@@ -146,12 +146,12 @@ impl Breakers {
             .collect()
     }
 
-    /// Partitions of a topic's topic that accept no records, those to probe included.
-    pub(super) fn partitions_away(&self, topic: Topic) -> Vec<u32> {
-        self.partitions.away(topic)
+    /// Partitions of a topic that accept no records, including those to probe.
+    pub(super) fn failing_partitions(&self, topic: Topic) -> Vec<u32> {
+        self.partitions.failing(topic)
     }
 
-    /// Those of them to probe now.
+    /// The partitions of a topic to probe now.
     pub(super) fn partitions_to_probe(&self, topic: Topic) -> Vec<u32> {
         self.partitions.probe_partitions(topic)
     }
@@ -197,7 +197,7 @@ impl Breakers {
     }
 
     /// The broker did not answer, or the producer is full.
-    pub(super) fn away(&self, permission: Permission, reason: &str) {
+    pub(super) fn broker_failed(&self, permission: Permission, reason: &str) {
         if self.broker.failed(permission.broker) {
             tracing::warn!(reason, "nothing can be published: rows wait");
         }
@@ -205,7 +205,7 @@ impl Breakers {
         self.show();
     }
 
-    /// The broker refused the topic.
+    /// The broker rejected the topic.
     pub(super) fn destination(&self, permission: Permission, reason: &str) {
         self.partitions
             .unused(permission.target, permission.partition);
@@ -215,8 +215,8 @@ impl Breakers {
         }
     }
 
-    /// The broker answered: a partition of this topic takes nothing for now. It is `partition`, unless the
-    /// permission says; where neither does, the topic waits.
+    /// The broker answered: a partition of this topic accepts no records for now. It is the partition of the
+    /// permission, or `partition` if that has none. If both are unknown, the whole topic waits.
     pub(super) fn partition(&self, permission: Permission, partition: Option<u32>, reason: &str) {
         let target = Target {
             partition: permission.target.partition.or(partition),
@@ -234,7 +234,7 @@ impl Breakers {
             return;
         };
         self.broker.succeeded();
-        // Says nothing of the topic: a record for another partition finds out.
+        // This says nothing about the topic: a record for another partition will show whether it works.
         self.topic(target.topic).unused(permission.topic);
         let is_new = self.partitions.failed(key, permission.partition);
         self.show();
@@ -257,7 +257,8 @@ impl Breakers {
         opened
     }
 
-    /// The breaker of the broker, and those of the topics: one is not closed while a partition takes nothing.
+    /// The state of the broker's breaker, and of the topics' breakers: a topic with a failing partition is not
+    /// closed.
     pub(super) fn states(&self) -> (BreakerState, Vec<(Topic, BreakerState)>) {
         let of = |topic| match self.topic(topic).state() {
             BreakerState::Closed => self.partitions.state(topic),
@@ -268,7 +269,7 @@ impl Breakers {
         (self.broker.state(), topics.collect())
     }
 
-    /// Whether the broker, each topic, and each partition is written to.
+    /// Whether all breakers are closed.
     pub(super) fn closed(&self) -> bool {
         self.broker.is_closed()
             && self.participation.is_closed()

@@ -11,9 +11,9 @@ use crate::runtime::retry;
 /// How the relay works. Every queue, batch and wait has its bound here.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Name of this relay in the lease rows; unlike any other's.
+    /// Name of this relay in the lease rows; unique.
     pub owner: String,
-    /// How long a bucket stays ours without a renewal.
+    /// How long the lease of a bucket lasts without a renewal.
     pub lease: Duration,
     /// The producer's own time-out: sending stops this long before the lease ends.
     pub publish_timeout: Duration,
@@ -31,21 +31,21 @@ pub struct Config {
     pub settle_delay: Duration,
     /// Attempts, and waits between them, for one row.
     pub retry: retry::Policy,
-    /// Waits between probes while the broker, a topic or a partition is away.
+    /// Waits between probes while the broker, a topic or a partition fails.
     pub probe: retry::Policy,
     /// Waits between attempts of the copy to the dead letter topic.
     pub copy_delay: Duration,
-    /// What becomes of later rows of a parked key.
+    /// What happens to later rows of a parked key.
     pub key_policy: KeyPolicy,
     /// What the keys of events are.
     pub key_choice: KeyChoice,
-    /// Whether it keeps where events were published.
+    /// Whether topic, partition and offset of published events are stored.
     pub keep_offsets: bool,
     /// First part of the topics' names.
     pub topic_prefix: String,
-    /// How often the outbox is counted for the metrics at least; more often while something waits in it.
+    /// Longest interval between counts of the outbox for the metrics; shorter while rows are pending.
     pub sample_interval: Duration,
-    /// What becomes of published events.
+    /// How long published events are stored.
     pub retention: Retention,
 }
 
@@ -93,7 +93,7 @@ impl Config {
         }
     }
 
-    /// Everything that is wrong with it, each mistake by name.
+    /// All configuration mistakes, each with the name of its setting.
     #[must_use]
     pub fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();

@@ -1,5 +1,5 @@
-//! Copies dead letters to their topic until each is there. The row is the truth; the copy is for
-//! people who watch topics.
+//! Copies dead letters to the dead letter topic, until each is copied. The row is authoritative; the copy is for
+//! people who read topics.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::runtime::supervisor::BoxError;
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// Delay of a dead letter whose event this release cannot read.
 const UNREADABLE_AGAIN_IN: Duration = Duration::from_secs(3_600);
-/// Dead letters copied in one go.
+/// Dead letters copied in one run.
 const COPY_ROWS_MAX: u32 = 100;
 
-/// Runs until told to stop.
+/// Runs until it is stopped.
 pub(super) async fn copy(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
     loop {
         let wait = copy_due(&context).await.unwrap_or_else(|failure| {
@@ -63,13 +63,13 @@ async fn copy_due(context: &Context) -> Result<Duration, StoreError> {
                 context.store.put_off_copy(place, delay).await?;
                 put_off = true;
                 if !matches!(failure, PublishError::Record(_)) {
-                    // The others would fail the same way.
+                    // The other dead letters would fail in the same way.
                     return Ok(delay);
                 }
             }
         }
     }
-    // Rows that were put off are read again when they are due, and others are announced.
+    // Postponed rows are read again when they are due. New dead letters wake the copier.
     Ok(if put_off {
         context.config.copy_delay
     } else if copied == COPY_ROWS_MAX {

@@ -1,5 +1,6 @@
-//! Gives the events of the streams that this relay owns to the sender, in order of sequence, each once. Events come
-//! handed over after their commit or are read from the database; what finds no room waits in its stream.
+//! Gives the events of the streams that this relay owns to the sender, in order of sequence, each once. Events are
+//! handed over after their commit, or read from the database. An event without room in the sender waits in its
+//! stream.
 
 mod poll;
 
@@ -14,18 +15,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::owner::Term;
 use super::pace::Pace;
-use super::report::Report;
+use super::report::ParkerReport;
 use super::sender::SenderHandle;
 use super::stream::{Ready, Stream, holds_back};
 use super::window::Claim;
 use super::{Context, Item, KeyPolicy, Map, Origin};
-use crate::domain::{CampaignId, EventId, Fresh, KeyChoice, StreamId, Topic};
+use crate::domain::{CampaignId, CommittedEvents, EventId, KeyChoice, StreamId, Topic};
 use crate::parts::store::{LogEntry, StreamKey};
 use crate::runtime::supervisor::BoxError;
 
-/// Hints taken at once.
+/// Hints received at once.
 const HINTS_AT_ONCE: usize = 64;
-/// How often a stream is looked at that waits for one of its events.
+/// How often a stream is checked while it waits for one of its events.
 const BLOCKED_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
@@ -35,23 +36,23 @@ pub(super) struct Dispatcher {
     /// The tenure of each owned bucket whose blocked keys are known.
     terms: BTreeMap<u16, Term>,
     streams: Map<StreamId, Stream>,
-    /// Streams with ready events, each once, in turn.
+    /// Streams with ready events, each once, in round-robin order.
     active: VecDeque<StreamId>,
-    /// Campaigns with new events: the ends of their streams are to be read.
-    touched: BTreeSet<CampaignId>,
+    /// Campaigns with new events: the ends of their streams must be read.
+    appended_campaigns: BTreeSet<CampaignId>,
     pace: Pace,
     next_poll: Instant,
-    /// When all streams are looked at.
+    /// When all streams are checked.
     next_sweep: Instant,
     /// The stream that was read last: the next one goes first.
     last_read: StreamId,
 }
 
-/// Why a stream does not go on for now.
+/// Why a stream waits.
 enum Wait {
     /// Until events in flight are done.
     Room,
-    /// Until then.
+    /// For this time.
     For(Duration),
 }
 
@@ -64,7 +65,7 @@ impl Dispatcher {
             terms: BTreeMap::new(),
             streams: Map::default(),
             active: VecDeque::new(),
-            touched: BTreeSet::new(),
+            appended_campaigns: BTreeSet::new(),
             pace: Pace::new(now),
             next_poll: now,
             next_sweep: now,
@@ -72,24 +73,24 @@ impl Dispatcher {
         }
     }
 
-    /// Runs until told to stop. What is in flight then is the sender's to finish.
+    /// Runs until it is stopped. The sender finishes the events in flight.
     pub(super) async fn run(
         mut self,
-        mut hints: mpsc::Receiver<Fresh>,
+        mut hints: mpsc::Receiver<CommittedEvents>,
         stop: CancellationToken,
     ) -> Result<(), BoxError> {
         let context = Context::clone(&self.context);
-        let mut fresh = Vec::new();
+        let mut committed = Vec::new();
         let mut hints_open = true;
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 () = context.wake.notified() => self.poll_within(Duration::ZERO),
-                count = hints.recv_many(&mut fresh, HINTS_AT_ONCE), if hints_open => {
+                count = hints.recv_many(&mut committed, HINTS_AT_ONCE), if hints_open => {
                     hints_open = count > 0;
-                    for fresh in fresh.drain(..) {
-                        self.on_hint(fresh);
+                    for committed in committed.drain(..) {
+                        self.on_hint(committed);
                     }
                     self.dispatch();
                 }
@@ -106,24 +107,26 @@ impl Dispatcher {
         self.next_poll = self.next_poll.min(Instant::now() + delay);
     }
 
-    fn on_hint(&mut self, fresh: Fresh) {
-        self.pace.handed_over(fresh.events.len(), Instant::now());
-        let id = fresh.stream;
+    fn on_hint(&mut self, committed: CommittedEvents) {
+        self.pace
+            .handed_over(committed.events.len(), Instant::now());
+        let id = committed.stream;
         if !self.context.ownership.owns(id.bucket()) {
             return self.context.foreign_streams.add(id.campaign);
         }
-        let has_events = !fresh.events.is_empty();
+        let has_events = !committed.events.is_empty();
+        let events_max = Stream::share(self.active.len());
         match self.streams.get_mut(&id) {
             Some(stream) if has_events && !stream.window.is_lost() => {
-                if stream.hint(fresh) {
+                if stream.hint(committed, events_max) {
                     self.activate(id);
                 } else if stream.unread() > 0 {
-                    // What precedes it may be on its way, too.
+                    // A hint for the preceding events may still arrive.
                     self.poll_within(self.context.config.poll_min);
                 }
             }
             _ => {
-                self.touched.insert(id.campaign);
+                self.appended_campaigns.insert(id.campaign);
                 self.poll_within(self.context.config.poll_min);
             }
         }
@@ -146,7 +149,7 @@ impl Dispatcher {
                 Some(Wait::Room) => {
                     self.active.push_back(id);
                     if self.context.in_flight.left() > 0 {
-                        // It is the sender that has no room.
+                        // The sender has no room.
                         self.poll_within(self.context.config.poll_min);
                     }
                 }
@@ -177,13 +180,13 @@ impl Dispatcher {
             if let Ready::Send { event, .. } = ready {
                 let key = (id, Arc::clone(&event.key));
                 if let Some(wait) = context.breakers.topic_wait(id.topic) {
-                    // The whole topic waits, and keeps its order.
+                    // The whole topic waits, so the order is kept.
                     return Some(Wait::For(wait));
                 }
                 if context.is_stream_key(&key) && context.blocked_keys.contains(&key) {
                     return Some(Wait::For(BLOCKED_PAUSE));
                 }
-                // Reserved first: a claim without a place would be lost.
+                // The place is reserved first: a claim without a place would be lost.
                 place = self.sender.reserve();
                 if place.is_none() {
                     return Some(Wait::Room);
@@ -248,28 +251,30 @@ impl super::RelayContext {
                 claim.done();
             }
             Ready::Read(LogEntry::Unreadable { place, id, error }) => {
-                sender.park(Report::Unreadable {
+                sender.park(ParkerReport::Unreadable {
                     place,
                     id,
                     error,
                     claim,
                 });
             }
-            Ready::Read(LogEntry::Event(_)) | Ready::Missing => sender.park(Report::Unreadable {
-                place: at,
-                // It had another, which is lost.
-                id: EventId::generate(),
-                error: "its event is missing".to_owned(),
-                claim,
-            }),
+            Ready::Read(LogEntry::Event(_)) | Ready::Missing => {
+                sender.park(ParkerReport::Unreadable {
+                    place: at,
+                    // The original id is lost with the event.
+                    id: EventId::generate(),
+                    error: "its event is missing".to_owned(),
+                    claim,
+                });
+            }
         }
     }
 
-    /// Later events of this key take the way through the parker, which asks the database whether they have to wait.
+    /// Later events of this key go through the parker, which checks in the database whether they must wait.
     fn hold(&self, key: StreamKey) {
-        self.held_seen.store(true, Ordering::Release);
+        self.held_may_be_acknowledged.store(true, Ordering::Release);
         if self.config.key_policy == KeyPolicy::Block {
-            self.blocked_keys.keep(key);
+            self.blocked_keys.block_parked(key);
         }
     }
 }

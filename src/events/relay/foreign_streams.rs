@@ -1,5 +1,5 @@
-//! Campaigns of other relays to whose streams events were committed here. Their replicas are notified; a lost notification
-//! costs one wait of their poll.
+//! Campaigns whose streams belong to other relays, and to which events were committed here. The other replicas are
+//! notified; a lost notification costs one poll interval.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 
 use crate::domain::CampaignId;
 
-/// Streams that wait for a notification at most; the poll finds the others.
+/// Maximum number of streams that wait for a notification; the poll finds the others.
 const STREAMS_MAX: usize = 4_096;
-/// Pause before a notification, in which commits of the same stream are collected for it.
+/// Pause before a notification, to collect further commits of the same stream.
 const COLLECT: Duration = Duration::from_millis(4);
 
 /// Streams to notify other relays of. All clones share one set.

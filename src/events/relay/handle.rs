@@ -5,20 +5,20 @@ use tokio::sync::mpsc;
 use super::breaker::BreakerState;
 use super::foreign_streams::ForeignStreams;
 use super::{Context, Metrics};
-use crate::domain::{CampaignId, Fresh, Topic};
+use crate::domain::{CampaignId, CommittedEvents, Topic};
 
 /// A handle of a running relay.
 #[derive(Clone, Debug)]
 pub struct RelayHandle {
-    pub(super) hints: mpsc::Sender<Fresh>,
+    pub(super) hints: mpsc::Sender<CommittedEvents>,
     pub(super) context: Context,
 }
 
 impl RelayHandle {
-    /// Where commits hand over their events, with `try_send`: a hint that is dropped costs at most one wait of the
-    /// poll.
+    /// The channel over which commits hand over their events, with `try_send`. A dropped hint delays its events by at
+    /// most one poll interval.
     #[must_use]
-    pub fn hints(&self) -> mpsc::Sender<Fresh> {
+    pub fn hints(&self) -> mpsc::Sender<CommittedEvents> {
         self.hints.clone()
     }
 
@@ -26,7 +26,7 @@ impl RelayHandle {
     pub fn wake(&self, campaign: CampaignId) {
         if self.context.ownership.owns(campaign.bucket()) {
             self.context.metrics.woken.inc();
-            self.context.touched().insert(campaign);
+            self.context.appended_campaigns().insert(campaign);
             self.context.wake.notify_one();
         }
     }
@@ -37,25 +37,26 @@ impl RelayHandle {
         self.context.foreign_streams.clone()
     }
 
-    /// The relay's numbers.
+    /// The relay's metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.context.metrics
     }
 
-    /// Whether broker, topics and partitions are written to; false while a breaker holds rows back.
+    /// Whether all breakers are closed.
     #[must_use]
     pub fn is_publishing(&self) -> bool {
         self.context.breakers.closed()
     }
 
-    /// The breaker of the broker, and those of the topics: one is not closed while a partition takes nothing.
+    /// The state of the broker's breaker, and of the topics' breakers: a topic with a failing partition is not
+    /// closed.
     #[must_use]
     pub fn breakers(&self) -> (BreakerState, Vec<(Topic, BreakerState)>) {
         self.context.breakers.states()
     }
 
-    /// Its name in the lease rows.
+    /// The relay's name in the lease rows.
     #[must_use]
     pub fn owner(&self) -> &str {
         &self.context.config.owner

@@ -1,5 +1,5 @@
-//! Samples how much history the database holds for old snapshots: a forgotten transaction makes
-//! every read of the outbox slower the longer it lasts, and shows here long before it hurts.
+//! Measures how much history the database stores for old snapshots. A forgotten transaction makes every read of the
+//! outbox slower the longer it is open; this metric shows it early.
 
 use tokio_util::sync::CancellationToken;
 
@@ -9,7 +9,7 @@ use super::purger::CHORES;
 use crate::parts::store::History;
 use crate::runtime::supervisor::BoxError;
 
-/// Runs until told to stop.
+/// Runs until it is stopped.
 pub(super) async fn sample(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
     let mut told = false;
     loop {
@@ -32,14 +32,14 @@ async fn read(context: &Context, told: &mut bool) -> Option<History> {
         Ok(None) => {
             if !std::mem::replace(told, true) {
                 tracing::info!(
-                    "the database does not tell this user about open transactions (PROCESS, and SELECT on \
+                    "the database user may not read open transactions (it needs PROCESS, and SELECT on \
                      performance_schema): the oldest snapshot's age and the history's length stay unknown"
                 );
             }
             None
         }
         Err(failure) => {
-            tracing::warn!(%failure, "the history of the database not sampled");
+            tracing::warn!(%failure, "the history of the database was not read");
             None
         }
     }

@@ -1,5 +1,5 @@
-//! Keys with a parked row that later events of theirs wait behind. Workers forward such events to the parker, which
-//! frees a key when nothing of it waits any more, in the database or on the way there.
+//! Keys with a parked row that blocks later events of the key. Such events are forwarded to the parker. The parker
+//! frees a key when none of its events waits, in the database or on the way to the parker.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use crate::parts::store::StreamKey;
 #[derive(Debug, Default)]
 pub(super) struct BlockedKeys {
     keys: Mutex<Map<StreamKey, Blocked>>,
-    /// Read without the lock: mostly nothing is blocked.
+    /// Read without the lock, because usually no key is blocked.
     count: AtomicUsize,
 }
 
@@ -21,7 +21,7 @@ struct Blocked {
 }
 
 impl BlockedKeys {
-    /// Whether events of a key wait.
+    /// Whether events of this key must wait.
     pub(super) fn contains(&self, key: &StreamKey) -> bool {
         if self.count.load(Ordering::Acquire) == 0 {
             return false;
@@ -29,7 +29,7 @@ impl BlockedKeys {
         self.lock().contains_key(key)
     }
 
-    /// An event of a key is on its way to the parker, if the key is blocked.
+    /// Counts an event on its way to the parker, if its key is blocked. Returns whether it is.
     pub(super) fn forward_if_blocked(&self, key: &StreamKey) -> bool {
         if self.count.load(Ordering::Acquire) == 0 {
             return false;
@@ -44,7 +44,7 @@ impl BlockedKeys {
         }
     }
 
-    /// Blocks a key: its event is on its way to the parker.
+    /// Blocks a key whose event is on its way to the parker.
     pub(super) fn block(&self, key: StreamKey) {
         let mut keys = self.lock();
         keys.entry(key).or_default().forwarded += 1;
@@ -52,20 +52,20 @@ impl BlockedKeys {
     }
 
     /// Blocks a key that has a parked row.
-    pub(super) fn keep(&self, key: StreamKey) {
+    pub(super) fn block_parked(&self, key: StreamKey) {
         let mut keys = self.lock();
         keys.entry(key).or_default();
         self.counted(&keys);
     }
 
-    /// A forwarded event was written down.
+    /// A forwarded event is recorded in the database.
     pub(super) fn written(&self, key: &StreamKey) {
         if let Some(blocked) = self.lock().get_mut(key) {
             blocked.forwarded = blocked.forwarded.saturating_sub(1);
         }
     }
 
-    /// Nothing of a key is parked. It stays blocked while events of it are on their way to the parker.
+    /// Frees a key without parked rows. It stays blocked while events of it are on their way to the parker.
     pub(super) fn free(&self, key: &StreamKey) {
         let mut keys = self.lock();
         if keys.get(key).is_some_and(|blocked| blocked.forwarded == 0) {
@@ -74,9 +74,9 @@ impl BlockedKeys {
         self.counted(&keys);
     }
 
-    /// Blocks the keys that the database has parked rows of. Those that were known stay: one may have been parked since
-    /// these were read, and the parker frees what waits for nothing.
-    pub(super) fn learn(&self, parked: Vec<StreamKey>) {
+    /// Blocks the keys with parked rows in the database. Keys that were blocked before stay blocked: a row may have
+    /// been parked after this read, and the parker frees keys without waiting events.
+    pub(super) fn block_all(&self, parked: impl IntoIterator<Item = StreamKey>) {
         let mut keys = self.lock();
         for key in parked {
             keys.entry(key).or_default();
@@ -85,15 +85,15 @@ impl BlockedKeys {
     }
 
     /// The blocked keys of `buckets` that have no event on its way to the parker.
-    pub(super) fn settled(&self, buckets: &[u16]) -> Vec<StreamKey> {
+    pub(super) fn without_forwarded(&self, buckets: &[u16]) -> Vec<StreamKey> {
         let keys = self.lock();
-        let settled = keys.iter().filter(|((stream, _), blocked)| {
+        let without_forwarded = keys.iter().filter(|((stream, _), blocked)| {
             blocked.forwarded == 0 && buckets.contains(&stream.bucket())
         });
-        settled.map(|(key, _)| key.clone()).collect()
+        without_forwarded.map(|(key, _)| key.clone()).collect()
     }
 
-    /// How many there are.
+    /// The number of blocked keys.
     pub(super) fn len(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
@@ -133,15 +133,15 @@ mod tests {
     #[test]
     fn a_takeover_adds_what_is_parked_and_forgets_nothing() {
         let blocked = BlockedKeys::default();
-        blocked.keep(key("known"));
+        blocked.block_parked(key("known"));
         blocked.block(key("on its way"));
         let other = StreamId::of_participations(CampaignId(2));
-        blocked.keep((other, "elsewhere".into()));
-        blocked.learn(vec![key("parked")]);
+        blocked.block_parked((other, "elsewhere".into()));
+        blocked.block_all(vec![key("parked")]);
         assert!(blocked.contains(&key("known")) && blocked.contains(&key("parked")));
-        let mut settled = blocked.settled(&[1]);
-        settled.sort();
-        assert_eq!(settled, [key("known"), key("parked")]);
+        let mut without_forwarded = blocked.without_forwarded(&[1]);
+        without_forwarded.sort();
+        assert_eq!(without_forwarded, [key("known"), key("parked")]);
         assert_eq!(blocked.len(), 4);
     }
 }

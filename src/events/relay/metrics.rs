@@ -21,14 +21,15 @@ use crate::domain::metric;
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::supervisor::BoxError;
 
-/// Upper bounds in seconds: fine where a healthy relay is, coarse where a backlog is.
+/// Upper bounds in seconds: fine for a healthy relay, coarse for a backlog.
 const COMMIT_TO_ACK_BUCKETS: [f64; 22] = [
     0.000_5, 0.001, 0.001_5, 0.002, 0.003, 0.004, 0.005, 0.007_5, 0.01, 0.015, 0.02, 0.025, 0.035,
     0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0,
 ];
-/// How often the outbox is counted while something waits in it.
+/// Interval between counts of the outbox while rows are pending.
 const SAMPLE_BUSY: Duration = Duration::from_secs(5);
-/// Counting a large outbox is followed by a wait so many times as long, as far as the longest goes.
+/// The pause after a count of a large outbox, as a multiple of the duration of the count; at most the longest
+/// interval.
 const SLOW_SAMPLE_SHARE: u32 = 50;
 
 /// How an attempt to publish ended.
@@ -50,25 +51,25 @@ pub struct ParkedIn {
 /// The relay's metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// Rows waiting to be published, in the whole installation.
+    /// Pending rows, in the whole installation.
     pub pending: Gauge,
-    /// Age of the oldest of them.
+    /// Age of the oldest pending row.
     pub oldest_age_seconds: Gauge,
     /// Parked rows by state, in the whole installation.
     pub parked: Family<ParkedIn, Gauge>,
-    /// Keys that wait behind a row of theirs, in the buckets of this relay.
+    /// Keys blocked by a parked row, in the buckets of this relay.
     pub blocked_keys: Gauge,
-    /// Attempts to publish by how they ended.
+    /// Attempts to publish, by result.
     pub published: Family<Published, Counter>,
-    /// 1 while the broker, a topic or a partition is held back.
+    /// 1 while a breaker of the broker, a topic or a partition is not closed.
     pub breaker_open: Gauge,
-    /// Partitions that take nothing, whose rows wait while those of the others go on.
+    /// Partitions that accept no records: their rows wait, and other partitions continue.
     pub partitions_away: Gauge,
-    /// Rows that came from the writer rather than from the poll.
+    /// Rows handed over by the writer, not found by the poll.
     pub wake_hits: Counter,
-    /// Times pending rows were looked for.
+    /// Polls for pending rows.
     pub polls: Counter,
-    /// Times another replica said that there were rows.
+    /// Notifications by other replicas about new rows.
     pub woken: Counter,
     /// Buckets that changed to this owner.
     pub lease_epoch_changes: Counter,
@@ -76,11 +77,11 @@ pub struct Metrics {
     pub order_violations: Counter,
     /// From the commit of a row to its acknowledgement.
     pub commit_to_ack_seconds: Histogram,
-    /// The first part of it, of rows that came from the writer: until the row is on its way to the producer.
+    /// From the commit of a row to its dispatch, for rows handed over by the writer.
     pub wake_seconds: Histogram,
-    /// The rest of it.
+    /// From the dispatch of a row to its acknowledgement.
     pub publish_seconds: Histogram,
-    /// What is kept and for how long.
+    /// Metrics of retention.
     pub retention: RetentionMetrics,
 }
 
@@ -145,8 +146,8 @@ impl Metrics {
     }
 
     /// Counts an acknowledgement.
-    /// A row that was read rather than handed over does not tell when it was committed; it counts
-    /// from when it was made, which is a little longer.
+    /// The commit time of a row that was read by the poll is unknown. Its creation time is used, which is slightly
+    /// earlier.
     pub(super) fn acknowledged(&self, item: &Item, sent_at: tokio::time::Instant, now: Timestamp) {
         self.count("ok", "none");
         if let Some(committed_at) = item.committed_at {
@@ -202,7 +203,7 @@ pub(super) async fn sample(context: Context, stop: CancellationToken) -> Result<
     }
 }
 
-/// Whether rows wait to be published.
+/// Whether rows are pending.
 enum Waiting {
     Some,
     None,

@@ -1,5 +1,5 @@
-//! Events that were acknowledged and whose offsets are not written yet (`relay.keep_offsets`). They stay in flight until
-//! then, which bounds their number, and keeps the position from passing an event whose offset is not written.
+//! Acknowledged events whose offsets are not written yet (`relay.keep_offsets`). They count as in flight until the
+//! offsets are written. This bounds their number, and the position does not pass an event without a written offset.
 
 use std::sync::{Mutex, PoisonError};
 

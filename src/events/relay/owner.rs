@@ -1,8 +1,8 @@
-//! Which buckets this relay owns, and until when it may send for them. Renews the leases; gives
-//! back what is more than its share once nothing of it is in flight.
+//! Which buckets this relay owns, and until when it may send their events. Renews the leases, and returns the buckets
+//! above its share when none of their events is in flight.
 //!
-//! Sending stops a publish time-out before the lease ends: whatever was handed to the producer is
-//! acknowledged or failed by the time another relay can own the bucket.
+//! Sending stops one publish timeout before the lease ends. So every record given to the producer is acknowledged or
+//! failed before another relay can own the bucket.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::domain::BUCKETS;
 use crate::parts::store::{LeasedBucket, StoreError};
 use crate::runtime::supervisor::BoxError;
 
-/// A lease is renewed so many times before it would end.
+/// Renewals per lease duration.
 const RENEWALS_A_LEASE: u32 = 3;
 
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +34,11 @@ struct Tenure {
 pub(super) struct Term {
     /// Changes whenever another relay may have owned the bucket in between.
     pub(super) number: u64,
-    /// How many owners the bucket has had.
+    /// The number of owners that the bucket has had.
     pub(super) epoch: u64,
 }
 
-/// What this relay owns, as its tasks see it.
+/// The buckets that this relay owns.
 #[derive(Debug)]
 pub(super) struct Ownership {
     tenures: RwLock<BTreeMap<u16, Tenure>>,
@@ -65,7 +65,7 @@ impl Ownership {
             .is_some_and(|tenure| !tenure.leaving && Instant::now() < tenure.send_until)
     }
 
-    /// The buckets that may be read and sent from.
+    /// The buckets whose events may be read and sent.
     pub(super) fn usable(&self) -> BTreeMap<u16, Term> {
         let now = Instant::now();
         let tenures = self.tenures.read().unwrap_or_else(PoisonError::into_inner);
@@ -79,38 +79,38 @@ impl Ownership {
             .collect()
     }
 
-    /// Whether `bucket` is held, even if nothing may be sent from it just now.
+    /// Whether this relay owns `bucket`, even if it may not send now.
     pub(super) fn owns(&self, bucket: u16) -> bool {
         let tenures = self.tenures.read().unwrap_or_else(PoisonError::into_inner);
         tenures.get(&bucket).is_some_and(|tenure| !tenure.leaving)
     }
 
-    /// The same without the numbers.
+    /// The same buckets without their terms.
     pub(super) fn buckets(&self) -> Vec<u16> {
         self.usable().into_keys().collect()
     }
 
-    /// Counts a row of `bucket` as taken.
+    /// Counts an event of `bucket` as in flight.
     pub(super) fn add_in_flight(&self, bucket: u16) {
         if let Some(in_flight) = self.in_flight.get(usize::from(bucket)) {
             in_flight.fetch_add(1, Ordering::SeqCst);
         }
     }
 
-    /// Counts a row of `bucket` as done with.
+    /// Counts an event of `bucket` as finished.
     pub(super) fn remove_in_flight(&self, bucket: u16) {
         if let Some(in_flight) = self.in_flight.get(usize::from(bucket)) {
             in_flight.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
-    /// Rows of `bucket` that were taken and are not done with.
+    /// The number of events of `bucket` in flight.
     pub(super) fn under_way(&self, bucket: u16) -> usize {
         let in_flight = self.in_flight.get(usize::from(bucket));
         in_flight.map_or(0, |in_flight| in_flight.load(Ordering::SeqCst))
     }
 
-    /// Takes over what the database says; how many buckets changed to this owner.
+    /// Applies the leases read from the database. Returns the number of buckets that changed to this owner.
     fn update(&self, held: &[LeasedBucket], surplus: &[u16], send_until: Instant) -> u64 {
         let now = Instant::now();
         let mut tenures = self.tenures.write().unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +123,8 @@ impl Ownership {
         } in held
         {
             let known = before.get(bucket);
-            // Somebody else holds the row of its lease: what was known of it holds as long as it did.
+            // Another transaction has locked the lease row, so it was not renewed: the known lease is valid until its
+            // end.
             let send_until = match known {
                 _ if *is_renewed => send_until,
                 Some(known) if known.epoch == *epoch => known.send_until,
@@ -152,8 +153,8 @@ impl Ownership {
     }
 }
 
-/// Keeps the leases until told to stop, then gives them back. Its stage is the last one, so that the
-/// leases outlive everything that is done under them.
+/// Renews the leases until it is stopped, then releases them. It runs in the last stage, so that the leases outlive
+/// all work that depends on them.
 pub(super) async fn keep(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
     let config = &context.config;
     loop {
@@ -172,7 +173,7 @@ pub(super) async fn keep(context: Context, stop: CancellationToken) -> Result<()
 
 async fn keep_once(context: &Context) -> Result<(), StoreError> {
     let config = &context.config;
-    // Measured before the question: the database's lease can only begin later.
+    // Measured before the statement, so the lease in the database cannot begin earlier.
     let asked_at = Instant::now();
     let (held, surplus) = context
         .store

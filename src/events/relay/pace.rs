@@ -1,16 +1,17 @@
-//! How fast a backlog may be drained beside new events. While this process is busy committing, what is read from the
-//! database is at most twice what commits hand over: a stream with a backlog is read whole, its new events too, and
-//! draining takes no more of the machine than the traffic itself. Otherwise it goes as fast as it can. Pure.
+//! Limits how fast a backlog is drained while new events arrive. While this process commits much, the events read
+//! from the database are at most twice the events that commits hand over. A stream with a backlog is read completely,
+//! including its new events, and draining uses no more capacity than the traffic itself. Otherwise there is no limit.
+//! Pure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Rows handed over are counted in pieces of this length.
+/// Length of the window in which handed-over rows are counted.
 const WINDOW: Duration = Duration::from_millis(200);
 /// Rows to read, as a multiple of the rows handed over.
 const READ_SHARE: usize = 2;
-/// Fewer rows than this in a window and the process is not busy.
+/// Below this number of rows in a window the process is not busy.
 const QUIET_ROWS: usize = 200;
 
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(super) struct Pace {
     began: Instant,
     /// Rows handed over in this window.
     fresh: usize,
-    /// Rows a backlog may have in this window; none: as many as there are.
+    /// Rows of a backlog that may be read in this window; none: unlimited.
     allowed: Option<usize>,
 }
 
@@ -31,19 +32,19 @@ impl Pace {
         }
     }
 
-    /// Rows were handed over.
+    /// Counts rows that were handed over.
     pub(super) fn handed_over(&mut self, rows: usize, now: Instant) {
         self.turn(now);
         self.fresh += rows;
     }
 
-    /// How many rows of a backlog may be taken now; none: any number.
+    /// How many rows of a backlog may be read now; none: unlimited.
     pub(super) fn allowance(&mut self, now: Instant) -> Option<usize> {
         self.turn(now);
         self.allowed
     }
 
-    /// Rows of a backlog were taken.
+    /// Counts rows of a backlog that were read.
     pub(super) fn taken(&mut self, rows: usize) {
         if let Some(allowed) = &mut self.allowed {
             *allowed = allowed.saturating_sub(rows);
@@ -60,7 +61,7 @@ impl Pace {
         if passed < WINDOW {
             return;
         }
-        // A window in which nobody looked says nothing of the one before it.
+        // If the last window ended long ago, its count says nothing about the present.
         let busy = self.fresh >= QUIET_ROWS && passed < WINDOW * 2;
         self.allowed = busy.then_some(self.fresh * READ_SHARE);
         self.fresh = 0;

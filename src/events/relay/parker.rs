@@ -1,5 +1,5 @@
-//! Writes down what could not be published, many rows in one statement, and has it tried again when its time has
-//! come. It alone decides which keys are free.
+//! Records events that could not be published, many in one statement, and retries them when they are due. It alone
+//! decides which keys are free.
 
 mod due;
 mod verdict;
@@ -14,31 +14,31 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::positions::persist;
-use super::report::{Out, ParkedClaim, Report};
+use super::report::{ParkedClaim, ParkerReport, RetriesInFlight};
 use super::sender::SenderHandle;
 use super::window::Claim;
 use super::{Context, KeyPolicy, Origin};
 use crate::domain::LogPlace;
 use crate::parts::store::{
-    NewlyParked, ParkedRow, ParkedState, PublishedEvent, Released, StoreError, StreamKey, Tenure,
-    Verdict,
+    NewlyParked, ParkedRow, ParkedState, ParkedVerdict, PublishedEvent, Released, StoreError,
+    StreamKey, Tenure,
 };
 use crate::runtime::supervisor::BoxError;
 
-/// How often orphaned blocked rows are looked for.
+/// Interval of the search for orphaned blocked rows.
 const ORPHANS_INTERVAL: Duration = Duration::from_secs(60);
-/// Reports written down together.
+/// Reports recorded together.
 const REPORTS_MAX: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Parker {
     context: Context,
-    reports: mpsc::Receiver<Report>,
+    reports: mpsc::Receiver<ParkerReport>,
     sender: SenderHandle,
-    out: Out,
+    retries: RetriesInFlight,
     next_pass: Instant,
     next_orphans: Instant,
-    /// When rows are read that wait for a topic or partition, while some take no records.
+    /// When rows that wait for a failing topic or partition are read next.
     next_waiting: Instant,
 }
 
@@ -46,36 +46,36 @@ pub(super) struct Parker {
 #[derive(Default)]
 struct Round {
     park: Vec<(NewlyParked, Claim)>,
-    again: Vec<(LogPlace, Verdict)>,
+    again: Vec<(LogPlace, ParkedVerdict)>,
     delivered: Vec<LogPlace>,
-    /// Where those were published, if that is kept.
+    /// Where the delivered events were published, if positions are stored.
     published: Vec<PublishedEvent>,
-    /// Keys whose next event may go now.
+    /// Keys whose next event may be sent.
     keys: BTreeSet<StreamKey>,
     /// The keys of forwarded events.
     written: Vec<StreamKey>,
-    /// Held until all is written.
+    /// Dropped after everything is written.
     claims: Vec<ParkedClaim>,
 }
 
 impl Parker {
     pub(super) fn new(
         context: &Context,
-        reports: mpsc::Receiver<Report>,
+        reports: mpsc::Receiver<ParkerReport>,
         sender: SenderHandle,
     ) -> Self {
         Self {
             context: Context::clone(context),
             reports,
             sender,
-            out: Out::default(),
+            retries: RetriesInFlight::default(),
             next_pass: Instant::now(),
             next_orphans: Instant::now(),
             next_waiting: Instant::now(),
         }
     }
 
-    /// Runs until told to stop and everything reported is written down.
+    /// Runs until it is stopped and all reports are recorded.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), BoxError> {
         let context = Context::clone(&self.context);
         let mut reports = Vec::new();
@@ -90,7 +90,7 @@ impl Parker {
                     self.next_pass = Instant::now();
                     self.next_waiting = Instant::now();
                 }
-                // Before the reports: there may be no end of them.
+                // Before the reports, which may arrive without end.
                 () = tokio::time::sleep_until(self.next_pass), if !stop.is_cancelled() => {
                     let wait = self.pass(&stop).await.unwrap_or_else(|failure| {
                         tracing::warn!(%failure, "parked rows not read");
@@ -110,10 +110,10 @@ impl Parker {
         }
     }
 
-    /// Writes down some reports: of one key in their order.
+    /// Records reports; those of one key in their order.
     async fn write(
         &mut self,
-        reports: Vec<Report>,
+        reports: Vec<ParkerReport>,
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
         let context = Context::clone(&self.context);
@@ -123,12 +123,14 @@ impl Parker {
         }
         let store = &context.store;
         if !round.published.is_empty() {
-            persist(&context, stop, || store.keep_published(&round.published)).await?;
+            persist(&context, stop, || store.store_published(&round.published)).await?;
         }
         if !round.delivered.is_empty() {
             persist(&context, stop, || store.unpark(&round.delivered)).await?;
-            // Those that the position has not passed stay for now.
-            context.held_seen.store(true, Ordering::Release);
+            // Rows that the position has not passed stay for now.
+            context
+                .held_may_be_acknowledged
+                .store(true, Ordering::Release);
         }
         for (place, verdict) in &round.again {
             persist(&context, stop, || store.park_again(*place, verdict)).await?;
@@ -143,7 +145,7 @@ impl Parker {
                     claim.done();
                     self.announce(&row.verdict);
                 }
-                // Otherwise another relay has its bucket, and the claim is dropped.
+                // Otherwise another relay owns its bucket, and the claim is dropped.
             }
         }
         for key in &round.written {
@@ -153,9 +155,9 @@ impl Parker {
         self.release(round.keys, stop).await
     }
 
-    fn add(&self, round: &mut Round, report: Report) {
+    fn add(&self, round: &mut Round, report: ParkerReport) {
         let (item, verdict) = match report {
-            Report::Unreadable {
+            ParkerReport::Unreadable {
                 place,
                 id,
                 error,
@@ -175,7 +177,7 @@ impl Parker {
                 };
                 return round.park.push((row, claim));
             }
-            Report::Delivered { item, published } => {
+            ParkerReport::Delivered { item, published } => {
                 round.published.extend(published);
                 round.delivered.push(item.place());
                 round.keys.insert(item.key());
@@ -184,19 +186,19 @@ impl Parker {
                 }
                 return;
             }
-            Report::Unsure { item, error } => {
+            ParkerReport::Unsure { item, error } => {
                 let verdict = verdict::failed(&self.context, &item, error);
                 (item, verdict)
             }
-            Report::Refused { item, error } => {
+            ParkerReport::Refused { item, error } => {
                 let verdict = verdict::dead(&item, "record", error);
                 (item, verdict)
             }
-            Report::Wait(item) => {
+            ParkerReport::Wait(item) => {
                 let verdict = verdict::waits(&item);
                 (item, verdict)
             }
-            Report::Block(item) => (item, verdict::blocked()),
+            ParkerReport::Block(item) => (item, verdict::blocked()),
         };
         let (key, place) = (item.key(), item.place());
         let ends = verdict.state == ParkedState::Dead;
@@ -219,7 +221,7 @@ impl Parker {
         }
     }
 
-    fn announce(&mut self, verdict: &Verdict) {
+    fn announce(&mut self, verdict: &ParkedVerdict) {
         match (verdict.state, verdict.next_in) {
             (ParkedState::Dead, _) => self.context.dead_letter_added.notify_one(),
             (ParkedState::Retry, Some(delay)) => {
@@ -229,7 +231,7 @@ impl Parker {
         }
     }
 
-    /// Has the next event of each key tried, or frees the key if nothing of it is parked.
+    /// Retries the next event of each key, or frees the key if none of its events is parked.
     async fn release(
         &mut self,
         keys: BTreeSet<StreamKey>,
@@ -244,9 +246,9 @@ impl Parker {
         for (key, released) in released {
             match released {
                 Released::Free => context.blocked_keys.free(&key),
-                Released::Waits => context.blocked_keys.keep(key),
+                Released::Waits => context.blocked_keys.block_parked(key),
                 Released::Due => {
-                    context.blocked_keys.keep(key);
+                    context.blocked_keys.block_parked(key);
                     self.next_pass = Instant::now();
                 }
             }
@@ -254,7 +256,7 @@ impl Parker {
         Ok(())
     }
 
-    /// A parked row that cannot be read is given up.
+    /// A parked row that cannot be read becomes dead.
     async fn give_up(
         &mut self,
         row: &ParkedRow,

@@ -1,5 +1,5 @@
-//! Writes the positions of streams, those that moved in one statement. It may lag: an event whose position is written
-//! late is published again at worst after a crash, never lost.
+//! Writes the positions of streams, many in one statement. A position may be written late: after a crash its events
+//! are published again, and never lost.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +15,7 @@ use crate::runtime::supervisor::BoxError;
 
 /// Attempts on a database that fails while the process is stopping.
 const STOPPING_ATTEMPTS_MAX: u32 = 5;
-/// How long the last positions wait for the parker, when the process stops.
+/// How long the process waits at its stop for the parker, before it writes the last positions.
 const PARKER_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 /// Positions written in one statement.
 const POSITIONS_MAX: usize = 500;
@@ -48,7 +48,7 @@ impl Positions {
         moved.iter().map(|(stream, at)| (*stream, *at)).collect()
     }
 
-    /// Forgets positions that are written, unless they have moved since.
+    /// Forgets written positions, unless they have moved since.
     fn written(&self, positions: &[(StreamId, u64)]) {
         let mut moved = self.lock();
         for (stream, at) in positions {
@@ -63,17 +63,17 @@ impl Positions {
     }
 }
 
-/// Runs until told to stop and every position is written.
+/// Runs until it is stopped and every position is written.
 pub(super) async fn write(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
     loop {
         let changed = stop.run_until_cancelled(context.positions.changed.notified());
         if changed.await.is_some() {
-            // Others follow soon, and share the statement.
+            // Other positions follow soon, and share the statement.
             let company = tokio::time::sleep(context.config.settle_delay);
             stop.run_until_cancelled(company).await;
         }
         if stop.is_cancelled() {
-            // What it parks moves positions, too.
+            // The parker's last rows also move positions.
             let ended = context.parker_ended.cancelled();
             tokio::time::timeout(PARKER_MAX, ended).await.ok();
         }
@@ -90,21 +90,21 @@ pub(super) async fn write(context: Context, stop: CancellationToken) -> Result<(
     }
 }
 
-/// Writes where events were published, if that is kept, and lets the positions pass them: how many there were.
+/// Writes where events were published, and lets the positions pass them. Returns their number.
 async fn keep_offsets(context: &Context, stop: &CancellationToken) -> Result<usize, StoreError> {
     let acknowledged = context.offsets.take();
     let count = acknowledged.len();
     let (claims, events): (Vec<Claim>, Vec<PublishedEvent>) = acknowledged.into_iter().unzip();
     for events in events.chunks(OFFSETS_MAX) {
-        persist(context, stop, || context.store.keep_published(events)).await?;
+        persist(context, stop, || context.store.store_published(events)).await?;
         failpoint::point("relay.offsets_kept");
     }
     claims.into_iter().for_each(Claim::done);
     Ok(count)
 }
 
-/// Does `operation` until the database takes it: its result must not be lost. Bounded only once the
-/// process is stopping.
+/// Repeats `operation` until the database accepts it: its result must not be lost. Bounded only once the process is
+/// stopping.
 pub(super) async fn persist<T, F>(
     context: &Context,
     stop: &CancellationToken,

@@ -1,11 +1,11 @@
-//! Lets published events go when they are older than they have to be kept. Works in small pieces and
-//! rests after each in proportion to what it took, so that it never has more than a small share of
-//! the database; looks at an event that has to stay once in a sweep, not once in a piece.
+//! Deletes published events that are older than their retention. Works in small batches, with a pause after each in
+//! proportion to its duration, so that its share of the database's time is bounded. In one sweep, an event that must
+//! stay is read once.
 //!
-//! It deletes bounded ranges of streams whose campaigns are over; what is parked stays.
+//! Deletes bounded ranges of streams of ended campaigns; parked events stay.
 //!
-//! Only the relay that owns bucket 0 does it. That saves work and is no guarantee: two that overlap
-//! delete and count each event once all the same, because the store does both in one transaction.
+//! Only the relay that owns bucket 0 purges. This saves work and is not required: two concurrent purgers delete and
+//! count each event once, because the store does both in one transaction.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::parts::store::StoreError;
 use crate::runtime::settings::{out_of_bounds, settings};
 use crate::runtime::supervisor::BoxError;
 
-/// The bucket whose owner does what one relay is to do for all.
+/// The bucket whose owner does the chores of the whole installation.
 pub(super) const CHORES: u16 = 0;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ settings! {
         published_events: Duration = DAY * 7, in HOUR..=DAY * 36_500;
         /// Age from which an entry of the audit log is deleted. One replica at a time deletes them, `rows_max` at once
         audit_entries: Duration = DAY * 400, in DAY..=DAY * 36_500;
-        /// How often such events and entries are looked for; one statement if there are none
+        /// How often the service checks for such events and entries, with one statement if there are none
         interval: Duration = SECOND * 60, in SECOND..;
         /// How often all old events are read again, because their campaigns may be over by now; at least `interval`
         sweep_interval: Duration = HOUR;
@@ -64,42 +64,42 @@ impl Retention {
         mistakes
     }
 
-    /// The pause after a statement that took this long.
+    /// The pause after a statement of this duration.
     pub(crate) fn rest(&self, took: Duration) -> Duration {
         let busy = self.busy_percent_max.clamp(1, 100);
         (took * (100 - busy) / busy).min(self.interval)
     }
 }
 
-/// What a piece of work leaves to do.
+/// Whether work remains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Left {
+enum RemainingWork {
     More,
     #[default]
     Nothing,
 }
 
-/// How far the purger has come. Kept in memory: a restart begins a sweep.
+/// The progress of the purger. In memory only: after a restart a new sweep begins.
 #[derive(Debug, Default)]
 struct Sweep {
     /// When it began; none: not yet.
     began: Option<Instant>,
-    /// The last event looked at.
+    /// The last event read.
     cursor: Option<LogPlace>,
-    /// Whether there are events to look at that are old enough.
-    left: Left,
-    /// Since when the oldest event known to be overdue could have gone.
+    /// Whether there are unread events that are old enough.
+    remaining: RemainingWork,
+    /// When the oldest event known to be overdue became deletable.
     overdue_since: Option<domain::Timestamp>,
-    /// Deleted since it last said so.
+    /// Events deleted since the last log line.
     purged: u64,
 }
 
 impl Sweep {
-    /// Goes back to the oldest event when it is time to; never before the newest was reached, or
-    /// there might be some that are never reached.
+    /// Begins a new sweep at the oldest event when it is due, but only after the previous sweep has reached the
+    /// newest event; otherwise some events would never be reached.
     fn begin_when_due(&mut self, sweep_interval: Duration) {
         let rested = self.began.is_none_or(|at| at.elapsed() >= sweep_interval);
-        if rested && self.left == Left::Nothing {
+        if rested && self.remaining == RemainingWork::Nothing {
             self.began = Some(Instant::now());
             self.cursor = None;
         }
@@ -115,7 +115,7 @@ impl Sweep {
     }
 }
 
-/// Runs until told to stop.
+/// Runs until it is stopped.
 pub(super) async fn purge(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
     let retention = &context.config.retention;
     let mut sweep = Sweep::default();
@@ -123,7 +123,7 @@ pub(super) async fn purge(context: Context, stop: CancellationToken) -> Result<(
         let began = Instant::now();
         let pause = if context.ownership.may_send(CHORES) {
             match purge_some(&context, &mut sweep).await {
-                Ok(()) if sweep.left == Left::More => retention.rest(began.elapsed()),
+                Ok(()) if sweep.remaining == RemainingWork::More => retention.rest(began.elapsed()),
                 Ok(()) => retention.interval,
                 Err(failure) => {
                     tracing::warn!(%failure, "published events not purged");
@@ -142,7 +142,7 @@ pub(super) async fn purge(context: Context, stop: CancellationToken) -> Result<(
     }
 }
 
-/// One statement that looks, and when it finds something one transaction that deletes it.
+/// One statement that searches, and one transaction that deletes what it found.
 async fn purge_some(context: &Context, sweep: &mut Sweep) -> Result<(), StoreError> {
     let retention = &context.config.retention;
     sweep.begin_when_due(retention.sweep_interval);
@@ -155,7 +155,7 @@ async fn purge_some(context: &Context, sweep: &mut Sweep) -> Result<(), StoreErr
         .await?;
     let since = page.purgeable.iter().map(|event| {
         let of_age = event.created_at.checked_add_signed(age);
-        of_age.unwrap_or(now).max(event.over_at)
+        of_age.unwrap_or(now).max(event.ended_at)
     });
     sweep.overdue_since = since.min().or(sweep.overdue_since);
     if !page.purgeable.is_empty() {
@@ -167,15 +167,15 @@ async fn purge_some(context: &Context, sweep: &mut Sweep) -> Result<(), StoreErr
     sweep.cursor = page.last.or(sweep.cursor);
     // The next page is of the next stream.
     if page.last.is_some() {
-        sweep.left = Left::More;
+        sweep.remaining = RemainingWork::More;
     } else {
-        sweep.left = Left::Nothing;
+        sweep.remaining = RemainingWork::Nothing;
         sweep.ends();
     }
     Ok(())
 }
 
-/// Says how long the oldest event that could go is overdue.
+/// Sets the metric of how long the oldest deletable event is overdue.
 fn show_lag(context: &Context, sweep: &Sweep) {
     let overdue = sweep.overdue_since.map_or(0, |since| {
         let overdue = context.clock.now().signed_duration_since(since);
@@ -209,12 +209,12 @@ mod tests {
                 stream: domain::StreamId::of_participations(domain::CampaignId(1)),
                 sequence: 1,
             }),
-            left: Left::More,
+            remaining: RemainingWork::More,
             ..Sweep::default()
         };
         sweep.begin_when_due(Duration::ZERO);
         assert!(sweep.cursor.is_some());
-        sweep.left = Left::Nothing;
+        sweep.remaining = RemainingWork::Nothing;
         sweep.begin_when_due(Duration::from_secs(3_600));
         assert!(sweep.cursor.is_some());
         sweep.begin_when_due(Duration::ZERO);

@@ -17,8 +17,7 @@ pub(super) fn dead_letter(dead: &Parked, topic_prefix: &str) -> Record {
     record
 }
 
-/// The same without its value, for a dead letter topic that does not take that either: the value is
-/// in the row.
+/// The same without its value, for a dead letter topic that rejects the value, too. The value is in the row.
 pub(super) fn without_payload(mut record: Record) -> Record {
     "null".clone_into(&mut record.payload);
     record

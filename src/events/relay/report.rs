@@ -1,5 +1,5 @@
-//! What happened to an event that was not simply published, on its way to the parker; and the claims of parked rows that
-//! are being tried again.
+//! What happened to an event that was not simply published, as a report to the parker; and the claims of parked rows
+//! that are being retried.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,19 +10,19 @@ use crate::parts::store::PublishedEvent;
 
 /// What happened to an event.
 #[derive(Debug)]
-pub(super) enum Report {
-    /// A parked one was acknowledged: where, if that is kept.
+pub(super) enum ParkerReport {
+    /// A parked one was acknowledged; with its position, if positions are stored.
     Delivered {
         item: Item,
         published: Option<PublishedEvent>,
     },
-    /// It may have been published; it is tried again.
+    /// It may have been published; it is retried.
     Unsure { item: Item, error: String },
-    /// It was refused, alone: it never will be published.
+    /// It was rejected when sent alone: it will never be published.
     Refused { item: Item, error: String },
-    /// Its topic or partition takes no records: no attempt is charged.
+    /// Its topic or partition accepts no records: no attempt is charged.
     Wait(Item),
-    /// It came while its key was blocked.
+    /// Its key was blocked when it came.
     Block(Item),
     /// It cannot be read: there is nothing to publish.
     Unreadable {
@@ -33,22 +33,22 @@ pub(super) enum Report {
     },
 }
 
-/// Parked rows that are being tried again.
-pub(super) type Out = Arc<Mutex<Set<LogPlace>>>;
+/// Parked rows that are being retried.
+pub(super) type RetriesInFlight = Arc<Mutex<Set<LogPlace>>>;
 
-/// A parked row that is being tried again; until it is dropped, it is not brought back another time.
+/// A parked row that is being retried; until it is dropped, the row is not read again.
 #[derive(Debug)]
 pub(super) struct ParkedClaim {
-    out: Out,
+    retries: RetriesInFlight,
     place: LogPlace,
 }
 
 impl ParkedClaim {
-    /// Claims a row, unless it is being tried already.
-    pub(super) fn new(out: &Out, place: LogPlace) -> Option<Self> {
-        let mut known = out.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Claims a row, unless it is already being retried.
+    pub(super) fn new(retries: &RetriesInFlight, place: LogPlace) -> Option<Self> {
+        let mut known = retries.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(place).then(|| Self {
-            out: Arc::clone(out),
+            retries: Arc::clone(retries),
             place,
         })
     }
@@ -56,7 +56,7 @@ impl ParkedClaim {
 
 impl Drop for ParkedClaim {
     fn drop(&mut self) {
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        out.remove(&self.place);
+        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        retries.remove(&self.place);
     }
 }

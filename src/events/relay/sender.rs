@@ -1,13 +1,14 @@
-//! Sends what the dispatcher and the parker hand over: one batch for each partition at a time, many partitions at
-//! once. Each event it receives ends acknowledged, at the parker, or dropped, which makes the dispatcher read its
+//! Sends the events from the dispatcher and the parker: one batch for each partition at a time, many partitions at
+//! once. Each event is acknowledged, given to the parker, or dropped; a dropped event makes the dispatcher read its
 //! stream again.
 //!
-//! A batch may hold many records of one key. They go out in order: the producer is idempotent and has one request in
-//! flight, so no record is written before an earlier one of its partition that the producer still tries
-//! (docs/decisions/0017 has the exception).
+//! A batch may contain many records of one key. They are sent in order: the producer is idempotent and has one
+//! request in flight, so it writes no record before an earlier one of its partition that it still retries (the
+//! exception is in docs/decisions/0017).
 
 mod batch;
 mod order;
+mod parker_handle;
 mod queues;
 
 use std::sync::Arc;
@@ -17,28 +18,28 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use self::queues::Queues;
-use super::report::Report;
+use super::report::ParkerReport;
 use super::{Context, Item};
 use crate::runtime::supervisor::{BoxError, Policy, Spawner, Stage};
 
 /// Events taken from the inbox at once.
 const ITEMS_AT_ONCE: usize = 1_024;
 
-/// The ways to the sender and to the parker.
+/// The channels to the sender and to the parker.
 #[derive(Clone, Debug)]
 pub(super) struct SenderHandle {
     inbox: mpsc::Sender<Item>,
-    park: mpsc::Sender<Report>,
+    park: mpsc::Sender<ParkerReport>,
 }
 
 impl SenderHandle {
-    /// A place in the sender's inbox; none: it has no room now.
+    /// A place in the sender's inbox; none: the inbox is full.
     pub(super) fn reserve(&self) -> Option<mpsc::Permit<'_, Item>> {
         self.inbox.try_reserve().ok()
     }
 
-    /// Reports to the parker. Without room the event is dropped, and its stream read again.
-    pub(super) fn park(&self, report: Report) {
+    /// Reports to the parker. If its inbox is full, the event is dropped, and its stream is read again.
+    pub(super) fn park(&self, report: ParkerReport) {
         if self.park.try_send(report).is_err() {
             tracing::warn!("the parker has no room: a stream is read again");
         }
@@ -49,11 +50,11 @@ impl SenderHandle {
 pub(super) fn start(
     spawner: &Spawner,
     context: &Context,
-    park: &mpsc::Sender<Report>,
+    park: &mpsc::Sender<ParkerReport>,
 ) -> SenderHandle {
     let rows_max = usize::try_from(context.config.in_flight_max).unwrap_or(usize::MAX);
     let (sender, inbox) = mpsc::channel(rows_max.max(1));
-    // Locked by the run of the task; what waits in it survives a panic.
+    // The running task holds the lock; waiting events survive a panic.
     let inbox = Arc::new(Mutex::new(inbox));
     let (context, reports) = (Context::clone(context), park.clone());
     spawner.start(
@@ -78,7 +79,7 @@ pub(super) fn start(
 async fn run(
     context: Context,
     inbox: Arc<Mutex<mpsc::Receiver<Item>>>,
-    park: mpsc::Sender<Report>,
+    park: mpsc::Sender<ParkerReport>,
     stop: CancellationToken,
 ) -> Result<(), BoxError> {
     let mut inbox = inbox.lock().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::KeyPolicy;
 use crate::runtime::settings::settings;
 
-/// The lease unless configured: short enough for a takeover, long enough to be renewed rarely.
+/// The default lease: short enough for a fast takeover, long enough for few renewals.
 const LEASE: Duration = Duration::from_secs(15);
 
 settings! {
@@ -14,7 +14,7 @@ settings! {
         /// Whether `serve` publishes as well. With `false` a process with the command `relay` must publish; `serve`
         /// notifies it over Redis of each commit
         enabled: bool = true;
-        /// How long a relay that does not renew its lease keeps its part of the outbox, and so how long events wait
+        /// How long the lease of a relay for its part of the outbox is valid without renewal, and so how long events wait
         /// after a crash. At least twice `kafka.message_timeout` and a second
         lease: Option<Duration> = None, shown "`15s`, more for a long `kafka.message_timeout`";
         /// Events in flight, from dispatching until they are acknowledged or parked
@@ -35,7 +35,7 @@ settings! {
 }
 
 impl RelaySettings {
-    /// The configured lease, or one that suits the broker's time-out.
+    /// The configured lease, or the default, extended if the broker's timeout requires it.
     #[must_use]
     pub fn lease(&self, message_timeout: Duration) -> Duration {
         let suitable = message_timeout * 2 + Duration::from_secs(2);

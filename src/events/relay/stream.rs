@@ -1,5 +1,5 @@
-//! A stream as the dispatcher sees it: what was dispatched, what is ready behind it, and how far the
-//! stream goes. It takes hints in any order and puts them in order of sequence. Pure but for the window's locks.
+//! A stream in the dispatcher: the dispatched events, the ready events after them, and the known end of the stream.
+//! It accepts hints in any order and sorts them by sequence. Pure, except for the window's locks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -7,25 +7,29 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::window::Window;
-use crate::domain::{Fresh, OutboxEvent};
+use crate::domain::{CommittedEvents, OutboxEvent};
 use crate::parts::store::{LogEntry, ParkedState};
 
-/// Events that are kept ready; more are dropped, and read from the database when it is their turn.
-const READY_MAX: usize = 4_096;
-/// Hints kept that came before the ones that precede them; more are dropped, and read from the database.
+/// Maximum number of ready events of a stream, and of hinted events behind a gap; more are dropped, and read from the
+/// database later.
+const EVENTS_MAX: usize = 4_096;
+/// Maximum number of such events of all streams, approximately: each stream gets its share, and a few at least.
+const EVENTS_OF_ALL_MAX: usize = 65_536;
+const EVENTS_MIN: usize = 16;
+/// Maximum number of hints behind a gap; more are dropped, and read from the database.
 const AHEAD_MAX: usize = 64;
 
 /// An event that is ready to be dispatched.
 #[derive(Debug)]
 pub(super) enum Ready {
-    /// It is to be published.
+    /// It must be published.
     Send {
         event: OutboxEvent,
         committed_at: Option<Instant>,
     },
-    /// Its writer publishes it.
+    /// Its request publishes it.
     Held(OutboxEvent),
-    /// What was read of it cannot be sent.
+    /// The read row cannot be sent.
     Read(LogEntry),
     /// It is missing in the database.
     Missing,
@@ -36,8 +40,9 @@ pub(super) struct Stream {
     pub(super) window: Arc<Window>,
     /// The events after the last dispatched one, without a gap.
     pub(super) ready: VecDeque<Ready>,
-    /// Hints of events behind a gap, by their first sequence.
-    ahead: BTreeMap<u64, Fresh>,
+    /// Hints of events behind a gap, by their first sequence, and the number of their events.
+    ahead: BTreeMap<u64, CommittedEvents>,
+    ahead_events: usize,
     /// The highest sequence that is known to be committed.
     end: u64,
 }
@@ -48,6 +53,7 @@ impl Stream {
             window: Arc::new(window),
             ready: VecDeque::new(),
             ahead: BTreeMap::new(),
+            ahead_events: 0,
             end,
         }
     }
@@ -57,45 +63,56 @@ impl Stream {
         self.window.dispatched() + self.ready.len() as u64
     }
 
-    /// The stream goes at least so far.
+    /// Raises the known end of the stream.
     pub(super) fn extends_to(&mut self, end: u64) {
         self.end = self.end.max(end);
     }
 
-    /// Events behind the last one that was read: they have to be read from the database, unless hints are on the way.
+    /// Events after the last one that was read: they must be read from the database, unless their hints arrive.
     pub(super) fn unread(&self) -> u64 {
         let next = self.ahead.keys().next().map_or(self.end, |first| first - 1);
         next.min(self.end).saturating_sub(self.read())
     }
 
-    /// Whether nothing is known to be published and nothing is in flight.
+    /// Whether there is nothing known to publish, and nothing in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.ready.is_empty() && self.read() >= self.end && self.window.is_empty()
     }
 
-    /// Takes a hint. Returns whether that made events ready.
-    pub(super) fn hint(&mut self, fresh: Fresh) -> bool {
-        let (Some(first), Some(last)) = (fresh.events.first(), fresh.events.last()) else {
+    /// Maximum number of events of one stream while so many have events.
+    pub(super) fn share(streams: usize) -> usize {
+        (EVENTS_OF_ALL_MAX / streams.max(1)).clamp(EVENTS_MIN, EVENTS_MAX)
+    }
+
+    /// Takes a hint, unless the stream has `events_max` events already. Returns whether that made events ready.
+    pub(super) fn hint(&mut self, committed: CommittedEvents, events_max: usize) -> bool {
+        let (Some(first), Some(last)) = (committed.events.first(), committed.events.last()) else {
             return false;
         };
         let (first, last) = (first.sequence, last.sequence);
         self.extends_to(last);
-        if last <= self.read() || self.ready.len() >= READY_MAX {
+        if last <= self.read() || self.ready.len() >= events_max {
             return false;
         }
-        self.ahead.insert(first, fresh);
+        self.ahead_events += committed.events.len();
+        if let Some(replaced) = self.ahead.insert(first, committed) {
+            self.ahead_events -= replaced.events.len();
+        }
         let before = self.ready.len();
         self.join();
-        if self.ahead.len() > AHEAD_MAX {
-            self.ahead.pop_last();
+        while self.ahead.len() > AHEAD_MAX || self.ahead_events > events_max {
+            let Some((_, dropped)) = self.ahead.pop_last() else {
+                break;
+            };
+            self.ahead_events -= dropped.events.len();
         }
         self.ready.len() > before
     }
 
-    /// Takes what was read after [`Stream::read`]. One that is missing between others is passed.
+    /// Adds the events read after [`Stream::read`]. A missing event between others is skipped.
     pub(super) fn was_read(&mut self, entries: Vec<LogEntry>) {
         if entries.is_empty() {
-            // Nothing is there: the next sweep says how far the stream goes.
+            // Nothing was found: the next sweep reads the end of the stream again.
             self.end = self.read();
         }
         for entry in entries {
@@ -116,26 +133,28 @@ impl Stream {
         self.join();
     }
 
-    /// Moves hints that are no longer behind a gap.
+    /// Moves hints without a gap before them to the ready events.
     fn join(&mut self) {
         while let Some(first) = self.ahead.first_entry() {
             let read = self.window.dispatched() + self.ready.len() as u64;
             if *first.key() > read + 1 {
                 return;
             }
-            if self.ready.len() >= READY_MAX {
+            if self.ready.len() >= EVENTS_MAX {
                 self.ahead.clear();
+                self.ahead_events = 0;
                 return;
             }
-            let Fresh {
+            let CommittedEvents {
                 events,
                 is_held,
                 committed_at,
                 ..
             } = first.remove();
+            self.ahead_events -= events.len();
             let committed_at = Some(Instant::from_std(committed_at));
-            let fresh = events.into_iter().filter(|event| event.sequence > read);
-            self.ready.extend(fresh.map(|event| {
+            let committed = events.into_iter().filter(|event| event.sequence > read);
+            self.ready.extend(committed.map(|event| {
                 if is_held {
                     Ready::Held(event)
                 } else {
@@ -149,7 +168,7 @@ impl Stream {
     }
 }
 
-/// Whether later events of the key of a parked row wait behind it.
+/// Whether a parked row blocks later events of its key.
 pub(super) const fn holds_back(state: ParkedState) -> bool {
     matches!(
         state,
@@ -189,8 +208,8 @@ mod tests {
         }
     }
 
-    fn hint(sequences: std::ops::RangeInclusive<u64>) -> Fresh {
-        Fresh {
+    fn hint(sequences: std::ops::RangeInclusive<u64>) -> CommittedEvents {
+        CommittedEvents {
             stream: StreamId::of_participations(CampaignId(1)),
             events: sequences.map(event).collect(),
             is_held: false,
@@ -201,19 +220,22 @@ mod tests {
     #[test]
     fn hints_are_put_in_order_of_sequence() {
         let mut stream = stream(10, 10);
-        assert!(!stream.hint(hint(13..=14)), "11 and 12 are missing");
+        assert!(
+            !stream.hint(hint(13..=14), EVENTS_MAX),
+            "11 and 12 are missing"
+        );
         assert_eq!((stream.read(), stream.unread()), (10, 2));
-        assert!(stream.hint(hint(11..=12)));
+        assert!(stream.hint(hint(11..=12), EVENTS_MAX));
         assert_eq!((stream.read(), stream.unread()), (14, 0));
-        assert!(!stream.hint(hint(12..=14)), "they are known");
-        assert!(stream.hint(hint(14..=15)));
+        assert!(!stream.hint(hint(12..=14), EVENTS_MAX), "they are known");
+        assert!(stream.hint(hint(14..=15), EVENTS_MAX));
         assert_eq!(stream.read(), 15);
     }
 
     #[test]
     fn a_gap_is_read_and_joined_with_the_hints_behind_it() {
         let mut stream = stream(0, 0);
-        stream.hint(hint(3..=4));
+        stream.hint(hint(3..=4), EVENTS_MAX);
         let read = vec![LogEntry::Event(event(1)), LogEntry::Event(event(2))];
         stream.was_read(read);
         assert_eq!((stream.read(), stream.unread()), (4, 0));
@@ -233,9 +255,9 @@ mod tests {
     fn events_that_are_not_dispatched_are_bounded_and_read_later() {
         let mut stream = stream(0, 0);
         for first in (1..20_000).step_by(100) {
-            stream.hint(hint(first..=first + 99));
+            stream.hint(hint(first..=first + 99), EVENTS_MAX);
         }
-        assert!(stream.ready.len() < READY_MAX + 100);
+        assert!(stream.ready.len() < EVENTS_MAX + 100);
         assert_eq!(stream.unread(), 20_000 - stream.read());
     }
 
@@ -243,9 +265,29 @@ mod tests {
     fn hints_far_ahead_are_bounded() {
         let mut stream = stream(0, 0);
         for first in 2..300 {
-            stream.hint(hint(first * 2..=first * 2));
+            stream.hint(hint(first * 2..=first * 2), EVENTS_MAX);
         }
         assert!(stream.ahead.len() <= AHEAD_MAX);
         assert_eq!(stream.unread(), 3);
+    }
+
+    #[test]
+    fn the_events_of_many_streams_are_bounded_together() {
+        for count in [1, 10, 100, 4_000] {
+            let mut streams: Vec<Stream> = (0..count).map(|_| stream(0, 0)).collect();
+            let share = Stream::share(count);
+            for stream in &mut streams {
+                for first in (1..20_000).step_by(10) {
+                    stream.hint(hint(first..=first + 9), share);
+                }
+                // Behind a gap.
+                for first in (30_001..40_000).step_by(10) {
+                    stream.hint(hint(first..=first + 9), share);
+                }
+            }
+            let events = |stream: &Stream| stream.ready.len() + stream.ahead_events;
+            let all: usize = streams.iter().map(events).sum();
+            assert!(all <= 2 * EVENTS_OF_ALL_MAX + 10 * count, "{all}");
+        }
     }
 }

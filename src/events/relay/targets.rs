@@ -1,4 +1,4 @@
-//! The topic and partition of each record, and the parked rows that are not tried again while their target fails.
+//! The topic and partition of each record, and the parked rows that are not retried while their target fails.
 
 use super::RelayContext;
 use super::breakers::Target;
@@ -43,12 +43,13 @@ impl Target {
 }
 
 impl RelayContext {
-    /// The parked rows that are tried again: none of topics held back, and of partitions that fail only probes, which
-    /// are read apart: there may be many of them.
+    /// The targets whose parked rows are retried: no topics that are held back, and no failing partitions. Probes of
+    /// those are read separately, because there may be many of them.
     pub(super) fn targets_to_retry(&self) -> Targets {
-        let away = Topic::ALL.into_iter();
-        let away = away.filter_map(|topic| self.some(topic, self.breakers.partitions_away(topic)));
-        Targets::AllBut(self.breakers.held_topics(), away.collect())
+        let failing = Topic::ALL.into_iter();
+        let failing =
+            failing.filter_map(|topic| self.some(topic, self.breakers.failing_partitions(topic)));
+        Targets::AllBut(self.breakers.held_topics(), failing.collect())
     }
 
     /// Partitions to probe now.

@@ -1,11 +1,11 @@
-//! The window above the position of a stream: which of its dispatched events are done. An event is done when the
-//! broker has acknowledged it or it is parked; the position is the last sequence up to which all are.
+//! The window after the position of a stream: which of its dispatched events are done. An event is done when the
+//! broker has acknowledged it or it is parked; the position is the last sequence up to which all are done.
 //!
-//! Every event in flight has a claim. One that is dropped before its event is done (the sender panicked, the lease was
-//! lost) loses the stream: the dispatcher reads it again from its position.
+//! Every event in flight has a claim. If a claim is dropped before its event is done (the sender panicked, the lease
+//! was lost), the stream is lost: the dispatcher reads it again from its position.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -17,14 +17,16 @@ use crate::domain::{LogPlace, StreamId};
 /// The window of one stream during one tenure of its bucket.
 #[derive(Debug)]
 pub(super) struct Window {
+    /// Differs from that of every other window of the process.
+    id: u64,
     pub(super) stream: StreamId,
     pub(super) term: Term,
-    done: Mutex<Done>,
+    done: Mutex<EventsDone>,
     is_lost: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Done {
+struct EventsDone {
     /// The position.
     published: u64,
     /// The events after it that were dispatched.
@@ -33,10 +35,12 @@ struct Done {
 
 impl Window {
     pub(super) fn new(stream: StreamId, term: Term, published: u64) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             stream,
             term,
-            done: Mutex::new(Done {
+            done: Mutex::new(EventsDone {
                 published,
                 dispatched: VecDeque::new(),
             }),
@@ -66,7 +70,7 @@ impl Window {
         done.published + done.dispatched.len() as u64
     }
 
-    /// An event is done. Returns the position, if that moves.
+    /// An event is done. Returns the position, if it moves.
     fn done(&self, sequence: u64) -> Option<u64> {
         let mut done = self.lock();
         let nth = sequence.checked_sub(done.published + 1)?;
@@ -80,7 +84,7 @@ impl Window {
         (done.published > before && !self.is_lost()).then_some(done.published)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Done> {
+    fn lock(&self) -> MutexGuard<'_, EventsDone> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -115,7 +119,7 @@ impl Claim {
         }
     }
 
-    /// Where the event is.
+    /// The place of the event.
     pub(super) fn place(&self) -> LogPlace {
         LogPlace {
             stream: self.window.stream,
@@ -123,9 +127,14 @@ impl Claim {
         }
     }
 
-    /// Whether its stream lost track of an event, and is read again.
+    /// Whether its stream has lost an event in flight, and is read again.
     pub(super) fn is_lost(&self) -> bool {
         self.window.is_lost()
+    }
+
+    /// The id of its window.
+    pub(super) fn window(&self) -> u64 {
+        self.window.id
     }
 
     /// The epoch of the tenure that it was read under.
@@ -186,7 +195,7 @@ impl InFlight {
         }
     }
 
-    /// Events that may still be dispatched. With none, `room` is notified when there is some.
+    /// Number of events that may still be dispatched. If it is 0, `room` is notified when it grows.
     pub(super) fn left(&self) -> usize {
         let left = || self.max.saturating_sub(self.count.load(Ordering::Acquire));
         match left() {

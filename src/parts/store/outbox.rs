@@ -1,13 +1,15 @@
-//! The outbox for the relay: the streams, logs of events of each campaign for each topic, and how far each is published.
-//! Events are appended in the transaction of the change, by the group commit and by `campaigns`; nothing here does.
+//! The outbox for the relay: the streams (the log of events of each campaign for each topic), and the position up to
+//! which each is published. Events are appended in the transaction of the change, by the group commit and by
+//! `campaigns`, never here.
 //!
-//! Everything up to a stream's position was acknowledged by the broker or is in `outbox_parked`; everything behind
-//! it is pending. A position only moves forward, so a relay that has lost a stream can do no harm. Published events
-//! are deleted when they are old; see `purge`.
+//! Everything up to a stream's position was acknowledged by the broker or is in `outbox_parked`; everything after it
+//! is pending. A position only moves forward, so a relay that has lost a stream can do no harm. Old published events
+//! are deleted; see `purge`.
 
 mod counts;
 mod due;
 mod held;
+mod keys;
 mod leases;
 mod parked;
 mod published;
@@ -22,10 +24,9 @@ use sea_orm::{
 
 pub use counts::OutboxCounts;
 pub use due::{DueRows, Parked};
+pub use keys::{ORPHAN_KEYS_MAX, Released};
 pub use leases::{LeasedBucket, RelayLease};
-pub use parked::{
-    NewlyParked, ORPHAN_KEYS_MAX, ParkedRow, ParkedState, Released, StreamKey, Tenure, Verdict,
-};
+pub use parked::{NewlyParked, ParkedRow, ParkedState, ParkedVerdict, StreamKey, Tenure};
 pub use published::PublishedEvent;
 pub use purge::{PurgePage, Purgeable};
 pub use target::{Partitions, Targets};
@@ -38,14 +39,14 @@ use super::query::on_key;
 use super::{Store, StoreError};
 use crate::domain::{BUCKETS, CampaignId, EventId, LogPlace, OutboxEvent, StreamId, Topic};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 
-/// A stream and how far it is published.
+/// A stream and its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamEnds {
-    /// Which stream.
+    /// The stream.
     pub stream: StreamId,
-    /// Its position: everything up to this sequence is published or parked.
+    /// Its position: all events up to this sequence are published or parked.
     pub published: u64,
     /// The sequence of its last event.
     pub end: u64,
@@ -54,15 +55,15 @@ pub struct StreamEnds {
 /// An event read from a stream.
 #[derive(Clone, Debug)]
 pub enum LogEntry {
-    /// It is to be published.
+    /// It must be published.
     Event(OutboxEvent),
-    /// It is parked, or its writer publishes it: the position passes it.
+    /// It is parked, or its request publishes it: the position passes it.
     Parked(ParkedRow, ParkedState),
-    /// It holds something this release does not know.
+    /// It has a value that this release does not know.
     Unreadable {
-        /// Where it is.
+        /// Its place.
         place: LogPlace,
-        /// Which event.
+        /// Its id.
         id: EventId,
         /// Why it cannot be read.
         error: String,
@@ -97,7 +98,7 @@ impl Store {
         Ok(ends)
     }
 
-    /// The streams of these campaigns, those with nothing pending too.
+    /// The streams of these campaigns, including those without pending events.
     pub async fn stream_ends(
         &self,
         campaigns: &[CampaignId],
@@ -110,7 +111,7 @@ impl Store {
     }
 
     async fn ends(&self, ends: Select<campaign::Entity>) -> Result<Vec<StreamEnds>, StoreError> {
-        /// The campaign, and of each topic the end and the position.
+        /// The campaign, and the end and the position of each topic.
         type Row = (i64, i64, Option<i64>, i64, Option<i64>, i64, Option<i64>);
         let rows: Vec<Row> = ends.into_tuple().all(&self.db).await?;
         let ends = |(campaign, end, at, campaign_end, campaign_at, order_end, order_at): Row| {
@@ -151,7 +152,7 @@ impl Store {
         rows.iter().map(entry).collect()
     }
 
-    /// Moves the positions of streams forward, never back.
+    /// Moves the positions of streams forward, never backward.
     pub async fn advance(&self, positions: &[(StreamId, u64)]) -> Result<(), StoreError> {
         use outbox_position::{Column, Entity};
         if positions.is_empty() {
@@ -161,7 +162,7 @@ impl Store {
         let mut positions = positions.to_vec();
         positions.sort_unstable();
         let rows = positions.iter().map(|(stream, published)| {
-            // The positions of the other streams are not before 0.
+            // The positions of the other streams cannot be before 0.
             let of = |topic| (topic == stream.topic).then_some(to_signed(*published));
             let of = |topic| of(topic).unwrap_or(0);
             [
@@ -182,7 +183,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether an event still waits to be published.
+    /// Whether an event is still pending.
     pub async fn is_pending(&self, place: LogPlace) -> Result<bool, StoreError> {
         let waits = ["retry", "waiting", "blocked"];
         let waits = outbox_parked::Entity::find()
@@ -266,7 +267,7 @@ fn entry(row: &QueryResult) -> Result<LogEntry, StoreError> {
     })
 }
 
-/// The whole chain of causes in one line.
+/// All causes in one line.
 fn reason(failure: &StoreError) -> String {
     let mut text = failure.to_string();
     let mut cause = std::error::Error::source(failure);
@@ -293,7 +294,7 @@ fn parse_topic(word: &str) -> Result<Topic, StoreError> {
     Topic::parse(word).ok_or_else(|| unknown("aggregatetype", word))
 }
 
-/// A value in a column that no version of ours has written.
+/// A column has a value that no version of this service writes.
 fn unknown(column: &str, value: &str) -> StoreError {
     StoreError::Database(sea_orm::DbErr::Type(format!("{column} holds {value}")))
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use firstcome::domain::{
-    CampaignId, EventId, Fresh, KeyChoice, OutboxEvent, Participation, ParticipationId, Status,
-    StreamId, Topic, UserId,
+    CampaignId, CommittedEvents, EventId, KeyChoice, OutboxEvent, Participation, ParticipationId,
+    Status, StreamId, Topic, UserId,
 };
 use firstcome::events::relay::{Config, Metrics, Relay, RelayHandle};
 use firstcome::parts::broker::kafka::KafkaConfig;
@@ -35,7 +35,7 @@ pub struct Bench {
     pub db: DatabaseConnection,
     pub url: String,
     _file: Option<tempfile::TempDir>,
-    /// Where the committed events are.
+    /// The store with the committed events.
     placed: Mutex<HashMap<EventId, u64>>,
     campaigns: Mutex<HashSet<CampaignId>>,
 }
@@ -48,7 +48,7 @@ impl Bench {
         Self::migrated(&url, Some(directory)).await
     }
 
-    /// A schema of its own in the real database.
+    /// A separate schema in the real database.
     pub async fn mysql(url: &str) -> Self {
         let schema = format!("relay_{}", ParticipationId::generate().0.simple());
         let admin = Database::connect(url).await.unwrap();
@@ -60,7 +60,7 @@ impl Bench {
         Self::migrated(&format!("{server}/{schema}"), None).await
     }
 
-    /// Takes the schema of a test that went well off the real database.
+    /// Drops the schema of a successful test from the real database.
     pub async fn drop_schema(self) {
         Migrator::down(&self.db, None).await.unwrap();
         let schema = "SELECT CONCAT('DROP DATABASE ', DATABASE()) AS gone";
@@ -87,7 +87,7 @@ impl Bench {
         }
     }
 
-    /// Commits as a writer does: the event is appended to its stream.
+    /// Commits like the writer: the event is appended to its stream.
     pub async fn commit(&self, event: &OutboxEvent) {
         self.commit_together(std::slice::from_ref(event)).await;
     }
@@ -97,7 +97,7 @@ impl Bench {
         self.written(events).await.commit().await.unwrap();
     }
 
-    /// A transaction that has written all that, and may commit it.
+    /// A transaction that has written everything, and may commit it.
     pub async fn written(&self, events: &[OutboxEvent]) -> DatabaseTransaction {
         let known = self.campaigns.lock().unwrap().clone();
         for event in events {
@@ -142,7 +142,7 @@ impl Bench {
         transaction
     }
 
-    /// Makes a campaign if it is not there.
+    /// Creates a campaign if it does not exist.
     async fn make_campaign(&self, id: CampaignId) {
         let ignore = if self.store.is_embedded() {
             "OR IGNORE"
@@ -183,10 +183,10 @@ impl Bench {
         }
     }
 
-    /// Committed events of one campaign, without a gap, as the writer hands them over.
-    pub fn fresh(&self, events: &[OutboxEvent]) -> Fresh {
+    /// Committed events of one campaign, without a gap, in the form in which the writer hands them over.
+    pub fn committed(&self, events: &[OutboxEvent]) -> CommittedEvents {
         let events: Vec<OutboxEvent> = events.iter().map(|event| self.placed(event)).collect();
-        Fresh {
+        CommittedEvents {
             stream: events[0].stream(),
             events,
             is_held: false,
@@ -238,7 +238,7 @@ pub fn events(participations: u32, changes: u32) -> Vec<OutboxEvent> {
     events_from(0, participations, changes)
 }
 
-/// The same, with places in line from another one on: each change of a place is once in an outbox.
+/// The same, with ranks from another one on: an outbox has each change of a rank once.
 pub fn events_from(first: u32, participations: u32, changes: u32) -> Vec<OutboxEvent> {
     let mut events = Vec::new();
     for participation in (first..first + participations).map(participation) {
@@ -254,7 +254,7 @@ pub fn events_from(first: u32, participations: u32, changes: u32) -> Vec<OutboxE
     events
 }
 
-/// Short waits, topics of its own.
+/// Short waits, and separate topics.
 pub fn config() -> Config {
     let quick = Policy {
         initial: Duration::from_millis(20),
@@ -274,7 +274,7 @@ pub fn config() -> Config {
     }
 }
 
-/// The broker's settings for a test: time-outs that are soon over.
+/// The broker's settings for a test, with short timeouts.
 pub fn kafka() -> KafkaConfig {
     KafkaConfig {
         message_timeout: Duration::from_millis(1_500),
@@ -341,7 +341,7 @@ pub enum Reaction {
 pub struct Double {
     pub records: Mutex<Vec<Record>>,
     pub reactions: Mutex<VecDeque<Reaction>>,
-    /// Part of the name of topics that are not to be written to.
+    /// Part of the name of topics without write access.
     pub refused: Mutex<Option<&'static str>>,
 }
 
@@ -364,7 +364,7 @@ impl Double {
         *self.refused.lock().unwrap() = Some(topic);
     }
 
-    /// Lets everybody write again.
+    /// Allows writes again.
     pub fn relent(&self) {
         *self.refused.lock().unwrap() = None;
     }

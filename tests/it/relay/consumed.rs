@@ -38,7 +38,7 @@ impl Consumed {
     }
 }
 
-/// Reads all that is in a topic now.
+/// Reads all current records of a topic.
 pub async fn consume_all(brokers: &str, topic: &str) -> Vec<Consumed> {
     let client = ClientConfig::new()
         .set("bootstrap.servers", brokers)
@@ -61,7 +61,7 @@ pub async fn consume_all(brokers: &str, topic: &str) -> Vec<Consumed> {
     consume(brokers, topic, records).await
 }
 
-/// Reads a topic from its beginning until `enough` records are there.
+/// Reads a topic from its beginning until there are `enough` records.
 pub async fn consume(brokers: &str, topic: &str, enough: usize) -> Vec<Consumed> {
     let records = consume_until(brokers, topic, move |read| read.len() >= enough).await;
     assert_eq!(records.len(), enough, "records in {topic}");
@@ -97,7 +97,7 @@ pub async fn consume_until(
                 records.push(consumed_from(&message));
             }
         }
-        // Dropping it may take a while, so nothing waits for it.
+        // The drop may take a while, so nothing waits for it.
         std::thread::spawn(move || drop(consumer));
         records
     });

@@ -64,7 +64,7 @@ async fn an_unwritable_topic_is_probed_and_its_rows_stay_pending() {
     assert!(running.stop().await.is_clean());
 }
 
-/// More events of one stream than are read at once: the trial may be over when the last of them are.
+/// More events of one stream than are read at once: the trial may be over when the last ones are read.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_left_during_the_probe_of_a_topic_keep_their_order_afterwards() {
     let bench = Bench::sqlite().await;

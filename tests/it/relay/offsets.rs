@@ -1,4 +1,4 @@
-//! Where events were published is kept before a position passes them, if that is configured.
+//! If configured, the published position of an event is stored before the stream's position passes it.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ async fn kept(bench: &Bench) -> Vec<i64> {
     sequences.collect()
 }
 
-async fn offsets_are_kept(bench: &Bench) {
+async fn offsets_are_stored(bench: &Bench) {
     // The first record is parked and published later: it has an offset, too.
     let lost = PublishError::PossiblyDelivered("no answer".to_owned());
     let double = Double::reacting([Reaction::Fail(lost)]);
@@ -39,19 +39,19 @@ async fn offsets_are_kept(bench: &Bench) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn offsets_are_kept_on_sqlite() {
-    offsets_are_kept(&Bench::sqlite().await).await;
+async fn offsets_are_stored_on_sqlite() {
+    offsets_are_stored(&Bench::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn offsets_are_kept_on_mysql() {
+async fn offsets_are_stored_on_mysql() {
     let bench = Bench::mysql(&real("FIRSTCOME_DATABASE_URL")).await;
-    offsets_are_kept(&bench).await;
+    offsets_are_stored(&bench).await;
     bench.drop_schema().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_offset_is_kept_by_default() {
+async fn no_offset_is_stored_by_default() {
     let bench = Bench::sqlite().await;
     let double = Arc::new(Double::default());
     bench.commit_together(&events(10, 1)).await;

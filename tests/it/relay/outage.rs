@@ -48,7 +48,7 @@ async fn a_silent_broker_loses_nothing_and_keeps_the_order() {
     let running = scene.at_work(&waves[0]).await;
     tokio::join!(scene.commit(&waves[1]), broker.pause());
     scene.commit(&waves[2]).await;
-    // It opens once a record has waited for longer than the producer's time-out.
+    // It opens once a record has waited for longer than the producer's timeout.
     scene.held_back(&running).await;
     let failed = failures(&running, "away") + failures(&running, "possibly_delivered");
     assert!(failed > 0);

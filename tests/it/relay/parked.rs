@@ -1,23 +1,25 @@
 //! A relay that has lost a bucket can no longer park its rows.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use firstcome::domain::{BUCKETS, OutboxEvent, State, StreamId, key_hash};
 use firstcome::parts::store::{
-    LogEntry, NewlyParked, ParkedRow, ParkedState, Partitions, Released, Store, Targets, Verdict,
+    LogEntry, NewlyParked, ParkedRow, ParkedState, ParkedVerdict, Partitions, Released, Store,
+    Targets,
 };
 
 use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{TestStore, campaign_of, create, mysql, sell, sqlite};
 
 const LONG: Duration = Duration::from_secs(60);
-/// Over at once.
+/// A lease that ends at once.
 const NOTHING: Duration = Duration::ZERO;
 
-fn to_be_tried_again() -> Verdict {
-    Verdict {
+fn to_be_tried_again() -> ParkedVerdict {
+    ParkedVerdict {
         state: ParkedState::Retry,
         attempts: 1,
         error_class: "possibly_delivered",
@@ -37,7 +39,12 @@ async fn event(test: &TestStore, nth: u64) -> OutboxEvent {
     let store = &test.store;
     let campaign = create(store, campaign_of(None)).await;
     assert_eq!(campaign.state, State::Open);
-    let batch = vec![intake(&campaign, i64::try_from(nth).unwrap(), 1, 1)];
+    let batch = vec![new_participation(
+        &campaign,
+        i64::try_from(nth).unwrap(),
+        1,
+        1,
+    )];
     let sold = sell(store, &campaign, batch).await;
     sold[0].event.clone()
 }
@@ -61,7 +68,7 @@ async fn rows_are_parked_by_their_owner_alone(test: &TestStore) {
     assert!(park("second", second).await, "the answer was lost");
     let counts = store.outbox_counts(None).await.unwrap();
     assert_eq!((counts.pending, counts.retry), (0, 1));
-    let dead = Verdict {
+    let dead = ParkedVerdict {
         state: ParkedState::Dead,
         ..to_be_tried_again()
     };
@@ -78,7 +85,7 @@ async fn rows_are_parked_by_their_owner_alone(test: &TestStore) {
     assert_eq!(released[&key], Released::Free);
 }
 
-/// A relay that was stopped in the middle of writing about a bucket, and holds its lease row for good.
+/// A relay that was stopped in an unfinished transaction about a bucket, and locks its lease row forever.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_mysql_a_locked_bucket_is_skipped_and_the_others_are_acquired() {
     let test = mysql().await;
@@ -94,7 +101,33 @@ async fn on_mysql_a_locked_bucket_is_skipped_and_the_others_are_acquired() {
     assert_eq!(held.len(), usize::from(BUCKETS));
 }
 
-/// One relay parks a row while another takes its bucket over and reads it: if the row is parked, the new
+/// Most rows of the table are locked at once, which a scan would do faster than lookups by key.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_mysql_rows_are_parked_while_another_bucket_is_locked() {
+    let test = mysql().await;
+    let store = &test.store;
+    let mut events = Vec::new();
+    for nth in 1..BUCKETS {
+        events.push(event(&test, u64::from(nth)).await);
+    }
+    let (held, _) = store.hold_buckets("it", LONG).await.unwrap();
+    let epochs: BTreeMap<u16, u64> = held.iter().map(|held| (held.bucket, held.epoch)).collect();
+    let bucket = |event: &OutboxEvent| event.campaign_id.bucket();
+    let row =
+        |event: &OutboxEvent| NewlyParked::of(event, to_be_tried_again(), epochs[&bucket(event)]);
+    let rows: Vec<NewlyParked> = events.iter().map(row).collect();
+    let used: BTreeSet<u16> = events.iter().map(bucket).collect();
+    let other = (0..BUCKETS).find(|bucket| !used.contains(bucket)).unwrap();
+    let elsewhere = Database::connect(&test.url).await.unwrap();
+    let stall = elsewhere.begin().await.unwrap();
+    let lock = format!("SELECT 1 FROM outbox_lease WHERE bucket = {other} FOR UPDATE");
+    stall.execute_unprepared(&lock).await.unwrap();
+    let parked = store.park("it", &rows).await.unwrap();
+    assert_eq!(parked.len(), rows.len());
+    stall.rollback().await.unwrap();
+}
+
+/// One relay parks a row while another acquires its bucket and reads it: if the row is parked, the new owner sees it.
 /// owner sees that.
 async fn a_takeover_and_a_late_verdict_meet(test: &TestStore, rounds: u64) {
     let store = &test.store;
@@ -105,7 +138,7 @@ async fn a_takeover_and_a_late_verdict_meet(test: &TestStore, rounds: u64) {
         let row = [NewlyParked::of(&event, to_be_tried_again(), epoch)];
         let late = store.park("old", &row);
         let takeover = async {
-            // Not while the other writes about it.
+            // Not while the other relay writes about it.
             while take(store, "new", LONG, bucket).await.is_none() {}
             let waiting = store.waiting_keys(&[bucket]).await.unwrap();
             let read = store.read_stream(event.stream(), 0, 10).await.unwrap();
@@ -134,7 +167,7 @@ async fn parked_rows_are_read_by_their_partition(test: &TestStore) {
         numbers: vec![number],
     };
     let epoch = take(store, "owner", LONG, buckets[0]).await.unwrap();
-    let due_now = Verdict {
+    let due_now = ParkedVerdict {
         next_in: Some(NOTHING),
         ..to_be_tried_again()
     };
@@ -156,20 +189,20 @@ async fn parked_rows_are_read_by_their_partition(test: &TestStore) {
     assert_eq!(store.unpark(&[event.place()]).await.unwrap(), 1);
 }
 
-/// Of the rows of a key one is tried at a time, in order.
+/// Of the rows of a key one is retried at a time, in order.
 async fn blocked_rows_are_released_one_by_one(test: &TestStore) {
     let store = &test.store;
     let campaign = create(store, campaign_of(None)).await;
     let mut batch: Vec<_> = (1..=3)
-        .map(|nth| intake(&campaign, i64::try_from(nth).unwrap(), nth, 1))
+        .map(|nth| new_participation(&campaign, i64::try_from(nth).unwrap(), nth, 1))
         .collect();
-    for intake in &mut batch {
-        intake.event.key = "one".into();
+    for new_participation in &mut batch {
+        new_participation.event.key = "one".into();
     }
     let sold = sell(store, &campaign, batch).await;
     let bucket = campaign.id.bucket();
     let epoch = take(store, "owner", LONG, bucket).await.unwrap();
-    let verdict = |state| Verdict {
+    let verdict = |state| ParkedVerdict {
         state,
         next_in: None,
         ..to_be_tried_again()
@@ -182,7 +215,9 @@ async fn blocked_rows_are_released_one_by_one(test: &TestStore) {
     let rows: Vec<NewlyParked> = sold
         .iter()
         .zip(states)
-        .map(|(intake, state)| NewlyParked::of(&intake.event, verdict(state), epoch))
+        .map(|(new_participation, state)| {
+            NewlyParked::of(&new_participation.event, verdict(state), epoch)
+        })
         .collect();
     assert_eq!(store.park("owner", &rows).await.unwrap().len(), 3);
     let key = (StreamId::of_participations(campaign.id), "one".into());
@@ -194,8 +229,14 @@ async fn blocked_rows_are_released_one_by_one(test: &TestStore) {
     };
     assert_eq!(release().await, Released::Waits);
     assert_eq!(store.orphan_keys(&[bucket]).await.unwrap(), []);
-    for intake in &sold[..2] {
-        assert_eq!(store.unpark(&[intake.event.place()]).await.unwrap(), 1);
+    for new_participation in &sold[..2] {
+        assert_eq!(
+            store
+                .unpark(&[new_participation.event.place()])
+                .await
+                .unwrap(),
+            1
+        );
         assert_eq!(
             store.orphan_keys(&[bucket]).await.unwrap(),
             std::slice::from_ref(&key)
@@ -206,7 +247,7 @@ async fn blocked_rows_are_released_one_by_one(test: &TestStore) {
             .await;
         let due = due.unwrap().parked;
         assert_eq!(due.len(), 1);
-        assert_eq!(due[0].event.sequence, intake.event.sequence + 1);
+        assert_eq!(due[0].event.sequence, new_participation.event.sequence + 1);
     }
     let last = ParkedRow {
         place: sold[2].event.place(),

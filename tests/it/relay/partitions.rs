@@ -1,4 +1,4 @@
-//! Partitions that do not answer, that come to be, and batches of which a part fails.
+//! Silent partitions, new partitions, and batches that fail in part.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use super::bench::{Bench, Running, config, events, events_from, until};
 /// A topic with partitions, of which one can be silent.
 struct Partitioned {
     count: AtomicU32,
-    /// This partition accepts nothing, and questions about it have no answer until there is a permit.
+    /// This partition accepts nothing, and queries about it wait for a permit.
     silent: Mutex<Option<u32>>,
     answers: Semaphore,
     asked: AtomicU32,
@@ -24,7 +24,7 @@ struct Partitioned {
     begun: AtomicU32,
     /// Batches take a permit each.
     batches: Semaphore,
-    /// The results of the next batches of at least two records; those of others are all acknowledged.
+    /// The results of the next batches of at least two records; all other batches are acknowledged.
     scripted: Mutex<Vec<Vec<PublishError>>>,
     records: Mutex<Vec<Record>>,
 }
@@ -114,7 +114,7 @@ impl Publisher for Partitioned {
     async fn flush(&self, _: Duration) {}
 }
 
-/// Events of keys of one partition out of three. The keys are random: of many, enough are of each partition.
+/// Events of keys of one partition out of three, selected from random keys.
 fn events_of(partition: u32, count: usize) -> Vec<OutboxEvent> {
     let all = events_from(partition * 10_000, 2_000, 1);
     let of_partition = all.into_iter();
@@ -156,7 +156,7 @@ async fn a_probe_without_an_answer_holds_no_other_partition_back() {
     assert!(running.stop().await.is_clean());
 }
 
-/// A later event of a key must not go to its new partition while an earlier one is on its way.
+/// A later event of a key must not go to its new partition while an earlier one is in flight.
 #[tokio::test(flavor = "multi_thread")]
 async fn new_partitions_do_not_change_the_order_of_a_key() {
     let bench = Bench::sqlite().await;

@@ -44,7 +44,7 @@ async fn on_real_parts_everything_committed_is_published_in_order() {
     first
         .handle
         .hints()
-        .send(bench.fresh(&events))
+        .send(bench.committed(&events))
         .await
         .unwrap();
     bench.settled().await;

@@ -52,7 +52,7 @@ struct Replica {
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        // It may be gone already; a paused one dies of this, too.
+        // It may have ended already; this also ends a paused process.
         self.child.kill().ok();
         self.child.wait().ok();
     }
@@ -159,7 +159,7 @@ impl Stage<'_> {
         *self.faults.entry(fault).or_default() += 1;
     }
 
-    /// Everybody runs again.
+    /// All replicas run again.
     fn heal(&mut self) {
         for nth in 0..self.replicas.len() {
             let role = self.replicas[nth].role;

@@ -10,12 +10,12 @@ use sea_orm::ConnectionTrait;
 
 use super::bench::{Bench, Double, Running, config, until};
 use crate::groups::Groups;
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{aged, campaign_of, create, move_to, real};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Pieces of three rows, one after the other.
+/// Batches of three rows, one after the other.
 fn eager() -> Config {
     Config {
         retention: Retention {
@@ -35,9 +35,10 @@ async fn sold(bench: &Bench, participations: u64, age: Duration) -> Campaign {
     let campaign = create(&bench.store, campaign_of(None)).await;
     let batch: Vec<_> = (1..=participations)
         .map(|nth| {
-            let mut intake = intake(&campaign, i64::try_from(nth).unwrap(), nth, 1);
-            intake.event = aged(intake.event, age);
-            intake
+            let mut new_participation =
+                new_participation(&campaign, i64::try_from(nth).unwrap(), nth, 1);
+            new_participation.event = aged(new_participation.event, age);
+            new_participation
         })
         .collect();
     let store = &bench.store;
@@ -57,7 +58,7 @@ async fn published_events_are_purged_after_their_campaign(bench: &Bench) {
     move_to(&bench.store, &closed, State::Closed).await;
     let double = Arc::new(Double::default());
     let running = Running::start(bench, double.clone(), eager());
-    // They come after those of the open campaign: when they are gone, those have been looked at.
+    // They come after those of the open campaign: when they are deleted, those were read.
     until("the closed campaign's events are gone", async || {
         left(bench, &closed).await == (0, 4)
     })
@@ -127,7 +128,7 @@ async fn an_event_that_cannot_be_purged_stays_and_is_reported_as_overdue() {
     let campaign = sold(&bench, 2, 9 * DAY).await;
     move_to(&bench.store, &campaign, State::Closed).await;
     let run = async |sql: &str| bench.db.execute_unprepared(sql).await.unwrap();
-    // Closed for long: the events could have gone two days ago.
+    // Closed for long: the events were deletable two days ago.
     run("UPDATE campaign SET updated_at = '2020-01-01T00:00:00+00:00'").await;
     run("ALTER TABLE campaign RENAME COLUMN purged_events TO elsewhere").await;
     let running = Running::start(&bench, Arc::new(Double::default()), eager());

@@ -26,7 +26,7 @@ const KEYS_AT_ONCE: usize = 10;
 const SPREAD: Duration = Duration::from_millis(8);
 /// The first event of a key is retried after this time at most: by then the second one waits behind it.
 const RETRY: Duration = Duration::from_millis(60);
-/// The time in which a writer has to publish its event.
+/// The time in which a request must publish its event.
 const HOLD: Duration = Duration::from_millis(30);
 
 /// Reports an unknown result for the first event of each key at its first attempt, and signals when it gets it
@@ -116,7 +116,7 @@ async fn no_event_passes_one_unblocked(bench: Bench) {
     assert!(running.stop().await.is_clean());
 }
 
-/// The writer does not publish the first event of a key within its hold.
+/// The request does not publish the first event of a key within its hold.
 async fn no_event_passes_one_whose_hold_ends(bench: Bench) {
     let double = Arc::new(Double::default());
     let events = events(KEYS, 2);

@@ -13,7 +13,7 @@ use crate::support::real;
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Parks an event as a relay did that was there before.
+/// Parks an event like a previous relay.
 async fn park(bench: &Bench, event: &OutboxEvent, state: ParkedState, next_in: Duration) {
     let next_in = (state == ParkedState::Retry).then_some(next_in);
     crate::support::park(&bench.store, &bench.placed(event), state, next_in).await;
@@ -46,7 +46,7 @@ async fn orphaned_blocked_rows_keep_their_order() {
     assert!(running.stop().await.is_clean());
 }
 
-/// As rows wait that were parked while the policy let them pass each other.
+/// Rows that were parked while the policy let them pass each other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_with_two_parked_rows_waits_for_both() {
     let bench = Bench::sqlite().await;
@@ -77,7 +77,7 @@ async fn a_key_with_two_parked_rows_waits_for_both() {
     assert!(running.stop().await.is_clean());
 }
 
-/// As a newer release leaves it to an older one.
+/// A row that a newer release left to an older one.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_parked_row_becomes_a_dead_letter_and_delays_no_other() {
     let bench = Bench::sqlite().await;
@@ -123,7 +123,7 @@ async fn a_dead_letter_without_an_event_is_skipped_and_the_others_are_replayed()
     assert_eq!((counts.retry, counts.dead), (1, 1));
 }
 
-/// Notes how many rows are blocked when the first of the key is sent again.
+/// Records the number of blocked rows when the first event of the key is sent again.
 struct Watching {
     double: Double,
     bench: Bench,
@@ -154,7 +154,7 @@ impl Publisher for Watching {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_due_does_not_wait_until_all_those_behind_it_are_parked() {
     const ROWS: u32 = 4_000;
-    /// In which only some of them can be parked.
+    /// A store in which only some of them can be parked.
     const SOON: Duration = Duration::from_millis(20);
     let bench = Bench::mysql(&real("FIRSTCOME_DATABASE_URL")).await;
     let events = events(1, ROWS);

@@ -8,33 +8,33 @@ use super::{Breaker, BreakerState, SendMode, Target};
 use crate::domain::Topic;
 use crate::runtime::retry;
 
-/// Concurrent probes: when a broker fails, many partitions do.
+/// Maximum number of concurrent probes: when a broker fails, many partitions fail.
 const PROBES_MAX: usize = 8;
 
-/// A partition: the topic of its topic, and its number.
+/// A partition: its topic and its number.
 type Key = (Topic, u32);
 
 #[derive(Debug)]
 pub(super) struct Partitions {
-    away: Mutex<HashMap<Key, Breaker>>,
+    failing: Mutex<HashMap<Key, Breaker>>,
     policy: retry::Policy,
 }
 
 impl Partitions {
-    /// All of them take records.
+    /// Whether all partitions accept records.
     pub(super) fn new(policy: retry::Policy) -> Self {
         Self {
-            away: Mutex::default(),
+            failing: Mutex::default(),
             policy,
         }
     }
 
     /// How a record may be sent; none: its partition is held back.
     pub(super) fn ask(&self, target: Target) -> Option<SendMode> {
-        let away = self.lock();
-        match target.key().and_then(|key| away.get(&key)) {
+        let failing = self.lock();
+        match target.key().and_then(|key| failing.get(&key)) {
             None => Some(SendMode::Normal),
-            Some(breaker) if may_probe(&away, breaker) => Some(breaker.leave()),
+            Some(breaker) if may_probe(&failing, breaker) => Some(breaker.leave()),
             Some(_) => None,
         }
     }
@@ -46,49 +46,51 @@ impl Partitions {
 
     /// The partition accepted a record. Returns whether its breaker was open.
     pub(super) fn succeeded(&self, target: Target) -> bool {
-        let mut away = self.lock();
-        target.key().is_some_and(|key| away.remove(&key).is_some())
+        let mut failing = self.lock();
+        target
+            .key()
+            .is_some_and(|key| failing.remove(&key).is_some())
     }
 
     /// The partition refused a record. Returns whether its breaker was closed.
     pub(super) fn failed(&self, key: Key, leave: SendMode) -> bool {
-        let mut away = self.lock();
-        let breaker = away.entry(key);
+        let mut failing = self.lock();
+        let breaker = failing.entry(key);
         let breaker = breaker.or_insert_with(|| Breaker::new(self.policy));
         breaker.failed(leave)
     }
 
     /// The record was not sent.
     pub(super) fn unused(&self, target: Target, leave: SendMode) {
-        let away = self.lock();
-        if let Some(breaker) = target.key().and_then(|key| away.get(&key)) {
+        let failing = self.lock();
+        if let Some(breaker) = target.key().and_then(|key| failing.get(&key)) {
             breaker.unused(leave);
         }
     }
 
-    /// Those of a topic that are away.
-    pub(super) fn away(&self, topic: Topic) -> Vec<u32> {
+    /// The failing partitions of a topic.
+    pub(super) fn failing(&self, topic: Topic) -> Vec<u32> {
         self.of(topic, |_, _| true)
     }
 
-    /// Those of a topic that are away and may be probed.
+    /// The failing partitions of a topic that may be probed.
     pub(super) fn probe_partitions(&self, topic: Topic) -> Vec<u32> {
         self.of(topic, may_probe)
     }
 
-    /// How long until one may be probed that is not yet; none: none is away, but for those that are probed now.
+    /// Time until the next partition may be probed; none: no partition fails, or all failing ones are being probed.
     pub(super) fn next_probe(&self) -> Option<Duration> {
-        let away = self.lock();
-        let waiting = away.values().filter(|breaker| !breaker.is_probing());
+        let failing = self.lock();
+        let waiting = failing.values().filter(|breaker| !breaker.is_probing());
         waiting
             .map(|breaker| breaker.wait().unwrap_or_default())
             .min()
     }
 
-    /// What the breakers of a topic's partitions do: the worst of it.
+    /// The worst state of the breakers of a topic's partitions.
     pub(super) fn state(&self, topic: Topic) -> BreakerState {
-        let away = self.lock();
-        let of_stream = away.iter().filter(|((of, _), _)| *of == topic);
+        let failing = self.lock();
+        let of_stream = failing.iter().filter(|((of, _), _)| *of == topic);
         let states: Vec<_> = of_stream.map(|(_, breaker)| breaker.state()).collect();
         if states.contains(&BreakerState::Open) {
             BreakerState::Open
@@ -99,7 +101,7 @@ impl Partitions {
         }
     }
 
-    /// How many are away.
+    /// The number of failing partitions.
     pub(super) fn len(&self) -> usize {
         self.lock().len()
     }
@@ -109,22 +111,27 @@ impl Partitions {
         topic: Topic,
         wanted: impl Fn(&HashMap<Key, Breaker>, &Breaker) -> bool,
     ) -> Vec<u32> {
-        let away = self.lock();
-        let of_stream = away.iter().filter(|((of, _), _)| *of == topic);
-        let wanted = of_stream.filter(|(_, breaker)| wanted(&away, breaker));
+        let failing = self.lock();
+        let of_stream = failing.iter().filter(|((of, _), _)| *of == topic);
+        let wanted = of_stream.filter(|(_, breaker)| wanted(&failing, breaker));
         let mut numbers: Vec<u32> = wanted.map(|((_, number), _)| *number).collect();
         numbers.sort_unstable();
         numbers
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Breaker>> {
-        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether a partition that is away may be probed now.
-fn may_probe(away: &HashMap<Key, Breaker>, breaker: &Breaker) -> bool {
-    let probed = || away.values().filter(|breaker| breaker.is_probing()).count();
+/// Whether a failing partition may be probed now.
+fn may_probe(failing: &HashMap<Key, Breaker>, breaker: &Breaker) -> bool {
+    let probed = || {
+        failing
+            .values()
+            .filter(|breaker| breaker.is_probing())
+            .count()
+    };
     breaker.wait().is_none() && probed() < PROBES_MAX
 }
 
@@ -156,7 +163,7 @@ mod tests {
             .collect();
         let probes = asked.iter().flatten().count();
         assert_eq!(probes, PROBES_MAX);
-        assert_eq!(partitions.away(Topic::Participation).len(), 100);
+        assert_eq!(partitions.failing(Topic::Participation).len(), 100);
         assert!(partitions.succeeded(target(0)));
         assert_eq!(partitions.ask(target(0)), Some(SendMode::Normal));
         assert_eq!(partitions.ask(target(8)), Some(SendMode::Probe));

@@ -4,7 +4,7 @@ fn breakers(open: &Gauge) -> Breakers {
     Breakers::new(retry::Policy::default(), open.clone(), Gauge::default())
 }
 
-/// A topic of which it is not known how many partitions it has.
+/// A topic with an unknown number of partitions.
 fn topic(topic: Topic) -> Target {
     Target {
         topic,
@@ -24,7 +24,7 @@ async fn one_probe_at_a_time_checks_whether_the_broker_is_available() {
     let open = Gauge::default();
     let breakers = breakers(&open);
     let first = breakers.ask(topic(Topic::Participation)).unwrap();
-    breakers.away(first, "test");
+    breakers.broker_failed(first, "test");
     assert_eq!(open.get(), 1);
     tokio::time::sleep(Duration::from_millis(101)).await;
     let probe = breakers.ask(topic(Topic::Participation)).unwrap();
@@ -58,14 +58,14 @@ async fn an_unwritable_topic_delays_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_accepts_nothing_delays_no_other() {
-    let (open, away) = (Gauge::default(), Gauge::default());
-    let breakers = Breakers::new(retry::Policy::default(), open.clone(), away.clone());
+    let (open, failing) = (Gauge::default(), Gauge::default());
+    let breakers = Breakers::new(retry::Policy::default(), open.clone(), failing.clone());
     let first = breakers.ask(partition(2)).unwrap();
     breakers.partition(first, None, "test");
-    assert_eq!((open.get(), away.get()), (1, 1));
+    assert_eq!((open.get(), failing.get()), (1, 1));
     assert!(
         breakers.ask(partition(2)).is_err()
-            && breakers.partitions_away(Topic::Participation) == [2]
+            && breakers.failing_partitions(Topic::Participation) == [2]
     );
     let other = breakers.ask(partition(1)).unwrap();
     assert!(!other.is_probe());
@@ -75,9 +75,9 @@ async fn a_partition_that_accepts_nothing_delays_no_other() {
     assert_eq!(breakers.partitions_to_probe(Topic::Participation), [2]);
     let probe = breakers.ask(partition(2)).unwrap();
     assert!(probe.is_probe() && breakers.ask(partition(2)).is_err());
-    assert_eq!(breakers.partitions_away(Topic::Participation), [2]);
+    assert_eq!(breakers.failing_partitions(Topic::Participation), [2]);
     assert!(breakers.answered(probe));
-    assert_eq!((open.get(), away.get()), (0, 0));
+    assert_eq!((open.get(), failing.get()), (0, 0));
     assert!(breakers.closed());
 }
 

@@ -1,5 +1,6 @@
-//! Reads how far streams go, and the events that were not handed over.
+//! Reads the ends of streams, and the events that were not handed over.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,11 +14,11 @@ use crate::parts::store::{StoreError, StreamEnds};
 
 /// A sweep over all streams is followed by a pause of its own duration times this factor.
 const SLOW_SWEEP_SHARE: u32 = 20;
-/// And never longer than this.
+/// Longest pause after a sweep.
 const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Events read of a stream at least, if there is room.
+/// Fewest events of a stream to read, if there is room.
 const PAGE_MIN: usize = 64;
-/// Idle streams that are remembered; others are found again when they have new events.
+/// Idle streams that are stored; others are found again when they have new events.
 const IDLE_STREAMS_MAX: usize = 4_096;
 
 impl Dispatcher {
@@ -35,25 +36,25 @@ impl Dispatcher {
     async fn poll(&mut self) -> Result<(), StoreError> {
         self.take_over().await?;
         self.drop_lost();
-        let touched = std::mem::take(&mut *self.context.touched());
-        self.touched.extend(touched);
+        let appended_campaigns = std::mem::take(&mut *self.context.appended_campaigns());
+        self.appended_campaigns.extend(appended_campaigns);
         if Instant::now() >= self.next_sweep {
             self.sweep().await?;
-        } else if !self.touched.is_empty() {
-            let touched: Vec<CampaignId> = self
-                .touched
+        } else if !self.appended_campaigns.is_empty() {
+            let appended_campaigns: Vec<CampaignId> = self
+                .appended_campaigns
                 .iter()
                 .filter(|campaign| self.terms.contains_key(&campaign.bucket()))
                 .copied()
                 .collect();
-            let ends = self.context.store.stream_ends(&touched).await?;
-            self.touched.clear();
+            let ends = self.context.store.stream_ends(&appended_campaigns).await?;
+            self.appended_campaigns.clear();
             self.learn(ends);
         }
         self.read().await
     }
 
-    /// Takes over buckets that are newly ours, and drops the streams of those that are not ours any more.
+    /// Adds buckets that this relay has acquired, and drops the streams of buckets that it has lost.
     async fn take_over(&mut self) -> Result<(), StoreError> {
         let context = Context::clone(&self.context);
         let usable = context.ownership.usable();
@@ -68,10 +69,10 @@ impl Dispatcher {
         if !gained.is_empty() {
             let parked = match context.config.key_policy {
                 KeyPolicy::Block => context.store.waiting_keys(&gained).await?,
-                KeyPolicy::Skip => Vec::new(),
+                KeyPolicy::Skip => BTreeSet::new(),
             };
-            context.blocked_keys.learn(parked);
-            // Their parked rows are ours now, too.
+            context.blocked_keys.block_all(parked);
+            // Their parked rows now belong to this relay, too.
             context.buckets_gained.notify_one();
             context.dead_letter_added.notify_one();
             self.next_sweep = Instant::now();
@@ -83,13 +84,13 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Streams that lost track of an event are read again from their position.
+    /// Streams that have lost an event in flight are read again from their position.
     fn drop_lost(&mut self) {
-        let touched = &mut self.touched;
+        let appended_campaigns = &mut self.appended_campaigns;
         self.streams.retain(|id, stream| {
             let is_lost = stream.window.is_lost();
             if is_lost {
-                touched.insert(id.campaign);
+                appended_campaigns.insert(id.campaign);
             }
             !is_lost
         });
@@ -107,7 +108,7 @@ impl Dispatcher {
         let least = self.context.config.poll_max;
         let pause = (took * SLOW_SWEEP_SHARE).clamp(least, SWEEP_PAUSE_MAX.max(least));
         self.next_sweep = Instant::now() + pause;
-        self.touched.clear();
+        self.appended_campaigns.clear();
         self.learn(ends);
         Ok(())
     }
@@ -161,7 +162,7 @@ impl Dispatcher {
                 return Ok(());
             }
         }
-        // In turn: with little room those that come first would have it all.
+        // Round-robin: if room is short, the first streams would take all of it.
         behind.sort_unstable();
         let served = behind.partition_point(|id| *id <= self.last_read);
         behind.rotate_left(served);

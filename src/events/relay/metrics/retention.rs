@@ -1,5 +1,5 @@
-//! What is counted of what is kept: by us in the outbox, by the database for old snapshots. Set by
-//! the relay that does these chores; the others show nothing, so the largest value is the one.
+//! Metrics of retention in the outbox, and of history that the database stores for old snapshots. Only the relay that
+//! does these chores sets them; the others show nothing, so use the maximum.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -8,19 +8,19 @@ use prometheus_client::registry::Registry;
 use crate::domain::metric;
 use crate::runtime::metrics::RegisterMetric;
 
-/// What a gauge shows that nobody could read.
+/// Value of a gauge that could not be read.
 pub const UNKNOWN: i64 = -1;
 
-/// Numbers about retention.
+/// Metrics of retention.
 #[derive(Clone, Debug)]
 pub struct RetentionMetrics {
-    /// Published events deleted because their time was over.
+    /// Published events deleted because of their age.
     pub purged: Counter,
-    /// For how long the oldest event that could go is overdue; 0: none is known.
+    /// How long the oldest deletable event is overdue; 0: none is known.
     pub purge_lag_seconds: Gauge,
-    /// Age of the oldest transaction in the database; -1 where we may not ask.
+    /// Age of the oldest transaction in the database; -1 without the privilege to read it.
     pub oldest_snapshot_age_seconds: Gauge,
-    /// Changes the database keeps for old snapshots; -1 where we may not ask.
+    /// Changes that the database stores for old snapshots; -1 without the privilege to read it.
     pub history_length: Gauge,
 }
 
@@ -41,7 +41,7 @@ impl Default for RetentionMetrics {
 }
 
 impl RetentionMetrics {
-    /// Makes the numbers visible among those of the relay.
+    /// Registers the metrics.
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.add(&metric::RELAY_PURGED, self.purged.clone());
         registry.add(

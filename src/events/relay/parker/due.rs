@@ -1,6 +1,5 @@
-//! Has parked rows tried again when they are due, and frees keys that no row blocks any more.
+//! Retries parked rows when they are due, and frees keys that no row blocks any more.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,23 +9,23 @@ use tokio_util::sync::CancellationToken;
 use super::{ORPHANS_INTERVAL, Parker};
 use crate::events::relay::report::ParkedClaim;
 use crate::events::relay::{Context, Item, Origin};
-use crate::parts::store::{ORPHAN_KEYS_MAX, Parked, ParkedState, StoreError, StreamKey, Targets};
+use crate::parts::store::{ORPHAN_KEYS_MAX, Parked, ParkedState, StoreError, Targets};
 
-/// Parked rows tried at once.
+/// Parked rows sent at once.
 const DUE_ROWS_MAX: u32 = 500;
-/// Rows of a partition that takes no records that are sent to find out whether it does again.
+/// Rows of a partition that accepts no records that are sent as probes.
 const PROBE_ROWS_MAX: u32 = 8;
-/// The time until rows of partitions that may be probed are looked for again.
+/// Pause between reads of rows of partitions that may be probed.
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
-/// Due rows are read again after this time, or after the longest wait of a poll.
+/// Pause between reads of due rows; shorter if the longest poll interval is shorter.
 const AGAIN_IN: Duration = Duration::from_secs(1);
-/// Keys of held events are freed after this time at the earliest.
+/// Shortest time until keys of held events are freed.
 const HELD_KEYS_PAUSE: Duration = Duration::from_secs(5);
-/// The least time between two passes, unless polls have a shorter one.
+/// Shortest time between two passes, unless the poll interval is shorter.
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl Parker {
-    /// Has due rows tried. Returns the time until the next pass.
+    /// Retries due rows. Returns the time until the next pass.
     pub(super) async fn pass(&mut self, stop: &CancellationToken) -> Result<Duration, StoreError> {
         let context = Context::clone(&self.context);
         let buckets = context.ownership.buckets();
@@ -42,7 +41,7 @@ impl Parker {
             for state in [ParkedState::Retry, ParkedState::Held] {
                 wait = wait.min(self.retry(state, &buckets, &targets, stop).await?);
             }
-            // While targets are away, their rows are passed over one by one.
+            // While targets fail, the read skips their rows one by one, so it is done less often.
             let is_away = targets != Targets::ALL;
             if !is_away || Instant::now() >= self.next_waiting {
                 self.next_waiting = Instant::now() + longest;
@@ -61,9 +60,14 @@ impl Parker {
             wait = wait.min(probe.max(PROBE_PAUSE));
         }
         if Instant::now() >= self.next_orphans {
+            // A search that fails is not repeated at once: the other rows would wait for it.
+            self.next_orphans = Instant::now() + ORPHANS_INTERVAL;
             self.next_orphans = Instant::now() + self.free_orphans(&buckets, stop).await?;
         }
-        if context.held_seen.swap(false, Ordering::AcqRel) {
+        if context
+            .held_may_be_acknowledged
+            .swap(false, Ordering::AcqRel)
+        {
             context.store.sweep_acknowledged().await?;
             let soon = Instant::now() + HELD_KEYS_PAUSE;
             self.next_orphans = self.next_orphans.min(soon);
@@ -107,7 +111,7 @@ impl Parker {
             event, attempts, ..
         } in due.parked
         {
-            let Some(claim) = ParkedClaim::new(&self.out, event.place()) else {
+            let Some(claim) = ParkedClaim::new(&self.retries, event.place()) else {
                 continue;
             };
             let Some(place) = self.sender.reserve() else {
@@ -124,7 +128,7 @@ impl Parker {
         Ok(sent)
     }
 
-    /// Frees keys whose rows wait behind nothing. Returns the time until the next search.
+    /// Frees keys whose waiting rows have no row before them. Returns the time until the next search.
     async fn free_orphans(
         &mut self,
         buckets: &[u16],
@@ -137,11 +141,10 @@ impl Parker {
             tracing::warn!(keys = found, "orphaned blocked rows released");
         }
         self.release(orphans.into_iter().collect(), stop).await?;
-        // Keys whose parked row was delivered by the relay that owned these buckets before.
-        let known = context.blocked_keys.settled(buckets);
+        // Keys whose parked row was delivered by the previous owner of these buckets.
+        let known = context.blocked_keys.without_forwarded(buckets);
         if !known.is_empty() {
             let waiting = context.store.waiting_keys(buckets).await?;
-            let waiting: BTreeSet<StreamKey> = waiting.into_iter().collect();
             for key in known.iter().filter(|key| !waiting.contains(*key)) {
                 context.blocked_keys.free(key);
             }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::events::relay::{Context, Item, Origin};
-use crate::parts::store::{ParkedState, Verdict};
+use crate::parts::store::{ParkedState, ParkedVerdict};
 
 /// It may have been published: it is tried again, as often as the policy allows.
-pub(super) fn failed(context: &Context, item: &Item, error: String) -> Verdict {
+pub(super) fn failed(context: &Context, item: &Item, error: String) -> ParkedVerdict {
     let class = "possibly_delivered";
     let attempts = attempts(item);
     match context.config.retry.delay(attempts) {
-        Some(delay) => Verdict {
+        Some(delay) => ParkedVerdict {
             state: ParkedState::Retry,
             attempts,
             error_class: class,
@@ -21,9 +21,9 @@ pub(super) fn failed(context: &Context, item: &Item, error: String) -> Verdict {
     }
 }
 
-/// Its topic or partition takes no records: it is tried when that does, without an attempt charged.
-pub(super) fn waits(item: &Item) -> Verdict {
-    Verdict {
+/// Its topic or partition accepts no records: it is retried when the target works again, and no attempt is charged.
+pub(super) fn waits(item: &Item) -> ParkedVerdict {
+    ParkedVerdict {
         state: ParkedState::Waiting,
         attempts: match item.origin {
             Origin::Log(_) => 0,
@@ -36,8 +36,8 @@ pub(super) fn waits(item: &Item) -> Verdict {
 }
 
 /// It waits behind an earlier event.
-pub(super) fn blocked() -> Verdict {
-    Verdict {
+pub(super) fn blocked() -> ParkedVerdict {
+    ParkedVerdict {
         state: ParkedState::Blocked,
         attempts: 0,
         error_class: "blocked",
@@ -46,9 +46,9 @@ pub(super) fn blocked() -> Verdict {
     }
 }
 
-/// There is nothing to publish, and nothing to copy.
-pub(super) const fn unreadable(error: String) -> Verdict {
-    Verdict {
+/// There is nothing to publish or copy.
+pub(super) const fn unreadable(error: String) -> ParkedVerdict {
+    ParkedVerdict {
         state: ParkedState::Dead,
         attempts: 0,
         error_class: "unreadable",
@@ -57,26 +57,26 @@ pub(super) const fn unreadable(error: String) -> Verdict {
     }
 }
 
-/// It is given up.
-pub(super) fn dead(item: &Item, class: &'static str, error: String) -> Verdict {
+/// It is dead.
+pub(super) fn dead(item: &Item, class: &'static str, error: String) -> ParkedVerdict {
     tracing::error!(
         outbox.id = %item.event.id,
         campaign.id = %item.event.campaign_id,
         class,
         error,
-        "event given up: it is a dead letter now"
+        "event became a dead letter"
     );
-    Verdict {
+    ParkedVerdict {
         state: ParkedState::Dead,
         attempts: attempts(item),
         error_class: class,
         error,
-        // Due at once: for its copy to the dead letter topic.
+        // Due at once, for the copy to the dead letter topic.
         next_in: Some(Duration::ZERO),
     }
 }
 
-/// Attempts with the one that has just failed.
+/// Attempts, including the one that has just failed.
 const fn attempts(item: &Item) -> u32 {
     match item.origin {
         Origin::Log(_) => 1,

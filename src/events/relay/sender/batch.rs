@@ -12,7 +12,7 @@ pub(super) struct SentBatch {
     pub(super) permission: Permission,
     pub(super) sent_at: Instant,
     pub(super) items: Vec<Item>,
-    /// One for each item, in order; the items after the last one were not sent.
+    /// One result for each item, in order; the items after the last result were not sent.
     pub(super) results: Vec<Result<Acknowledged, PublishError>>,
 }
 
@@ -42,8 +42,8 @@ pub(super) async fn send(
     }
 }
 
-/// A probe, which is one record, asks first whether its partition takes anything: what is sent in vain may be written
-/// all the same.
+/// A probe, which is one record, first checks whether its partition accepts records: a record that is sent without
+/// success may be written all the same.
 async fn publish(
     context: &Context,
     items: &[Item],
@@ -56,7 +56,7 @@ async fn publish(
         if let Err(failure) = context.publisher.ask_partition(record).await {
             return vec![Err(failure)];
         }
-        // The question may take longer than the lease of the stream.
+        // The check may take longer than the lease of the stream.
         if !items.iter().all(|item| context.may_send(item)) {
             return Vec::new();
         }

@@ -10,15 +10,17 @@ use tokio::time::Instant;
 
 use super::batch::{SentBatch, send};
 use super::order::OrderCheck;
+use super::parker_handle::ParkerHandle;
 use crate::domain::Topic;
 use crate::events::relay::breakers::{HeldBack, Permission, Target};
-use crate::events::relay::report::Report;
-use crate::events::relay::{Context, Item, KeyPolicy, Map, Origin};
+use crate::events::relay::report::ParkerReport;
+use crate::events::relay::{Context, Item, Map, Origin};
 use crate::parts::broker::PublishError;
-use crate::parts::store::StreamKey;
 
 /// Parked events that wait for a partition that accepts nothing.
 const PROBES_MAX: usize = 8;
+/// While nothing is sent, how often the queues are searched for events that this relay may not send.
+const DROP_PAUSE: Duration = Duration::from_millis(100);
 /// Records in a batch.
 const RECORDS_MAX: usize = 1_000;
 
@@ -32,16 +34,18 @@ pub(super) struct Queues<'a> {
     context: &'a Context,
     parker: ParkerHandle<'a>,
     by_target: Map<Target, Queue>,
-    /// The number of partitions by which the events of each topic are queued.
+    /// The number of partitions that the queues of each topic are based on.
     counts: Map<Topic, Option<u32>>,
-    /// Where the next round begins, so that a single probe of the broker is not always for the same partition.
+    /// Where the next round begins, so that a single probe of the broker does not always use the same partition.
     turn: usize,
     pub(super) in_flight: FuturesUnordered<BoxFuture<'static, SentBatch>>,
     order: OrderCheck,
+    /// When events that may not be sent were last dropped from the queues.
+    dropped_at: Instant,
 }
 
 impl<'a> Queues<'a> {
-    pub(super) fn new(context: &'a Context, park: &'a mpsc::Sender<Report>) -> Self {
+    pub(super) fn new(context: &'a Context, park: &'a mpsc::Sender<ParkerReport>) -> Self {
         Self {
             context,
             parker: ParkerHandle { context, park },
@@ -50,6 +54,7 @@ impl<'a> Queues<'a> {
             turn: 0,
             in_flight: FuturesUnordered::new(),
             order: OrderCheck::default(),
+            dropped_at: Instant::now(),
         }
     }
 
@@ -69,6 +74,7 @@ impl<'a> Queues<'a> {
     /// try, if something is held back.
     pub(super) async fn send_ready(&mut self) -> Option<Duration> {
         if let Some(wait) = self.context.breakers.broker_wait() {
+            self.drop_unsendable();
             return Some(wait);
         }
         let held = self.follow_partitions();
@@ -83,8 +89,8 @@ impl<'a> Queues<'a> {
         let first = self.turn.checked_rem(ready.len()).unwrap_or(0);
         ready.rotate_left(first);
         for target in ready {
-            if self.context.breakers.is_partition_away(target) {
-                // Parked events probe it: behind one that waits here, the position of its stream would wait, too.
+            if self.context.breakers.is_partition_failing(target) {
+                // Parked events probe it: a stream event that waited here would also stop the position of its stream.
                 self.park_all(target, PROBES_MAX).await;
             }
             if held.contains(&target.topic) || !self.may_begin(target) {
@@ -92,16 +98,34 @@ impl<'a> Queues<'a> {
             }
             match self.context.breakers.ask(target) {
                 Ok(permission) => self.send(target, permission).await,
-                Err(HeldBack::All(wait)) => return Some(wait),
-                // Most events are for this topic: their streams wait, and keep the order.
+                Err(HeldBack::All(wait)) => {
+                    self.drop_unsendable();
+                    return Some(wait);
+                }
+                // Most events are for this topic: their streams wait, so the order is kept.
                 Err(HeldBack::Topic(wait)) if target.topic == Topic::Participation => {
+                    self.drop_unsendable();
                     again_in = Some(again_in.map_or(wait, |earlier| earlier.min(wait)));
                 }
-                // In flight they would take the room of others.
+                // In flight they would use the room of others.
                 Err(HeldBack::Topic(_) | HeldBack::Partition) => self.park_all(target, 0).await,
             }
         }
         again_in
+    }
+
+    /// Drops the waiting events that this relay may not send: their streams are read again by the owner of their bucket.
+    /// While nothing is sent, a bucket that is to be given away would otherwise never be free of events in flight.
+    fn drop_unsendable(&mut self) {
+        if self.dropped_at.elapsed() < DROP_PAUSE {
+            return;
+        }
+        self.dropped_at = Instant::now();
+        let context = self.context;
+        for queue in self.by_target.values_mut() {
+            let may_send = |item: &Item| !item.is_lost() && context.may_send(item);
+            queue.waiting.retain(may_send);
+        }
     }
 
     fn may_begin(&self, target: Target) -> bool {
@@ -109,9 +133,9 @@ impl<'a> Queues<'a> {
         queue.is_some_and(|queue| !queue.is_sending && !queue.waiting.is_empty())
     }
 
-    /// Queues the events of a topic anew when its number of partitions becomes known or changes, as soon as nothing of it
-    /// is in flight. Returns the topics that wait for that: an event that is sent by the new number could pass an
-    /// earlier one of its key. All events of a key are in one queue, so they stay in order.
+    /// Distributes the events of a topic again when its number of partitions becomes known or changes, once none of
+    /// them is in flight. Returns the topics that wait for this: with the new number, an event could pass an earlier
+    /// one of its key. All events of a key are in one queue, so they stay in order.
     fn follow_partitions(&mut self) -> Vec<Topic> {
         let mut held = Vec::new();
         for topic in Topic::ALL {
@@ -173,7 +197,7 @@ impl<'a> Queues<'a> {
             }
             let key = item.key();
             if !item.is_parked() && self.context.blocked_keys.contains(&key) {
-                self.parker.forward(item, &key, Report::Block).await;
+                self.parker.forward(item, &key, ParkerReport::Block).await;
                 continue;
             }
             if item.alone && !items.is_empty() {
@@ -200,9 +224,9 @@ impl<'a> Queues<'a> {
         if let Some(queue) = self.by_target.get_mut(&target) {
             queue.is_sending = false;
         }
-        // Known to the breakers before the items behind it are sent.
+        // The breakers must know the result before the following items are sent.
         if results.iter().any(is_answer) && self.context.breakers.answered(permission) {
-            // The broker works: what was held back is tried again.
+            // The broker works: held-back records are tried again.
             self.context.wake.notify_one();
             self.context.breaker_closed.notify_one();
         }
@@ -217,7 +241,12 @@ impl<'a> Queues<'a> {
             match results.next() {
                 Some(Ok(at)) => {
                     self.context.metrics.acknowledged(&item, sent_at, now);
-                    if self.order.is_violated_by(item.key(), item.event.sequence) {
+                    let window = match &item.origin {
+                        Origin::Log(claim) => Some(claim.window()),
+                        Origin::Parked { .. } => None,
+                    };
+                    let (key, sequence) = (item.key(), item.event.sequence);
+                    if self.order.is_violated_by(key, window, sequence) {
                         self.context.metrics.order_violations.inc();
                         tracing::error!(outbox.id = %item.event.id, "event published after a later one");
                     }
@@ -230,12 +259,12 @@ impl<'a> Queues<'a> {
                         }
                         (origin @ Origin::Parked { .. }, published) => {
                             let item = Item { origin, ..item };
-                            let report = Report::Delivered { item, published };
+                            let report = ParkerReport::Delivered { item, published };
                             self.parker.report(report).await;
                         }
                     }
                 }
-                // Parked, it would be in front of the earlier one of its key that is to be sent again.
+                // If it were parked, it would be in front of the earlier one of its key that is sent again.
                 Some(Err(PublishError::PossiblyDelivered(_)))
                     if unsent_keys.contains(&item.key()) =>
                 {
@@ -256,8 +285,8 @@ impl<'a> Queues<'a> {
         }
     }
 
-    /// Parks the waiting events of a partition that takes none, without an attempt. So many of those that were parked
-    /// before stay, to probe it.
+    /// Parks the waiting events of a partition that accepts none, and charges no attempt. At most `probes_max` of the
+    /// events that were already parked stay, as probes.
     async fn park_all(&mut self, target: Target, probes_max: usize) {
         let Some(queue) = self.by_target.get_mut(&target) else {
             return;
@@ -268,7 +297,7 @@ impl<'a> Queues<'a> {
                 probes.push_back(item);
             } else if !item.is_lost() {
                 let key = item.key();
-                self.parker.forward(item, &key, Report::Wait).await;
+                self.parker.forward(item, &key, ParkerReport::Wait).await;
             }
         }
         queue.waiting = probes;
@@ -283,8 +312,8 @@ impl<'a> Queues<'a> {
         queue.waiting.push_front(item);
     }
 
-    /// Finishes what was received, as far as the broker answers in time: what is published beyond a gap would be
-    /// published again. The rest is read again by the next owner.
+    /// Finishes the received events, as far as the broker answers in time: events published after a gap would be
+    /// published again. The next owner reads the rest again.
     pub(super) async fn drain(mut self, inbox: &mut mpsc::Receiver<Item>) {
         let deadline = Instant::now() + self.context.config.publish_timeout;
         loop {
@@ -307,75 +336,7 @@ impl<'a> Queues<'a> {
     }
 }
 
-/// The way to the parker.
-#[derive(Clone, Copy)]
-struct ParkerHandle<'a> {
-    context: &'a Context,
-    park: &'a mpsc::Sender<Report>,
-}
-
-impl ParkerHandle<'_> {
-    /// Returns an event that is to be sent again at once.
-    async fn failed(
-        self,
-        mut item: Item,
-        permission: Permission,
-        failure: PublishError,
-    ) -> Option<Item> {
-        let breakers = &self.context.breakers;
-        match failure {
-            PublishError::QueueFull | PublishError::Away(_) | PublishError::Fatal(_) => {
-                breakers.away(permission, &failure.to_string());
-            }
-            PublishError::Destination(reason) => breakers.destination(permission, &reason),
-            PublishError::Partition(reason) => {
-                let count = self.context.partitions(item.event.topic);
-                let partition = Target::of(&item.event, count).partition;
-                breakers.partition(permission, partition, &reason);
-            }
-            PublishError::Record(_) if !item.alone => item.alone = true,
-            PublishError::Record(error) => {
-                self.report(Report::Refused { item, error }).await;
-                return None;
-            }
-            PublishError::PossiblyDelivered(error) => {
-                breakers.unused(permission);
-                let key = item.key();
-                let unsure = |item| Report::Unsure { item, error };
-                self.forward(item, &key, unsure).await;
-                return None;
-            }
-        }
-        Some(item)
-    }
-
-    /// Sends an event to the parker: as `first` if it is the first one of its key, as blocked behind that otherwise.
-    /// Where all events of a stream have one key, the later ones are dropped: the whole stream waits, and is read again
-    /// from its position when that event is published.
-    async fn forward(self, item: Item, key: &StreamKey, first: impl FnOnce(Item) -> Report) {
-        let context = self.context;
-        if item.is_parked() || context.config.key_policy == KeyPolicy::Skip {
-            return self.report(first(item)).await;
-        }
-        if context.is_stream_key(key) && context.blocked_keys.contains(key) {
-            return drop(item);
-        }
-        if context.blocked_keys.forward_if_blocked(key) {
-            return self.report(Report::Block(item)).await;
-        }
-        context.blocked_keys.block(key.clone());
-        self.report(first(item)).await;
-    }
-
-    /// An event is dropped where the parker is gone: the process stops.
-    async fn report(self, report: Report) {
-        if self.park.send(report).await.is_err() {
-            tracing::debug!("the parker has stopped");
-        }
-    }
-}
-
-/// Whether the broker took the record, or refused the record itself.
+/// Whether the broker accepted the record, or rejected the record itself.
 const fn is_answer<T>(result: &Result<T, PublishError>) -> bool {
     matches!(result, Ok(_) | Err(PublishError::Record(_)))
 }

@@ -1,4 +1,4 @@
-//! How many events wait, and for how long.
+//! Counts pending and parked events, and their age.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,23 +16,23 @@ use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::query::count_by;
 use crate::parts::store::{Store, StoreError};
 
-/// How many events wait, by state.
+/// Numbers of events by state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboxCounts {
-    /// Waiting to be published: behind the position, or held by their writer.
+    /// Pending: after the position, or held by their requests.
     pub pending: u64,
-    /// Waiting to be tried again.
+    /// They wait for a retry.
     pub retry: u64,
-    /// Waiting behind a row of the same key.
+    /// They wait behind a row of the same key.
     pub blocked: u64,
-    /// Given up.
+    /// Dead letters.
     pub dead: u64,
     /// Discarded by an admin.
     pub discarded: u64,
 }
 
 impl Store {
-    /// How many events wait and where, of one campaign or of all.
+    /// The numbers of events by state, of one campaign or of all.
     pub async fn outbox_counts(
         &self,
         campaign: Option<CampaignId>,
@@ -59,7 +59,7 @@ impl Store {
         Ok(counts)
     }
 
-    /// Events for a topic behind the positions, by campaign. A parked event is not among them, on whichever side of the position.
+    /// Events for a topic after the positions, by campaign, without parked events.
     async fn behind(
         &self,
         topic: Topic,
@@ -87,8 +87,8 @@ impl Store {
         Ok(rows.into_iter().map(behind).collect())
     }
 
-    /// Events about participations that the broker has not acknowledged, of each campaign that has any. Reads what waits, and
-    /// nothing of what was published.
+    /// Events about participations without an acknowledgement, of each campaign that has any. Reads the waiting
+    /// events only, and no published ones.
     pub async fn unpublished_counts(&self) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
         let topic = Topic::Participation;
         let mut counts = self.behind(topic, None).await?;
@@ -102,7 +102,7 @@ impl Store {
         Ok(counts)
     }
 
-    /// For how long the oldest pending event has waited; none: nothing is pending.
+    /// How long the oldest pending event has waited; none: no event is pending.
     pub async fn oldest_pending_age(&self) -> Result<Option<Duration>, StoreError> {
         let mut oldest: Option<Timestamp> = None;
         for topic in Topic::ALL {

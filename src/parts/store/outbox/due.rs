@@ -16,12 +16,12 @@ use crate::parts::store::entity::outbox_parked::{Column, Entity};
 use crate::parts::store::entity::{event_of_parked, outbox_event};
 use crate::parts::store::{Store, StoreError};
 
-/// Parked rows whose time has come.
+/// Due parked rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DueRows {
     /// Oldest first.
     pub parked: Vec<Parked>,
-    /// Rows whose event this release cannot read, and why.
+    /// Rows whose event this release cannot read, with the reason.
     pub unreadable: Vec<(ParkedRow, String)>,
 }
 
@@ -39,8 +39,8 @@ pub struct Parked {
 }
 
 impl Store {
-    /// Rows of `buckets` in one state whose time has come, of these targets, oldest first, at most `rows_max`. Of one
-    /// state, so that they come in the order of an index and the database stops when it has them.
+    /// Due rows of `buckets` in one state, for these targets, oldest first, at most `rows_max`. Only one state, so
+    /// that they are in the order of an index and the database stops early.
     pub async fn parked_due(
         &self,
         state: ParkedState,
@@ -74,7 +74,7 @@ impl Store {
         Ok(due)
     }
 
-    /// Notes that a dead row's copy is in the dead letter topic.
+    /// Records that the copy of a dead row is in the dead letter topic.
     pub async fn dead_letter_copied(&self, place: LogPlace) -> Result<bool, StoreError> {
         let noted = Entity::update_many()
             .col_expr(Column::CopiedAt, self.now_expr())
@@ -84,7 +84,7 @@ impl Store {
         Ok(noted.exec(&self.db).await?.rows_affected == 1)
     }
 
-    /// Puts off the copy of a dead row.
+    /// Postpones the copy of a dead row.
     pub async fn put_off_copy(&self, place: LogPlace, delay: Duration) -> Result<bool, StoreError> {
         let put_off = Entity::update_many()
             .col_expr(Column::NextAt, self.after(delay))

@@ -1,5 +1,5 @@
-//! Events that their writer publishes itself: parked as `held` in the transaction of the change. If the writer's
-//! process dies, the row becomes an ordinary retry when its time has come.
+//! Events that their request publishes: parked as `held` in the transaction of the change. If the process dies, the
+//! row becomes an ordinary retry when its time has come.
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
@@ -8,11 +8,11 @@ use crate::parts::store::entity::outbox_parked::{Column, Entity};
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
-    /// Notes that a held event was acknowledged, and has those behind it tried. The row stays until the relay's sweep
-    /// finds that the position has passed it.
+    /// Records that a held event was acknowledged, and retries the events behind it. The row stays until the relay's
+    /// sweep finds that the position has passed it.
     pub async fn acknowledge_held(&self, row: &ParkedRow) -> Result<(), StoreError> {
         self.note_acknowledged(&[row.place]).await?;
-        // Almost never: the request has not answered yet.
+        // Rare, because the request has not answered yet.
         let blocked: Option<i64> = Entity::find()
             .select_only()
             .column(Column::CampaignId)

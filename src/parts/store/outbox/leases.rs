@@ -1,6 +1,6 @@
-//! Which relay owns which buckets: lease rows on the database's clock. A change of owner raises the
-//! bucket's epoch. A row with a negative bucket registers a relay: it is alive though it may own nothing
-//! yet, so that the others know to share.
+//! Which relay owns which buckets: lease rows on the database's clock. A change of owner raises the bucket's epoch. A
+//! row with a negative bucket registers a relay: it is alive but may own no bucket yet, so the others know that they
+//! must share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::by_index;
 use crate::parts::store::entity::outbox_lease::{Column, Entity};
 use crate::parts::store::numbers::to_unsigned;
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::{Store, StoreError};
 
 /// A bucket that a relay owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeasedBucket {
-    /// Share of the outbox.
+    /// The bucket.
     pub bucket: u16,
-    /// How many owners it has had.
+    /// The number of owners so far.
     pub epoch: u64,
     /// Whether its lease was renewed now; not if another transaction locks its row.
     pub is_renewed: bool,
@@ -36,7 +36,7 @@ pub struct RelayLease {
     pub owner: String,
     /// Buckets it owns, in order.
     pub buckets: Vec<u16>,
-    /// For how long its leases still hold.
+    /// How long its leases are still valid.
     pub lease_left: Duration,
 }
 
@@ -63,10 +63,14 @@ impl Table {
     }
 }
 
+/// How often rows that another transaction locks are tried in one round, and the pause between.
+const RENEWALS_MAX: u32 = 8;
+const RENEWAL_PAUSE: Duration = Duration::from_millis(20);
+
 impl Store {
-    /// Renews what `owner` holds and takes free buckets up to its fair share among the relays that
-    /// are alive. Answers all it holds now and which of these are more than its share: the caller
-    /// gives those back with [`Store::release_buckets`] once nothing of theirs is in flight.
+    /// Renews the buckets of `owner`, and takes free buckets up to its fair share among the live relays. Returns all
+    /// its buckets, and those above its share: the caller releases them with [`Store::release_buckets`] once none of
+    /// their events is in flight.
     pub async fn hold_buckets(
         &self,
         owner: &str,
@@ -83,7 +87,7 @@ impl Store {
             table.free.truncate(wanted);
             renewed.extend(self.take_free(owner, lease, &table.free).await?);
         }
-        // What another relay took when a lease had ended is not held any more.
+        // A bucket whose lease had ended may now belong to another relay.
         table = self.lease_table(owner).await?;
         for held in &mut table.mine {
             held.is_renewed = renewed.contains(&i32::from(held.bucket));
@@ -93,16 +97,37 @@ impl Store {
         Ok((table.mine, surplus))
     }
 
-    /// Renews the rows that no other transaction locks.
+    /// Renews the rows that no other transaction locks. A row may be locked by a short transaction of this relay that
+    /// parks events, so locked rows are tried again a few times.
     async fn renew(
         &self,
         owner: &str,
         lease: Duration,
         table: &Table,
     ) -> Result<BTreeSet<i32>, StoreError> {
-        let rows: Vec<i32> = table.rows().collect();
+        let mut left: Vec<i32> = table.rows().collect();
+        let mut renewed = BTreeSet::new();
+        for attempt in 0..RENEWALS_MAX {
+            if attempt > 0 {
+                tokio::time::sleep(RENEWAL_PAUSE).await;
+            }
+            renewed.extend(self.renew_free(owner, lease, &left).await?);
+            left.retain(|row| !renewed.contains(row));
+            if left.is_empty() {
+                break;
+            }
+        }
+        Ok(renewed)
+    }
+
+    async fn renew_free(
+        &self,
+        owner: &str,
+        lease: Duration,
+        rows: &[i32],
+    ) -> Result<Vec<i32>, StoreError> {
         let transaction = self.begin().await?;
-        let free = self.owned_and_free(&transaction, owner, &rows).await?;
+        let free = self.owned_and_free(&transaction, owner, rows).await?;
         if !free.is_empty() {
             let renewed = Entity::update_many()
                 .col_expr(Column::ExpiresAt, self.after(lease))
@@ -110,11 +135,11 @@ impl Store {
             renewed.exec(&transaction).await?;
         }
         transaction.commit().await?;
-        Ok(free.into_iter().collect())
+        Ok(free)
     }
 
-    /// Locks those of these rows that `owner` has and nobody else holds. By their keys, so that no other row is
-    /// touched, which others would have to leave out.
+    /// Locks those of these rows that belong to `owner` and that no other transaction locks. By their keys, so that
+    /// no other row is locked, which others would then skip.
     async fn owned_and_free(
         &self,
         transaction: &Tx,
@@ -131,8 +156,8 @@ impl Store {
         Ok(found.into_tuple().all(transaction).await?)
     }
 
-    /// Gives buckets back, so that another relay need not wait for the lease to end: how many. A row that
-    /// somebody else holds is left out.
+    /// Releases buckets, so that another relay need not wait for the end of the lease. Returns their number. Rows
+    /// locked by other transactions are skipped.
     pub async fn release_buckets(&self, owner: &str, buckets: &[u16]) -> Result<u64, StoreError> {
         let rows: Vec<i32> = buckets.iter().map(|bucket| i32::from(*bucket)).collect();
         let transaction = self.begin().await?;
@@ -149,8 +174,8 @@ impl Store {
         Ok(released)
     }
 
-    /// The epochs of the buckets that `owner` leases among these; they stay so until the transaction ends, and the
-    /// next owner reads what the transaction wrote.
+    /// The epochs of those of these buckets that `owner` leases. They cannot change until the transaction ends, and
+    /// the next owner reads what the transaction wrote.
     pub(super) async fn leased(
         &self,
         tx: &Tx,
@@ -158,15 +183,14 @@ impl Store {
         buckets: &BTreeSet<u16>,
     ) -> Result<BTreeMap<u16, u64>, StoreError> {
         let buckets: Vec<u16> = buckets.iter().copied().collect();
-        let rows: Vec<(i32, i64)> = Entity::find()
+        let mut rows = Entity::find()
             .select_only()
             .columns([Column::Bucket, Column::Epoch])
             .filter(Column::Bucket.is_in(padded(&buckets)))
             .filter(Column::Owner.eq(owner))
-            .lock_shared()
-            .into_tuple()
-            .all(tx)
-            .await?;
+            .lock_shared();
+        by_index(&mut rows, "PRIMARY");
+        let rows: Vec<(i32, i64)> = rows.into_tuple().all(tx).await?;
         let leased = |(bucket, epoch): (i32, i64)| {
             let bucket = u16::try_from(bucket).unwrap_or(u16::MAX);
             (bucket, epoch.unsigned_abs())
@@ -174,7 +198,7 @@ impl Store {
         Ok(rows.into_iter().map(leased).collect())
     }
 
-    /// Gives back all that `owner` has, its registration too.
+    /// Releases all buckets of `owner`, and its registration.
     pub async fn leave_buckets(&self, owner: &str) -> Result<(), StoreError> {
         let table = self.lease_table(owner).await?;
         let buckets: Vec<u16> = table.mine.iter().map(|held| held.bucket).collect();
@@ -186,7 +210,7 @@ impl Store {
         Ok(())
     }
 
-    /// The relays that are alive, by name.
+    /// The live relays, by name.
     pub async fn relay_leases(&self) -> Result<Vec<RelayLease>, StoreError> {
         let rows: Vec<(String, i32, Timestamp, Timestamp)> = Entity::find()
             .select_only()
@@ -202,7 +226,7 @@ impl Store {
         let mut leases: Vec<RelayLease> = Vec::new();
         for (owner, bucket, ends_at, now_at) in rows {
             let left = (ends_at - now_at).to_std().unwrap_or_default();
-            // A row with a negative bucket only says that the relay is alive.
+            // A row with a negative bucket only registers a relay.
             let held = u16::try_from(bucket).ok();
             match leases.last_mut() {
                 Some(lease) if lease.owner == owner => {
@@ -225,7 +249,7 @@ impl Store {
             .filter(Column::Bucket.lt(0))
             .filter(Column::ExpiresAt.into_expr().lte(self.now_expr()));
         expired.exec(&self.db).await?;
-        // Two relays that start at once may draw one number; the slower registers in the next round.
+        // Two relays that start at once may choose the same number; the slower one registers in the next round.
         let lowest = Func::coalesce([Column::Bucket.min(), Expr::Constant(0.into())]);
         let row = Query::select()
             .expr(Expr::from(lowest).sub(Expr::Constant(1.into())))
@@ -256,19 +280,17 @@ impl Store {
         free: &[u16],
     ) -> Result<Vec<i32>, StoreError> {
         let transaction = self.begin().await?;
-        // A relay that stopped in the middle of writing about a bucket holds its row still: that bucket waits,
-        // and the others do not wait with it.
+        // A stopped relay may still lock the row of a bucket in an unfinished transaction: only that bucket waits.
         let is_free = Column::Owner.is_null();
         let is_free = is_free.or(Column::ExpiresAt.into_expr().lte(self.now_expr()));
-        let taken: Vec<i32> = Entity::find()
+        let mut rows = Entity::find()
             .select_only()
             .column(Column::Bucket)
             .filter(Column::Bucket.is_in(free.iter().copied()))
             .filter(is_free)
-            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-            .into_tuple()
-            .all(&transaction)
-            .await?;
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+        by_index(&mut rows, "PRIMARY");
+        let taken: Vec<i32> = rows.into_tuple().all(&transaction).await?;
         if !taken.is_empty() {
             let rows = Entity::update_many()
                 .col_expr(Column::Epoch, Column::Epoch.into_expr().add(1))

@@ -1,44 +1,44 @@
-//! Events that the position has passed and that are not published: they wait to be tried again, behind an earlier
-//! event of their key, for their writer, or for somebody to decide.
+//! Events that the position has passed and that are not published: they wait for a retry, behind an earlier event of
+//! their key, for their request, or for a decision of an operator.
 //!
-//! Of a key at most one row is tried again at a time; the others are `blocked`, and when it is delivered or given up
-//! the next one, in order of sequence, becomes a retry.
+//! At most one row of a key is retried at a time; the others are `blocked`. When it is delivered or given up, the
+//! next one in order of sequence is retried.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, Select, Value,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
+    QueryTrait, Value,
 };
 
-use super::{in_buckets, is_at, parse_topic, position};
+use super::{is_at, position};
 use crate::domain::words::words;
-use crate::domain::{CampaignId, EventId, LogPlace, OutboxEvent, StreamId, Topic, key_hash};
+use crate::domain::{EventId, LogPlace, OutboxEvent, StreamId, Topic, key_hash};
 use crate::parts::store::entity::outbox_parked::{ActiveModel, Column, Entity};
 use crate::parts::store::entity::{insert_rows, outbox_position};
-use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
+use crate::parts::store::numbers::{narrow, to_signed};
 use crate::parts::store::query::{delete_by_key, on_key};
-use crate::parts::store::shapes::padded;
-use crate::parts::store::texts::shortened;
+use crate::parts::store::statement_lengths::padded;
+use crate::parts::store::text_limits::shortened;
 use crate::parts::store::{Store, StoreError};
 
 words! {
     /// Why a row is parked.
     pub enum ParkedState {
-        /// Tried again at its time.
+        /// Retried at its time.
         Retry = "retry",
-        /// Its topic or partition takes no records: tried when that does, without an attempt charged.
+        /// Its topic or partition accepts no records: retried when the target works again, and no attempt is charged.
         Waiting = "waiting",
-        /// Waits behind a row of its key.
+        /// Waits behind an earlier row of its key.
         Blocked = "blocked",
-        /// Its writer publishes it; tried again if that takes too long.
+        /// Its request publishes it; retried if that takes too long.
         Held = "held",
-        /// It was published, and the position has not passed it yet.
+        /// Published, but the position has not passed it yet.
         Acknowledged = "acknowledged",
-        /// Given up; a dead letter.
+        /// A dead letter.
         Dead = "dead",
         /// Discarded by an admin; the row stays as a record.
         Discarded = "discarded",
@@ -47,48 +47,48 @@ words! {
 
 /// The new state of a row that could not be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct ParkedVerdict {
     /// Its state.
     pub state: ParkedState,
     /// Attempts charged so far.
     pub attempts: u32,
     /// Class of the failure: one word.
     pub error_class: &'static str,
-    /// The failure as people read it; cut to what the column takes.
+    /// The failure for people, shortened to the length of the column.
     pub error: String,
-    /// When it is tried again; none: only on request.
+    /// When it is retried; none: only on request.
     pub next_in: Option<Duration>,
 }
 
-/// The lease of a bucket under which a row was read. A relay that has lost the bucket since parks none of its rows:
-/// another relay has read them, and may have published later ones.
+/// The lease of a bucket under which a row was read. A relay that has lost the bucket since then parks none of its
+/// rows: another relay has read them, and may have published later ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tenure {
     /// The bucket.
     pub bucket: u16,
-    /// How many owners it had had.
+    /// The number of owners of the bucket at that time.
     pub epoch: u64,
 }
 
 /// An event to be parked.
 #[derive(Clone, Debug)]
 pub struct NewlyParked {
-    /// Where it is.
+    /// Its place.
     pub place: LogPlace,
-    /// Which event.
+    /// Its id.
     pub id: EventId,
     /// Its key; empty if it cannot be read.
     pub key: Arc<str>,
-    /// The state it is parked in.
-    pub verdict: Verdict,
-    /// The lease it was read under.
+    /// The state in which it is parked.
+    pub verdict: ParkedVerdict,
+    /// The lease under which it was read.
     pub tenure: Tenure,
 }
 
 impl NewlyParked {
     /// That of an event.
     #[must_use]
-    pub fn of(event: &OutboxEvent, verdict: Verdict, epoch: u64) -> Self {
+    pub fn of(event: &OutboxEvent, verdict: ParkedVerdict, epoch: u64) -> Self {
         Self {
             place: event.place(),
             id: event.id,
@@ -102,7 +102,7 @@ impl NewlyParked {
     }
 }
 
-/// A parked row, and the key that it holds up.
+/// A parked row, and the key that it blocks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ParkedRow {
     /// Where its event is.
@@ -119,34 +119,19 @@ impl ParkedRow {
     }
 }
 
-/// A key within a stream: order is kept among its events.
+/// A key within a stream: the order of its events is kept.
 pub type StreamKey = (StreamId, Arc<str>);
 
-/// What still waits of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Released {
-    /// Nothing: its next event may be sent.
-    Free,
-    /// A row waits to be tried again.
-    Waits,
-    /// The same, and it may be tried at once.
-    Due,
-}
-
-/// States of rows that are tried again.
-const TRIED_AGAIN: [&str; 3] = ["retry", "held", "waiting"];
-/// States of rows that hold back the later rows of their key.
-const HOLDS_BACK: [&str; 4] = ["retry", "held", "waiting", "blocked"];
-const BLOCKED: &str = ParkedState::Blocked.as_str();
-
-/// Maximum number of keys released by one search for orphans.
-pub const ORPHAN_KEYS_MAX: usize = 100;
+/// States of rows that are retried.
+pub(super) const TRIED_AGAIN: [&str; 3] = ["retry", "held", "waiting"];
+/// States of rows that block the later rows of their key.
+pub(super) const HOLDS_BACK: [&str; 4] = ["retry", "held", "waiting", "blocked"];
 
 const ERROR_CHARACTERS_MAX: usize = 1_000;
 
 impl Store {
-    /// Parks events, each unless another relay has its bucket now; returns which. One that is parked already stays as
-    /// it is: a repetition after a lost answer changes nothing.
+    /// Parks events, except those whose bucket another relay owns now; returns the parked ones. An event that is
+    /// already parked stays unchanged, so a repetition after a lost answer has no effect.
     pub async fn park(
         &self,
         owner: &str,
@@ -195,8 +180,12 @@ impl Store {
         ]
     }
 
-    /// Writes a new verdict about a row that was tried again; false: it no longer waits for that.
-    pub async fn park_again(&self, place: LogPlace, verdict: &Verdict) -> Result<bool, StoreError> {
+    /// Stores the new state of a row that was retried; false: it no longer waits for that.
+    pub async fn park_again(
+        &self,
+        place: LogPlace,
+        verdict: &ParkedVerdict,
+    ) -> Result<bool, StoreError> {
         let row = ActiveModel {
             state: Set(verdict.state.as_str().to_owned()),
             attempts: Set(narrow(verdict.attempts)),
@@ -212,8 +201,8 @@ impl Store {
         Ok(parked.exec(&self.db).await?.rows_affected == 1)
     }
 
-    /// Notes that rows that were tried again, or published by their writer, are acknowledged. Those that the position
-    /// has passed are deleted; the others stay, because whoever reads the stream would publish their events again.
+    /// Records that rows were acknowledged, after a retry or by their request. Rows that the position has passed are
+    /// deleted; the others stay, because readers of the stream would publish their events again.
     pub async fn unpark(&self, places: &[LogPlace]) -> Result<u64, StoreError> {
         if places.is_empty() {
             return Ok(0);
@@ -224,7 +213,7 @@ impl Store {
         Ok(acknowledged)
     }
 
-    /// Notes that rows are acknowledged; how many were still to be tried.
+    /// Marks rows as acknowledged. Returns how many were still to be retried.
     pub(super) async fn note_acknowledged(&self, places: &[LogPlace]) -> Result<u64, StoreError> {
         let row = ActiveModel {
             state: Set(ParkedState::Acknowledged.as_str().to_owned()),
@@ -238,115 +227,14 @@ impl Store {
         Ok(noted.exec(&self.db).await?.rows_affected)
     }
 
-    /// Deletes the rows of acknowledged events that positions have passed since.
+    /// Deletes the rows of acknowledged events that the positions have passed since.
     pub async fn sweep_acknowledged(&self) -> Result<u64, StoreError> {
         let passed = Entity::delete_many().filter(is_forgotten());
         Ok(passed.exec(&self.db).await?.rows_affected)
     }
 
-    /// Makes the next blocked row of each key a retry, unless a row of the key waits for that already. Returns what
-    /// still waits of each key.
-    pub async fn release_keys(
-        &self,
-        keys: &[StreamKey],
-    ) -> Result<BTreeMap<StreamKey, Released>, StoreError> {
-        let mut released: BTreeMap<StreamKey, Released> = BTreeMap::new();
-        if keys.is_empty() {
-            return Ok(released);
-        }
-        let names: Vec<&str> = keys.iter().map(|(_, key)| &**key).collect();
-        let tx = self.begin_current().await?;
-        let columns = [
-            Column::CampaignId,
-            Column::Topic,
-            Column::Sequence,
-            Column::MessageKey,
-            Column::State,
-        ];
-        let rows: Vec<(i64, String, i64, String, String)> = Entity::find()
-            .select_only()
-            .columns(columns)
-            .filter(Column::MessageKey.is_in(padded(&names)))
-            .filter(Column::State.is_in(HOLDS_BACK))
-            .filter(Column::Topic.is_in(Topic::ALL.map(Topic::as_str)))
-            .order_by_asc(Column::CampaignId)
-            .order_by_asc(Column::Topic)
-            .order_by_asc(Column::Sequence)
-            .into_tuple()
-            .all(&tx)
-            .await?;
-        let mut due = Vec::new();
-        for (campaign, topic, sequence, key, state) in rows {
-            let (stream, sequence) = (stream(campaign, &topic)?, to_unsigned(sequence));
-            let place = LogPlace { stream, sequence };
-            let is_blocked = state == BLOCKED;
-            let key: StreamKey = (stream, key.into());
-            // Another stream may have the same key.
-            if !keys.contains(&key) {
-                continue;
-            }
-            released.entry(key).or_insert_with(|| {
-                if is_blocked {
-                    due.push(place);
-                    Released::Due
-                } else {
-                    Released::Waits
-                }
-            });
-        }
-        self.end_current(tx).await?;
-        if !due.is_empty() {
-            let rows = Entity::update_many()
-                .col_expr(Column::State, ParkedState::Retry.as_str().into())
-                .col_expr(Column::NextAt, self.now_expr())
-                .filter(self.are_at(&due))
-                .filter(Column::State.eq(BLOCKED));
-            rows.exec(&self.db).await?;
-        }
-        for key in keys {
-            released.entry(key.clone()).or_insert(Released::Free);
-        }
-        Ok(released)
-    }
-
-    /// Keys of `buckets` with a row that holds later ones back.
-    pub async fn waiting_keys(&self, buckets: &[u16]) -> Result<Vec<StreamKey>, StoreError> {
-        let rows = stream_keys().filter(Column::State.is_in(HOLDS_BACK));
-        self.keys(rows.filter(in_buckets(Column::CampaignId, buckets)))
-            .await
-    }
-
-    /// Keys of `buckets` whose rows wait behind nothing, left by a crash. No more than `ORPHAN_KEYS_MAX`.
-    pub async fn orphan_keys(&self, buckets: &[u16]) -> Result<Vec<StreamKey>, StoreError> {
-        let same = |column| Expr::col(("r", column)).equals((Entity, column));
-        let waits = Query::select()
-            .expr(Expr::Constant(1.into()))
-            .from_as(Entity, "r")
-            .and_where(same(Column::MessageKey))
-            .and_where(same(Column::CampaignId))
-            .and_where(same(Column::Topic))
-            .and_where(Expr::col(("r", Column::State)).is_in(TRIED_AGAIN))
-            .to_owned();
-        let rows = stream_keys()
-            .filter(Column::State.eq(BLOCKED))
-            .filter(Expr::not_exists(waits))
-            .filter(in_buckets(Column::CampaignId, buckets))
-            .limit(ORPHAN_KEYS_MAX as u64);
-        self.keys(rows).await
-    }
-
-    /// A key that is missed here lets rows pass those that wait: a server that takes no writes is not trusted.
-    async fn keys(&self, keys: Select<Entity>) -> Result<Vec<StreamKey>, StoreError> {
-        let tx = self.begin_current().await?;
-        let rows: Vec<(i64, String, String)> = keys.into_tuple().all(&tx).await?;
-        self.end_current(tx).await?;
-        rows.into_iter()
-            .map(|(campaign, topic, key)| Ok((stream(campaign, &topic)?, key.into())))
-            .collect()
-    }
-
     /// The condition that a row is that of one of these events.
-    fn are_at(&self, places: &[LogPlace]) -> Expr {
+    pub(super) fn are_at(&self, places: &[LogPlace]) -> Expr {
         let key = |place: LogPlace| -> [Value; 3] {
             let stream = place.stream;
             [
@@ -359,22 +247,6 @@ impl Store {
         let columns = columns.map(|column| (Entity, column));
         self.are_among(columns, padded(places).map(key))
     }
-}
-
-fn stream(campaign: i64, topic: &str) -> Result<StreamId, StoreError> {
-    Ok(StreamId {
-        campaign: CampaignId(campaign),
-        topic: parse_topic(topic)?,
-    })
-}
-
-/// The keys of rows, of the topics that this release knows.
-fn stream_keys() -> Select<Entity> {
-    Entity::find()
-        .select_only()
-        .distinct()
-        .columns([Column::CampaignId, Column::Topic, Column::MessageKey])
-        .filter(Column::Topic.is_in(Topic::ALL.map(Topic::as_str)))
 }
 
 /// The condition that a row is acknowledged and the position has passed it.

@@ -1,5 +1,5 @@
-//! Where events were published, for installations that keep it (`relay.keep_offsets`). A row is as old as its event: the
-//! purge deletes both.
+//! Where events were published, for installations that store it (`relay.keep_offsets`). The purge deletes a row
+//! together with its event.
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
@@ -9,7 +9,7 @@ use crate::parts::store::entity::insert_rows;
 use crate::parts::store::entity::outbox_published::{Column, Entity};
 use crate::parts::store::numbers::to_signed;
 use crate::parts::store::query::{delete_by_key, or_replace};
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::{Store, StoreError};
 
 /// Where an event was published.
@@ -28,8 +28,8 @@ pub struct PublishedEvent {
 }
 
 impl Store {
-    /// Keeps where events were published; of an event that is published again, the last time.
-    pub async fn keep_published(&self, events: &[PublishedEvent]) -> Result<(), StoreError> {
+    /// Stores where events were published; for an event that is published again, the last position.
+    pub async fn store_published(&self, events: &[PublishedEvent]) -> Result<(), StoreError> {
         if events.is_empty() {
             return Ok(());
         }
@@ -59,7 +59,7 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes this of events that are deleted.
+    /// Deletes the positions of deleted events.
     pub(super) async fn forget_published(
         &self,
         transaction: &Tx,

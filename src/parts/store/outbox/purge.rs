@@ -1,11 +1,11 @@
-//! Deletes events whose time is over, a bounded range of a stream at once. An event may go when it is older
-//! than asked for, its stream's position has passed it, it is not parked in any state, and its campaign is over for
-//! good. Never deletes what is still to be published, what somebody may still ask about, or anything
-//! without accounting for it: the campaign's row counts the events about participations that are gone, and
-//! `purged_segment` where in the campaign they were, and how many about the campaign itself, in the same transaction.
+//! Deletes old published events, a bounded range of a stream at once. An event may be deleted if it is old enough,
+//! its stream's position has passed it, it is not parked in any state, and its campaign has ended. It never deletes
+//! an event that must still be published or that somebody may still decide about, and it accounts for each deleted
+//! event in the same transaction: the campaign's row counts the deleted events about participations, and
+//! `purged_segment` counts them by segment, with those about the campaign itself.
 //!
-//! Nothing is locked while candidates are looked for, and the answer cannot get wrong: an event that is published
-//! never waits again, and a campaign that is closed never opens again.
+//! The search for candidates locks nothing, and its result cannot become wrong: a published event never becomes
+//! pending again, and an ended campaign never opens again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,61 +26,56 @@ use crate::parts::store::entity::{
 };
 use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::query::delete_by_key;
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::verification::{Purged, Segment, weight_of_event};
 use crate::parts::store::{Store, StoreError};
 
 /// An event that may be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purgeable {
-    /// Where it is; its campaign is over.
+    /// Its place; its campaign has ended.
     pub place: LogPlace,
     /// When the event was written.
     pub created_at: Timestamp,
-    /// By when the campaign was over, at the latest.
-    pub over_at: Timestamp,
+    /// The latest time at which the campaign can have ended.
+    pub ended_at: Timestamp,
 }
 
 /// A range of a stream, in order of sequence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PurgePage {
-    /// What may be deleted of it.
+    /// The events of the range that may be deleted.
     pub purgeable: Vec<Purgeable>,
     /// Number of events read.
     pub rows: u32,
-    /// Where to go on; none: there are no more streams.
+    /// Where the next page begins; none: there are no more streams.
     pub last: Option<LogPlace>,
 }
 
-/// The stream of a campaign that is over.
-struct StreamOver {
+/// The stream of an ended campaign.
+struct EndedStream {
     stream: StreamId,
     published: i64,
-    over_at: Timestamp,
+    ended_at: Timestamp,
 }
 
-/// The campaigns that can sell nothing any more.
-const OVER: [&str; 2] = [State::Closed.as_str(), State::Archived.as_str()];
-
-/// Where events are accounted for that have no rank: those about a campaign, and those about orders.
-const OF_CAMPAIGN: i64 = -1;
-const OF_ORDERS: i64 = -2;
+/// The states of ended campaigns.
+const ENDED: [&str; 2] = [State::Closed.as_str(), State::Archived.as_str()];
 
 impl Store {
-    /// Looks at the next `rows_max` published events of one stream after `after`, whether they may be deleted or not:
-    /// so one call reads a bounded number of rows, and the caller need not look again at those that have to stay. A
-    /// stream is in order of time, so what follows an event that is too young is left out. How old an event is, the
-    /// database's clock says.
+    /// Reads the next `rows_max` published events of one stream after `after`, whether they may be deleted or not: so
+    /// one call reads a bounded number of rows, and the caller need not read the events that must stay again. A
+    /// stream is in order of time, so the page ends at the first event that is too young by the database's clock.
     pub async fn purgeable(
         &self,
         after: Option<LogPlace>,
         age: Duration,
         rows_max: u32,
     ) -> Result<PurgePage, StoreError> {
-        // Where the rest of a stream is too young, the next one is looked at.
+        // If the rest of a stream is too young, the next stream is read.
         if let Some(after) = after.filter(|after| after.sequence < u64::MAX) {
             let this = campaign::Column::Id.eq(after.stream.campaign.0);
-            if let Some(stream) = self.stream_over(after.stream.topic, this).await? {
+            if let Some(stream) = self.ended_stream(after.stream.topic, this).await? {
                 let page = self
                     .purge_page(&stream, after.sequence, age, rows_max)
                     .await?;
@@ -89,23 +84,22 @@ impl Store {
                 }
             }
         }
-        match self.next_over(after.map(|after| after.stream)).await? {
+        match self.next_ended(after.map(|after| after.stream)).await? {
             Some(stream) => self.purge_page(&stream, 0, age, rows_max).await,
             None => Ok(PurgePage::default()),
         }
     }
 
-    /// The first stream behind this one, in order of campaign and topic, whose campaign is over and that has published
-    /// events.
-    async fn next_over(&self, after: Option<StreamId>) -> Result<Option<StreamOver>, StoreError> {
-        let mut next: Option<StreamOver> = None;
+    /// The next stream, in order of campaign and topic, whose campaign has ended and that has published events.
+    async fn next_ended(&self, after: Option<StreamId>) -> Result<Option<EndedStream>, StoreError> {
+        let mut next: Option<EndedStream> = None;
         for topic in Topic::ALL {
             let these = match after {
                 Some(after) if topic > after.topic => campaign::Column::Id.gte(after.campaign.0),
                 Some(after) => campaign::Column::Id.gt(after.campaign.0),
                 None => campaign::Column::Id.gt(0),
             };
-            let found = self.stream_over(topic, these).await?;
+            let found = self.ended_stream(topic, these).await?;
             next = next
                 .into_iter()
                 .chain(found)
@@ -114,13 +108,13 @@ impl Store {
         Ok(next)
     }
 
-    /// The first stream for a topic, in order of campaign, that is of one of these campaigns that is over, and has
+    /// The first stream for a topic, in order of campaign, of these campaigns, whose campaign has ended and that has
     /// published events.
-    async fn stream_over(
+    async fn ended_stream(
         &self,
         topic: Topic,
         these: Expr,
-    ) -> Result<Option<StreamOver>, StoreError> {
+    ) -> Result<Option<EndedStream>, StoreError> {
         use campaign::{Column, Entity};
         let published = position(topic).into_expr();
         let events = outbox_event::Entity::find()
@@ -133,27 +127,27 @@ impl Store {
             .column(position(topic))
             .column(Column::UpdatedAt)
             .join(JoinType::InnerJoin, position_of_campaign())
-            .filter(Column::State.is_in(OVER))
+            .filter(Column::State.is_in(ENDED))
             .filter(these)
             .filter(Expr::exists(events.into_query()))
             .order_by_asc(Column::Id)
             .into_tuple()
             .one(&self.db)
             .await?;
-        let stream = stream.map(|(campaign, published, over_at)| StreamOver {
+        let stream = stream.map(|(campaign, published, ended_at)| EndedStream {
             stream: StreamId {
                 campaign: CampaignId(campaign),
                 topic,
             },
             published,
-            over_at,
+            ended_at,
         });
         Ok(stream)
     }
 
     async fn purge_page(
         &self,
-        stream: &StreamOver,
+        stream: &EndedStream,
         from: u64,
         age: Duration,
         rows_max: u32,
@@ -183,7 +177,7 @@ impl Store {
             };
             page.last = Some(place);
             if is_old == 0 {
-                // So are those behind it: on to the next stream.
+                // All later events of this stream are too young as well.
                 page.last = Some(LogPlace {
                     sequence: u64::MAX,
                     ..place
@@ -194,16 +188,16 @@ impl Store {
                 page.purgeable.push(Purgeable {
                     place,
                     created_at,
-                    over_at: stream.over_at,
+                    ended_at: stream.ended_at,
                 });
             }
         }
         Ok(page)
     }
 
-    /// Deletes these events and counts them at their campaigns, in one transaction: how many there
-    /// were. Those that somebody else deleted first are counted by them alone. When one of the
-    /// campaigns turns out not to be over, nothing is deleted.
+    /// Deletes these events and counts them for their campaigns, in one transaction. Returns their number. Events
+    /// that another process deleted first are counted by that process only. If one of the campaigns has not ended,
+    /// nothing is deleted.
     pub async fn purge(&self, events: &[Purgeable]) -> Result<u64, StoreError> {
         let mut by_stream: BTreeMap<StreamId, Vec<i64>> = BTreeMap::new();
         for event in events {
@@ -235,7 +229,7 @@ impl Store {
                     purged_events.add(to_signed(of_participations)),
                 )
                 .filter(campaign::Column::Id.eq(stream.campaign.0))
-                .filter(campaign::Column::State.is_in(OVER))
+                .filter(campaign::Column::State.is_in(ENDED))
                 .exec(&transaction)
                 .await?;
             if counted.rows_affected != 1 {
@@ -249,8 +243,8 @@ impl Store {
         Ok(purged)
     }
 
-    /// Where in the campaign those of `ids` are that are still there, locked, so that nobody else
-    /// deletes and accounts for them.
+    /// The segments of the existing events among `ids`. Their rows are locked, so that nobody else deletes and counts
+    /// them.
     async fn segments_of(
         &self,
         transaction: &Tx,
@@ -269,8 +263,8 @@ impl Store {
         let mut gone: BTreeMap<_, Purged> = BTreeMap::new();
         for (rank, change) in rows {
             let (mut segment, mut digest) = match stream.topic {
-                Topic::Order => (OF_ORDERS, 0),
-                Topic::Participation | Topic::Campaign => (OF_CAMPAIGN, 0),
+                Topic::Order => (Purged::ABOUT_ORDERS, 0),
+                Topic::Participation | Topic::Campaign => (Purged::ABOUT_CAMPAIGN, 0),
             };
             if let Some(rank) = rank {
                 let number = Segment::of(campaign, to_unsigned(rank)).number;
@@ -284,7 +278,7 @@ impl Store {
         Ok(gone)
     }
 
-    /// Adds to what each segment is known to have lost: verification sets it against the changes.
+    /// Adds the deleted events to the account of their segments; verification compares it with the changes.
     async fn account(
         &self,
         transaction: &Tx,

@@ -1,20 +1,20 @@
-//! Parked rows by the topic and the partition that their records go to.
+//! Parked rows by the topic and partition of their records.
 
 use sea_orm::ColumnTrait;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, IntoCondition};
 
 use crate::domain::Topic;
 use crate::parts::store::entity::outbox_parked::Column;
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 
 /// Some partitions of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partitions {
     /// The topic.
     pub topic: Topic,
-    /// How many partitions it has.
+    /// The number of its partitions.
     pub count: u32,
-    /// Which of them.
+    /// The selected partitions.
     pub numbers: Vec<u32>,
 }
 
@@ -27,20 +27,20 @@ impl Partitions {
     }
 }
 
-/// Which parked rows are read, by where their records go.
+/// A filter of parked rows by the target of their records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Targets {
-    /// All but those of these topics and these partitions.
+    /// All except these topics and these partitions.
     AllBut(Vec<Topic>, Vec<Partitions>),
-    /// Those of these partitions alone.
+    /// Only these partitions.
     Only(Partitions),
 }
 
 impl Targets {
-    /// All of them.
+    /// All rows.
     pub const ALL: Self = Self::AllBut(Vec::new(), Vec::new());
 
-    /// The condition that a row is to be read.
+    /// The condition on a row.
     pub(super) fn condition(&self) -> Condition {
         match self {
             Self::AllBut(topics, partitions) => {

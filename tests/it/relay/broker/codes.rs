@@ -20,7 +20,7 @@ use rdkafka::types::RDKafkaRespErr::{
 use super::{embedded, failures};
 use crate::relay::bench::{Bench, Running, config, consume, events, until};
 
-/// An attempt that is charged makes a dead letter, unless it is one of a record refused.
+/// A charged attempt makes a dead letter, unless it is for a rejected record.
 fn once() -> Config {
     Config {
         retry: Policy {
@@ -37,7 +37,7 @@ fn answers(broker: &Arc<Kafka>, request: RDKafkaApiKey, answers: &[RDKafkaRespEr
         .unwrap();
 }
 
-/// Everything is published in order, with no attempt charged to any row; the relay that did it.
+/// Everything is published in order, and no attempt is charged. Returns the relay.
 async fn published_in_spite_of(broker: &Arc<Kafka>, config: Config) -> Running {
     let bench = Bench::sqlite().await;
     let topic = Topic::Participation.name(&config.topic_prefix);
@@ -81,7 +81,7 @@ async fn a_throttling_broker_counts_as_unavailable() {
     answers(&broker, Produce, &[THROTTLED; 3]);
     let running = published_in_spite_of(&broker, config).await;
     let failed = failures(&running, "away");
-    // All of the first batch, and the probes after it.
+    // All records of the first batch, and the following probes.
     assert!((1..=33).contains(&failed), "{failed}");
     assert!(running.stop().await.is_clean());
 }
@@ -93,7 +93,7 @@ async fn a_producer_without_write_permission_waits_for_it() {
     answers(&broker, Produce, &[NOT_ALLOWED_ON_CLUSTER; 3]);
     let running = published_in_spite_of(&broker, config).await;
     let failed = failures(&running, "destination");
-    // All of the first batch, and the probes after it.
+    // All records of the first batch, and the following probes.
     assert!((1..=33).contains(&failed), "{failed}");
     assert!(running.stop().await.is_clean());
 }
@@ -130,7 +130,7 @@ async fn a_producer_with_a_fatal_error_is_replaced() {
     answers(&broker, Produce, &[OUT_OF_ORDER; 1]);
     let running = published_in_spite_of(&broker, config).await;
     let failed = failures(&running, "fatal");
-    // All of the first batch, and the probes after it.
+    // All records of the first batch, and the following probes.
     assert!((1..=33).contains(&failed), "{failed}");
     assert!(running.stop().await.is_clean());
 }

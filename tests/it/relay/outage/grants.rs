@@ -16,11 +16,11 @@ const ALLOW: u8 = 3;
 #[repr(u8)]
 pub enum Operation {
     All = 2,
-    /// And to see that it is there.
+    /// To check that it exists.
     Read = 3,
 }
 
-/// Clients that say no name.
+/// Clients without a name.
 pub const EVERYBODY_HERE: &str = "User:ANONYMOUS";
 
 /// Permits an operation on a topic to `principal`, which denies the topic to all users without a grant.

@@ -11,8 +11,8 @@ use super::scene::{Scene, failures, waves};
 use super::spare::{self, FIRST, Pair, SECOND};
 use crate::relay::bench::{Running, events_from, kafka, until};
 
-/// How long a partition takes nothing: an attempt that is charged for each time-out makes a dead letter
-/// within a third of it.
+/// How long a partition accepts nothing. If each timeout charged an attempt, there would be a dead letter within a
+/// third of it.
 const OUTAGE: Duration = Duration::from_secs(20);
 
 /// An event of the other stream.
@@ -49,7 +49,8 @@ impl Outage {
         }
     }
 
-    /// Meanwhile the other topic gets its events, and no attempt is charged. In the end the cause is known for
+    /// Meanwhile the other topic gets its events, and no attempt is charged. At the end the cause is known for each
+    /// partition.
     /// each partition.
     async fn other_topics_continue(&self, lacking: &str) {
         let scene = &self.scene;

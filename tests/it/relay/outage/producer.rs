@@ -11,11 +11,10 @@ use crate::relay::bench::{Running, events, kafka, until};
 
 /// Events that come at once.
 const WAVE: u32 = 30;
-/// Probes while a broker is away for some seconds, at the most.
+/// Maximum number of probes while a broker is away for some seconds.
 const PROBES: u32 = 10;
 
-/// A relay between two waves of events: the first was sent to a broker that does not answer, the second waits
-/// for its turn.
+/// A relay between two waves of events: the first was sent to a broker that does not answer, the second waits.
 struct Waves {
     scene: Scene,
     events: Vec<OutboxEvent>,
@@ -50,7 +49,7 @@ impl Waves {
         (waves, running)
     }
 
-    /// How many of both were sent, again and again where they were.
+    /// The number of sends of both waves, retries included.
     fn sent(&self) -> u32 {
         u32::try_from(self.scene.tried() - self.sent_before).unwrap()
     }
@@ -71,7 +70,7 @@ async fn a_full_producer_queue_delays_rows_and_charges_no_attempt() {
     scene.bench.settled().await;
     let full = failures(&running, "queue_full");
     assert!(full > 0, "the queue was full");
-    // Whenever four were sent, each of fifty keys may try once.
+    // After each four sends, each of fifty keys may try once.
     assert!(full <= 200 / 4 * 50, "{full} times");
     assert_eq!(failures(&running, "possibly_delivered"), 0);
     assert_eq!(scene.records_in(&scene.topic).await, 200, "each once");
@@ -103,7 +102,7 @@ async fn waiting_rows_are_not_sent_while_the_broker_is_unavailable() {
     broker.resume().await;
     waves.scene.bench.settled().await;
     let sent = waves.sent();
-    // The first wave in vain, and both in the end.
+    // The first wave without success, and both at the end.
     assert!(sent <= 3 * WAVE + PROBES, "{sent} were sent");
     waves.scene.ends_well(running, &waves.events).await;
 }

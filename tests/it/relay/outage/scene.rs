@@ -21,8 +21,7 @@ use crate::support::real;
 
 const PARTITIONS: i32 = 3;
 
-/// Classes of failures, as the metrics call them; but for a full queue, after which everything that
-/// waits tries again at once.
+/// Classes of failures, as in the metrics, except a full queue, after which all waiting events are retried at once.
 const CLASSES: [&str; 6] = [
     "away",
     "partition_away",
@@ -37,7 +36,7 @@ pub struct Scene {
     pub bench: Bench,
     pub topic: String,
     pub copies: String,
-    /// That of another stream.
+    /// The topic of the other stream.
     pub other: String,
     kafka: Arc<Watched>,
     config: Config,
@@ -53,7 +52,7 @@ impl Scene {
 
     pub async fn with(brokers: &str, settings: KafkaConfig) -> Self {
         let config = Config {
-            // An attempt that is charged though none should be soon makes a dead letter.
+            // If attempts are charged by mistake, dead letters appear soon.
             retry: Policy {
                 attempts_max: 3,
                 ..config().retry
@@ -82,7 +81,7 @@ impl Scene {
         }
     }
 
-    /// Rows are found by hints alone.
+    /// Only hints find rows.
     pub fn without_polls(mut self) -> Self {
         let long = Duration::from_secs(60);
         (self.config.poll_min, self.config.poll_max) = (long, long);
@@ -168,7 +167,7 @@ impl Scene {
         running
     }
 
-    /// A relay whose topic refuses `first` and `second`, and is probed.
+    /// A relay whose topic rejects `first` and `second`, and is probed.
     pub async fn refused(&self, first: &[OutboxEvent], second: &[OutboxEvent]) -> Running {
         self.commit(first).await;
         let running = self.start().await;
@@ -207,7 +206,7 @@ impl Scene {
         counts.pending + counts.retry + counts.blocked
     }
 
-    /// Waits until the broker or a topic is held back, and the metrics say so.
+    /// Waits until a breaker of the broker or a topic is open, also in the metrics.
     pub async fn held_back(&self, running: &Running) {
         let metrics = running.handle.metrics();
         until("a breaker is open, and counted as such", async || {
@@ -245,7 +244,7 @@ impl Scene {
         assert!(copies <= elapsed_ms / 100 + 1, "{copies} copies");
     }
 
-    /// All events are in the topic, and of each key those seen for the first time are in order.
+    /// All events are in the topic, and for each key their first records are in order.
     pub async fn published(&self, events: &[OutboxEvent]) -> Vec<Consumed> {
         let expected: HashSet<String> = events.iter().map(|event| event.id.to_string()).collect();
         let wanted = expected.clone();
@@ -269,7 +268,7 @@ impl Scene {
         read
     }
 
-    /// Hands events on that were committed just now, and waits until the sender has them.
+    /// Hands over newly committed events, and waits until the sender has them.
     pub async fn hint(&self, running: &Running, events: &[OutboxEvent]) {
         self.commit(events).await;
         let dispatched = &running.handle.metrics().wake_hits;
@@ -277,7 +276,7 @@ impl Scene {
         running
             .handle
             .hints()
-            .send(self.bench.fresh(events))
+            .send(self.bench.committed(events))
             .await
             .unwrap();
         until("they are dispatched", async || dispatched.get() >= expected).await;
@@ -290,18 +289,18 @@ impl Scene {
         asked.unwrap_err().to_string()
     }
 
-    /// How often something was sent to the topic.
+    /// The number of sends to the topic.
     pub fn tried(&self) -> u64 {
         let tried = self.kafka.tried.lock().unwrap();
         tried.get(&self.topic).copied().unwrap_or_default()
     }
 
-    /// Takes note of how many partitions there are, as a service does at its start.
+    /// Reads the number of partitions, as a service does at its start.
     pub async fn know_partitions(&self) {
         self.kafka.partitions(&self.topic).await.unwrap();
     }
 
-    /// How often a copy was sent to the topic of dead letters.
+    /// The number of copies sent to the dead letter topic.
     pub fn copies_tried(&self) -> u64 {
         let tried = self.kafka.tried.lock().unwrap();
         tried.get(&self.copies).copied().unwrap_or_default()
@@ -328,7 +327,7 @@ impl Scene {
     }
 }
 
-/// Kafka, and how often something was sent to each of its topics.
+/// Kafka, and the number of sends to each of its topics.
 struct Watched {
     kafka: Arc<Kafka>,
     tried: Mutex<HashMap<String, u64>>,

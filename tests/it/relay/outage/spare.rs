@@ -6,33 +6,33 @@ pub use crate::spare::Spare;
 
 async fn up(stem: &str) -> Spare {
     let settings = [
-        // Everybody may do everything, except on topics with a list of permissions.
+        // All operations are allowed, except on topics with a list of permissions.
         "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "allow.everyone.if.no.acl.found=true",
-        // One that was killed comes back once its old session is over.
+        // A killed broker returns after its old session has expired.
         "broker.session.timeout.ms=1500",
         "broker.heartbeat.interval.ms=300",
     ];
     Spare::up("kafka", stem, &settings).await
 }
 
-/// The one for tests that leave it as they found it.
+/// The broker for tests that leave it unchanged.
 pub async fn shared() -> &'static Spare {
     static SHARED: OnceCell<Spare> = OnceCell::const_new();
     SHARED.get_or_init(|| up("shared")).await
 }
 
-/// The one for tests that end it. They go one after the other; each finds it up.
+/// The broker for tests that stop it. They run one after the other; each finds it running.
 pub async fn mine() -> MutexGuard<'static, Spare> {
     static MINE: OnceCell<Mutex<Spare>> = OnceCell::const_new();
     let mine = MINE.get_or_init(async || Mutex::new(up("mine").await));
     let spare = mine.await.lock().await;
-    // A test that failed half-way left it as it was then; `start` wakes one that is paused, too.
+    // A failed test may have left it in any state; `start` also continues a paused one.
     spare.start().await;
     spare
 }
 
-/// Two brokers of one cluster. The second may be taken away: the first, which is the controller, too, stays.
+/// Two brokers of one cluster. The second may be stopped: the first, which is also the controller, stays.
 pub struct Pair {
     pub first: Spare,
     pub second: Spare,
@@ -44,7 +44,7 @@ pub const SECOND: i32 = 2;
 
 impl Pair {
     async fn up() -> Self {
-        // A follower that is away, or behind, is soon out of sync.
+        // An unavailable or slow follower is soon out of sync.
         let timing = [
             "replica.lag.time.max.ms=3000",
             "broker.session.timeout.ms=4000",
@@ -55,7 +55,7 @@ impl Pair {
             "controller.quorum.voters=1@127.0.0.1:@next:pair-first-{}",
             std::process::id()
         );
-        // A setting that comes twice counts as it comes last.
+        // If a setting is given twice, the last one counts.
         let joins = [
             "process.roles=broker",
             "node.id=2",
@@ -66,13 +66,13 @@ impl Pair {
         Self { first, second }
     }
 
-    /// How a client reaches both.
+    /// The addresses of both for a client.
     pub fn addresses(&self) -> String {
         format!("{},{}", self.first.address, self.second.address)
     }
 }
 
-/// The pair for tests that take the second one away. They go one after the other; each finds both up.
+/// The pair for tests that stop the second broker. They run one after the other; each finds both running.
 pub async fn pair() -> MutexGuard<'static, Pair> {
     static PAIR: OnceCell<Mutex<Pair>> = OnceCell::const_new();
     let pair = PAIR.get_or_init(async || Mutex::new(Pair::up().await));

@@ -64,7 +64,7 @@ async fn waits_for_permission(broker: &spare::Spare, scene: Scene) {
     scene.ends_well(running, &waves.concat()).await;
 }
 
-/// A value that compression makes no smaller.
+/// A value that compression does not shorten.
 fn enlarge(event: &mut OutboxEvent) {
     let mut text = String::from("\"");
     let mut state = 1_u64;
@@ -87,7 +87,7 @@ async fn only_the_oversized_record_of_a_refused_batch_is_charged_an_attempt() {
     scene.create(&scene.copies, &[]).await;
     let mut events = events(20, 3);
     enlarge(&mut events[30]);
-    // All are there before the relay starts, so that they share batches.
+    // All are committed before the relay starts, so that they share batches.
     scene.commit(&events).await;
     let running = scene.start().await;
     until(
