@@ -25,9 +25,9 @@ use crate::report::{Record, Struck};
 const STOCK: i64 = 500;
 /// Participations before the disk is full.
 const IN_PEACE: i64 = 60;
-/// Room that is left when the disk is about to be full.
+/// Free space when the disk is almost full.
 const ROOM: u64 = 96 * 1024;
-/// How long people ask while nothing can be written.
+/// How long clients send requests while nothing can be written.
 const FULL: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -36,11 +36,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 enum Bound {
     /// `RLIMIT_FSIZE`: a write beyond it fails, and lifting it takes effect at once.
     FileSize,
-    /// A small file system, full; the process is killed before there is room again.
+    /// A small file system is full; the process is killed before space is free again.
     FileSystem,
 }
 
-/// Both ways; one run in the report.
+/// Both ways. They are one run in the report.
 pub async fn run() -> Record {
     let began = Instant::now();
     let mut record = run_on(Bound::FileSize).await;
@@ -71,7 +71,7 @@ fn merge(record: &mut Record, other: Record) {
     }
 }
 
-/// A file system in memory, gone when dropped.
+/// A file system in memory, unmounted when dropped.
 struct Mount(TempDir);
 
 impl Mount {
@@ -111,8 +111,8 @@ impl Drop for Scene {
     }
 }
 
-/// Starts the service on embedded parts, in a shell that has a write beyond the limit fail instead of
-/// killing. Its log goes through a pipe, so that the limit does not hold for it.
+/// Starts the service on embedded parts, in a shell in which a write beyond the limit fails instead of killing the
+/// process. The log goes through a pipe, so the limit does not apply to it.
 async fn launch(data: &Path) -> (Child, Arc<Mutex<String>>, String) {
     let mut child = Command::new("sh")
         .args(["-c", r#"trap "" XFSZ; exec "$0" serve"#])
@@ -312,7 +312,7 @@ impl Scene {
         }
     }
 
-    /// Seconds until the first yes, and until all is sold.
+    /// Seconds until the first acceptance, and until everything is sold.
     async fn sell_out(&self, whole: Instant) -> (Option<f64>, Option<f64>) {
         let mut first = None;
         let mut user = 1_000_000;
@@ -322,7 +322,7 @@ impl Scene {
             match self.ask(Phase::Healing, user).await {
                 Outcome::Yes(yes) => {
                     first.get_or_insert(seconds);
-                    // Ranks are given once, units are not: only the store knows.
+                    // Ranks are given once, but units may be returned: only the store knows the total.
                     if yes.rank >= STOCK.unsigned_abs() && self.is_sold_out().await {
                         return (first, Some(seconds));
                     }

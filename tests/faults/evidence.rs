@@ -34,11 +34,11 @@ pub struct Evidence {
     pub unreadable: Vec<String>,
     /// Whether events of a campaign share keys.
     pub key: Option<Key>,
-    /// Coupons that were earned.
+    /// Earned coupons.
     pub coupons: Vec<Coupon>,
-    /// Participations whose cancellation the rewards database still expects.
+    /// Participations with a pending revocation in the rewards database.
     pub revocations: Vec<Uuid>,
-    /// From and until when campaigns take participations, in milliseconds since the run began.
+    /// The windows of campaigns, in milliseconds since the run began.
     pub windows: Vec<Hours>,
 }
 
@@ -74,7 +74,7 @@ pub struct Campaign {
     pub count: u64,
     pub per_user_limit: u64,
     pub max_quantity: u64,
-    /// Participations that gave their units back.
+    /// Participations whose units were returned.
     pub returns: u64,
     pub is_paid: bool,
     pub hold: Duration,
@@ -92,15 +92,15 @@ pub struct Participation {
     pub quantity: u32,
     pub rank: u64,
     pub status: String,
-    /// Changes it has seen, the first included.
+    /// The number of its changes, the first included.
     pub version: u32,
-    /// Its place under the user's limit.
+    /// Its ordinal among the user's participations.
     pub ordinal: Option<u32>,
     pub payment_reference: Option<String>,
 }
 
 impl Participation {
-    /// Whether its units are not to be had by others.
+    /// Whether it holds its units.
     pub fn holds_units(&self) -> bool {
         ["reserved", "confirmed"].contains(&self.status.as_str())
     }
@@ -118,9 +118,9 @@ pub struct UsedKey {
 pub struct Event {
     pub id: Uuid,
     pub participation: String,
-    /// Which of its changes this is, from 1.
+    /// The number of the change, from 1.
     pub sequence: u32,
-    /// `firstcome.participation.` and where it stood then.
+    /// `firstcome.participation.` and the status after the change.
     pub kind: String,
     /// Its campaign, and its number in the stream.
     pub place: (i64, i64),
@@ -187,7 +187,7 @@ impl Evidence {
                 participation: row.try_get_by_index(2)?,
             });
         }
-        // Campaigns have events of their own, which are not looked at here.
+        // Events about campaigns themselves are not read here.
         let stream = Topic::Participation.as_str();
         let events = format!(
             "SELECT id, aggregateid, key_sequence, type, campaign_id, sequence FROM outbox_event \

@@ -14,7 +14,7 @@ use crate::orders::{Buyer, Order};
 use crate::replica::ADMIN_TOKEN;
 use crate::world::World;
 
-/// Longest wait for the last unit, and for the first yes.
+/// Longest wait for the last unit, and for the first acceptance.
 const SELLING: Duration = Duration::from_secs(60);
 /// Longest wait for the last event: the synchronous path keeps its events from the relay for 30 s.
 const PUBLISHING: Duration = Duration::from_secs(45);
@@ -24,7 +24,7 @@ const REWARDING: Duration = Duration::from_secs(30);
 const DOUBT: Duration = Duration::from_secs(30);
 const SELLERS: usize = 5;
 
-/// Seconds since everything was whole; none: not in time.
+/// Seconds until everything was consistent again; none: not in time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Recovery {
     pub first_yes: [Option<f64>; 2],
@@ -33,7 +33,7 @@ pub struct Recovery {
     pub all_rewarded: Option<f64>,
 }
 
-/// Has fresh users ask until everything is sold, and waits until everything is published.
+/// Sends requests of new users until everything is sold, and waits until everything is published.
 pub async fn recover(world: &Arc<World>, traffic: &Traffic) -> Recovery {
     let healed = Instant::now();
     let fresh = Arc::new(Fresh::new());
@@ -92,7 +92,7 @@ async fn sell_out(
         if healed.elapsed() > DOUBT {
             traffic.abandon();
         }
-        // A request settled after this may have made room.
+        // A request that ends later may have returned units.
         let is_settled = traffic.is_settled();
         let left = unsold_campaigns(&mut mysql).await.unwrap();
         let is_sold = is_settled && left.is_empty();
@@ -108,7 +108,7 @@ async fn sell_out(
     sold
 }
 
-/// Where units are left, or may come back: read at once, because they go from the one to the other.
+/// Campaigns with units left, or units that may return: one read, because units move from the one to the other.
 async fn unsold_campaigns(mysql: &mut MySqlConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "SELECT id FROM campaign WHERE committed_units < total_stock \
@@ -213,7 +213,7 @@ async fn all_rewarded(world: &World, healed: Instant) -> Option<f64> {
     None
 }
 
-/// Asks now and then how old the oldest pending event is.
+/// Reads the age of the oldest pending event at intervals.
 pub struct Watch {
     oldest: Arc<Mutex<f64>>,
     watching: JoinHandle<()>,
@@ -238,7 +238,7 @@ impl Watch {
         Self { oldest, watching }
     }
 
-    /// The greatest age that was seen, in seconds.
+    /// The greatest observed age, in seconds.
     pub fn stop(self) -> f64 {
         self.watching.abort();
         *self.oldest.lock().unwrap()

@@ -19,17 +19,17 @@ use crate::load::{ask, http};
 use crate::orders::{Buyer, Order};
 use crate::world::World;
 
-/// How many there are, and how long after each other they come: the last while things break.
+/// Their number, and the delay between them: the last one comes during the faults.
 const HOLDERS: u32 = 40;
 const APART: Duration = Duration::from_millis(140);
-/// The first of them. All of them send keys: those whose number ends in 0 or 5 do.
+/// Id of the first one. All of them send keys: users with a number that ends in 0 or 5 do.
 const FIRST_USER: i64 = 500_000;
 /// How long a holder waits for coupons; those of a cancelled participation may never be issued.
 const COUPONS: Duration = Duration::from_secs(12);
 const COUPONS_OF_CANCELLED: Duration = Duration::from_secs(2);
-/// How often a holder looks whether they are there.
+/// How often a holder checks whether the coupons are issued.
 const LOOK: Duration = Duration::from_millis(250);
-/// Coupons that are used at the same time when everything is whole.
+/// Coupons that are used at the same time after all faults.
 const AT_ONCE: usize = 8;
 
 /// Outcomes that must occur in each short round; otherwise nothing raced.
@@ -74,8 +74,8 @@ enum Act {
     Cancel,
 }
 
-/// Whether the holder first waits for the coupons, and the actions that follow: those of one group are
-/// concurrent, the groups follow each other.
+/// Whether the holder first waits for the coupons, and the following actions: those of one group are concurrent, and
+/// the groups follow each other.
 fn plan(random: &mut StdRng) -> (bool, &'static [&'static [Act]]) {
     use Act::{Cancel, Use};
     match random.random_range(0..12) {
@@ -97,7 +97,7 @@ struct Holder {
     random: StdRng,
     abandon: Arc<AtomicBool>,
     user: i64,
-    /// Orders that coupons were to be used for so far.
+    /// Orders for which coupons were to be used.
     orders: u32,
 }
 
@@ -144,7 +144,7 @@ impl Holder {
         }
     }
 
-    /// Asks until it knows; none: there was nothing left, or it gave up.
+    /// Retries until the outcome is known; none: there was no coupon left, or it stopped.
     async fn take_part(&mut self) -> Option<Order> {
         let offer = self.world.couponing();
         let request = ParticipationRequest {
@@ -178,7 +178,7 @@ impl Holder {
         }
     }
 
-    /// The coupons of the participation, as soon as they are there.
+    /// The coupons of the participation, once they are issued.
     async fn coupons(&mut self, order: Order, patience: Duration) -> Vec<Uuid> {
         let began = Instant::now();
         while began.elapsed() < patience && !self.abandon.load(Ordering::SeqCst) {
@@ -208,8 +208,8 @@ impl Holder {
     }
 }
 
-/// When everything is whole, uses every coupon that is still issued: each unit that is held has been
-/// sold, so all of them can be used, and no more than those.
+/// After all faults, uses every coupon that is still issued. Each held unit is sold, so all of them can be used, and
+/// no further ones.
 pub async fn use_what_is_left(world: &World) {
     let mut mysql = world.mysql().await.unwrap();
     let issued = format!(

@@ -20,7 +20,7 @@ use crate::ledger::{Answer, ChangeAnswer};
 /// Most examples of one kind of violation.
 const EXAMPLES_MAX: usize = 5;
 
-/// A promise that did not hold.
+/// A violated guarantee.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Breach {
     /// `I1` to `I8`, `I10`, or a word for another promise.
@@ -37,7 +37,7 @@ impl Breach {
     }
 }
 
-/// All that is wrong.
+/// All violations.
 pub fn judge(evidence: &Evidence, answers: &[Answer], changes: &[ChangeAnswer]) -> Vec<Breach> {
     let mut found = Found::default();
     stock(evidence, &mut found);
@@ -102,7 +102,7 @@ fn stock(evidence: &Evidence, found: &mut Found) {
     }
 }
 
-/// Units return once, and no unit is held that cannot be sold any more.
+/// Units return once. At the end no reservation is left, and only participations that hold units have an ordinal.
 fn returns(evidence: &Evidence, campaign: &Campaign, found: &mut Found) {
     let id = campaign.id;
     let rows = evidence.participations.iter();

@@ -15,7 +15,7 @@ pub use self::changes::{Change, ChangeAnswer, ChangeOutcome, ChangeRequest, DECL
 pub struct Answer {
     /// When it was sent, since the run began.
     pub sent: Duration,
-    /// When the answer was there, since the run began.
+    /// When the response arrived, since the run began.
     pub at: Duration,
     pub phase: Phase,
     pub replica: usize,
@@ -25,9 +25,9 @@ pub struct Answer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// While things break.
+    /// During the faults.
     Traffic,
-    /// When nothing breaks any more.
+    /// After all faults.
     Healing,
 }
 
@@ -51,11 +51,11 @@ pub enum Path {
 pub enum Outcome {
     /// 201
     Yes(Yes),
-    /// A refusal by the rules, with the first participation where it names one.
+    /// A refusal by the rules, with the first participation if the response names it.
     No { code: String, first: Option<Uuid> },
     /// A correct response to retry later.
     Later { status: u16, code: String },
-    /// No answer: the connection was lost, or the client's patience.
+    /// No response: the connection was lost, or the client timed out.
     Lost(String),
     /// A response that no client should ever get.
     Odd { status: u16, body: String },
@@ -71,7 +71,7 @@ pub struct Yes {
     pub rank: u64,
 }
 
-/// Refusals that a campaign can give; those of its window are true at their time only.
+/// Refusals of a campaign; those of its window are correct only at certain times.
 const REFUSALS: [&str; 5] = [
     "ALREADY_PARTICIPATED",
     "SOLD_OUT",
@@ -81,7 +81,7 @@ const REFUSALS: [&str; 5] = [
 ];
 
 impl Outcome {
-    /// Reads an answer.
+    /// Reads a response.
     pub fn of(status: u16, has_retry_after: bool, body: &str) -> Self {
         let odd = || Self::Odd {
             status,
@@ -106,7 +106,7 @@ impl Outcome {
         matches!(self, Self::Yes(_) | Self::No { .. } | Self::Odd { .. })
     }
 
-    /// A word for counting.
+    /// A word for statistics.
     pub fn word(&self) -> String {
         match self {
             Self::Yes(_) => "yes".to_owned(),
@@ -144,7 +144,7 @@ fn yes(value: &Value) -> Option<Yes> {
     })
 }
 
-/// All answers of a run.
+/// All responses of a run.
 #[derive(Clone)]
 pub struct Ledger {
     began: Instant,

@@ -1,7 +1,10 @@
 //! Clients that order units of two campaigns at once, in either order, and repeat each request with its key until the
-//! outcome is known. Afterwards an accepted order stands with all its lines, and a refused one has none.
+//! outcome is known. Afterwards an accepted order stands with all its lines, and a refused one has none. With odd
+//! seeds the orders have a price: `payments` has what their clients do then.
 
-use std::collections::BTreeMap;
+mod payments;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,19 +17,20 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use self::payments::{ChangeReply, Payer, StoredOrder, violations};
 use crate::judge::Breach;
 use crate::load::http;
 use crate::world::World;
 
-/// Clients at the same time.
+/// Concurrent clients.
 const CLIENTS: u64 = 3;
-/// Their users, who ask for nothing else.
+/// Their users, who send no other requests.
 const FIRST_USER: i64 = 10_000;
 const USERS: i64 = 200;
-/// Longest wait until the last order is finished: one that nobody decided is refused after 15 s.
+/// Longest wait until the last order is finished: an undecided order is refused after 15 s.
 const FINISHING: Duration = Duration::from_secs(40);
 
-/// What clients know of their orders.
+/// The responses that clients got for their orders.
 #[derive(Default)]
 pub struct OrderLedger(Mutex<Vec<OrderAnswer>>);
 
@@ -39,6 +43,8 @@ impl OrderLedger {
 struct OrderAnswer {
     key: String,
     outcome: OrderOutcome,
+    /// The changes that its client asked for, and the responses.
+    changes: Vec<ChangeReply>,
 }
 
 #[derive(Clone)]
@@ -46,7 +52,7 @@ enum OrderOutcome {
     Yes(Uuid),
     No(String),
     Odd(String),
-    /// Nobody asks any more.
+    /// No client sends requests any more.
     Unknown,
 }
 
@@ -65,8 +71,26 @@ pub fn start(
             while !stop.load(Ordering::SeqCst) {
                 sent += 1;
                 let key = format!("lines-{nth}-{sent}");
-                let outcome = order(&world, &http, &key, &mut random, &abandon).await;
-                world.order_ledger.write(OrderAnswer { key, outcome });
+                let user = FIRST_USER + random.random_range(0..USERS);
+                let outcome = order(&world, &http, (&key, user), &mut random, &abandon).await;
+                let mut changes = Vec::new();
+                if let OrderOutcome::Yes(order) = outcome
+                    && world.has_paid_orders()
+                {
+                    let payer = Payer {
+                        world: &world,
+                        http: &http,
+                        abandon: &abandon,
+                        order,
+                        user,
+                    };
+                    changes = payer.handle(&key, &mut random).await;
+                }
+                world.order_ledger.write(OrderAnswer {
+                    key,
+                    outcome,
+                    changes,
+                });
                 let pause = random.random_range(60..220);
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
@@ -79,7 +103,7 @@ pub fn start(
 async fn order(
     world: &World,
     http: &Client,
-    key: &str,
+    (key, user): (&str, i64),
     random: &mut StdRng,
     abandon: &AtomicBool,
 ) -> OrderOutcome {
@@ -91,7 +115,6 @@ async fn order(
     if random.random_ratio(1, 2) {
         lines.reverse();
     }
-    let user = FIRST_USER + random.random_range(0..USERS);
     let wanted = json!({ "userId": user, "lines": lines });
     while !abandon.load(Ordering::SeqCst) {
         let replica = random.random_range(0..world.replicas.len());
@@ -106,7 +129,7 @@ async fn order(
     OrderOutcome::Unknown
 }
 
-/// Asks once; none: no answer, or one that says to ask again.
+/// Sends one request; none: no response, or one that asks for a retry.
 async fn ask(http: &Client, base: &str, key: &str, wanted: &Value) -> Option<OrderOutcome> {
     let request = http.post(format!("{base}/api/orders"));
     let request = request.header("Idempotency-Key", key).json(wanted);
@@ -142,18 +165,50 @@ async fn unfinished(mysql: &mut MySqlConnection) -> i64 {
     }
 }
 
-/// Compares the answers with the database. That lines follow their orders is what `verify` checks.
+/// Orders in the database by id and by key, and all references of payments.
+struct Stored {
+    by_id: BTreeMap<Uuid, StoredOrder>,
+    by_key: BTreeMap<String, Uuid>,
+    references: Vec<String>,
+    /// Lines with a payment that is not that of their order.
+    lines_paid_apart: i64,
+}
+
+async fn read(mysql: &mut MySqlConnection) -> sqlx::Result<Stored> {
+    let orders =
+        "SELECT id, COALESCE(idempotency_key, ''), status, payment_reference FROM customer_order";
+    let rows: Vec<(Uuid, String, String, Option<String>)> =
+        sqlx::query_as(orders).fetch_all(&mut *mysql).await?;
+    let paid = "SELECT payment_reference FROM participation WHERE payment_reference IS NOT NULL \
+                AND id NOT IN (SELECT participation_id FROM order_line)";
+    let mut references: Vec<String> = sqlx::query_scalar(paid).fetch_all(&mut *mysql).await?;
+    let apart = "SELECT COUNT(*) FROM order_line l JOIN customer_order o ON o.id = l.order_id \
+                 JOIN participation p ON p.id = l.participation_id \
+                 WHERE NOT p.payment_reference <=> o.payment_reference";
+    let lines_paid_apart = sqlx::query_scalar(apart).fetch_one(&mut *mysql).await?;
+    let (mut by_id, mut by_key) = (BTreeMap::new(), BTreeMap::new());
+    for (id, key, status, payment_reference) in rows {
+        references.extend(payment_reference.clone());
+        by_key.insert(key, id);
+        let stored = StoredOrder {
+            status,
+            payment_reference,
+        };
+        by_id.insert(id, stored);
+    }
+    Ok(Stored {
+        by_id,
+        by_key,
+        references,
+        lines_paid_apart,
+    })
+}
+
+/// Compares the responses with the database. `verify` checks that lines follow their orders.
 pub async fn judge(world: &World) -> Vec<Breach> {
     let mut mysql = world.mysql().await.unwrap();
     let due = unfinished(&mut mysql).await;
-    let orders = "SELECT id, COALESCE(idempotency_key, ''), status FROM customer_order";
-    let rows: Vec<(Uuid, String, String)> =
-        sqlx::query_as(orders).fetch_all(&mut mysql).await.unwrap();
-    let by_id: BTreeMap<Uuid, &str> = rows.iter().map(|row| (row.0, row.2.as_str())).collect();
-    let by_key: BTreeMap<&str, &str> = rows
-        .iter()
-        .map(|row| (row.1.as_str(), row.2.as_str()))
-        .collect();
+    let stored = read(&mut mysql).await.unwrap();
     let mut breaches = Vec::new();
     let mut breach = |holds: bool, what: String| {
         if !holds {
@@ -161,33 +216,61 @@ pub async fn judge(world: &World) -> Vec<Breach> {
         }
     };
     breach(due == 0, format!("{due} orders wait to be finished"));
+    let apart = stored.lines_paid_apart;
+    breach(
+        apart == 0,
+        format!("{apart} lines have another payment than their order"),
+    );
+    let distinct: BTreeSet<&String> = stored.references.iter().collect();
+    let twice = stored.references.len() - distinct.len();
+    breach(twice == 0, format!("{twice} payments paid for two things"));
     let answers = world.order_ledger.0.lock().unwrap();
-    for OrderAnswer { key, outcome } in &*answers {
+    for OrderAnswer {
+        key,
+        outcome,
+        changes,
+    } in &*answers
+    {
+        let found = match outcome {
+            OrderOutcome::Yes(id) => stored.by_id.get(id),
+            _ => stored.by_key.get(key).map(|id| &stored.by_id[id]),
+        };
+        let status = found.map(|order| order.status.as_str());
         match outcome {
             OrderOutcome::Yes(id) => {
-                let status = by_id.get(id);
-                let text = format!("{key}: order {id} was accepted, and is {status:?}");
-                breach(status == Some(&"confirmed"), text);
+                let text = format!("{key}: order {id} was accepted, and is {found:?}");
+                let stands = ["reserved", "confirmed", "cancelled", "expired"];
+                let is_right = status.is_some_and(|status| {
+                    status == "confirmed" || world.has_paid_orders() && stands.contains(&status)
+                });
+                breach(is_right, text);
             }
             OrderOutcome::No(code) => {
-                let status = by_key.get(key.as_str());
-                let is_right = status.is_none_or(|status| *status == "refused");
+                let is_right = status.is_none_or(|status| status == "refused");
                 breach(
                     is_right,
-                    format!("{key}: refused with {code}, and {status:?}"),
+                    format!("{key}: refused with {code}, and {found:?}"),
                 );
             }
             OrderOutcome::Odd(what) => breach(false, format!("{key}: {what}")),
             OrderOutcome::Unknown => {}
         }
+        if let Some(order) = found.filter(|_| world.has_paid_orders()) {
+            for what in violations(order, changes, world.is_cancellable()) {
+                breach(false, format!("{key}: {order:?}, and {what}"));
+            }
+        }
     }
     let accepted = answers.iter();
     let accepted = accepted.filter(|answer| matches!(answer.outcome, OrderOutcome::Yes(_)));
+    let mut statuses: BTreeMap<&str, u64> = BTreeMap::new();
+    for order in stored.by_id.values() {
+        *statuses.entry(&order.status).or_default() += 1;
+    }
     eprintln!(
-        "    orders of two lines: {} asked, {} accepted, {} in the database",
+        "    orders of two lines: {} asked, {} accepted, in the database {statuses:?}",
         answers.len(),
         accepted.count(),
-        rows.len()
     );
     breaches
 }

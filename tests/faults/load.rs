@@ -17,11 +17,11 @@ use crate::lines;
 use crate::orders::{Buyer, Errand, Order, plan};
 use crate::world::World;
 
-/// Clients at the same time.
+/// Concurrent clients.
 const CLIENTS: u64 = 14;
-/// Users they speak for; two of them may speak for the same at the same time.
+/// Their users; two clients may act for the same user at the same time.
 const USERS: i64 = 400;
-/// How long a client waits for an answer.
+/// How long a client waits for a response.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// First id of the users who come after all faults have ended.
 pub const FRESH_USERS: i64 = 1_000_000;
@@ -82,7 +82,7 @@ impl Traffic {
         clients.all(tokio::task::JoinHandle::is_finished)
     }
 
-    /// Waits until all have gone home.
+    /// Waits until all clients have ended.
     pub async fn ended(self) {
         for client in self.clients {
             client.await.unwrap();
@@ -130,7 +130,7 @@ impl OneClient {
         }
     }
 
-    /// The errand that has been due longest.
+    /// The action that has been due for the longest time.
     fn due(&mut self) -> Option<Errand> {
         let first = (0..self.errands.len()).min_by_key(|nth| self.errands[*nth].due)?;
         (self.errands[first].due <= Instant::now()).then(|| self.errands.swap_remove(first))
@@ -189,7 +189,7 @@ impl OneClient {
     }
 }
 
-/// Asks one replica once.
+/// Sends one request to one replica.
 pub async fn ask(
     world: &World,
     http: &Client,
@@ -229,7 +229,7 @@ impl Fresh {
         Self(AtomicU64::new(0))
     }
 
-    /// The next one, asking for one unit.
+    /// The next user, with a request for one unit.
     pub fn wish(&self, campaign: i64) -> ParticipationRequest {
         let nth = i64::try_from(self.0.fetch_add(1, Ordering::SeqCst)).unwrap();
         ParticipationRequest {

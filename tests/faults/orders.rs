@@ -36,7 +36,7 @@ impl Order {
         }
     }
 
-    /// One of this user's that was read just now.
+    /// A participation of this user that was read just now.
     pub fn known(participation: Uuid, user: i64) -> Self {
         let now = Instant::now();
         Self {
@@ -103,17 +103,17 @@ pub struct Buyer<'a> {
     pub world: &'a World,
     pub http: &'a Client,
     pub phase: Phase,
-    /// Set when no client should retry any more.
+    /// Set when clients must not retry any more.
     pub abandon: &'a AtomicBool,
 }
 
 impl Buyer<'_> {
-    /// Asks for all of its changes at once.
+    /// Requests all of its changes at once.
     pub async fn run(&self, errand: Errand, random: &mut StdRng) {
         self.ask_at_once(errand.order, errand.changes, random).await;
     }
 
-    /// Asks for all changes at once, each through another replica as far as there are others.
+    /// Requests all changes at once, each at another replica if there are others.
     pub async fn ask_at_once(&self, order: Order, changes: Vec<Change>, random: &mut StdRng) {
         let first = random.random_range(0..self.world.replicas.len());
         let requests = changes.into_iter().zip(first..);

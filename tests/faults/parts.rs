@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::support::real;
 
-/// How long a part may take to say something before it counts as silent.
+/// How long a part may take to respond before it counts as silent.
 const PROBE: Duration = Duration::from_millis(400);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Part {
         }
     }
 
-    /// A question everybody may ask; MySQL speaks first.
+    /// A request without authentication; MySQL sends first.
     const fn question(self) -> &'static [u8] {
         match self {
             Self::Mysql => b"",
@@ -54,8 +54,8 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The parts this test was given. It fails where the script would break others than those: with
-    /// other ports in the environment than the parts were started with.
+    /// The parts of this test. It fails if the script would affect other parts than these, because the environment
+    /// has other ports than the parts were started with.
     pub async fn from_environment() -> Self {
         let script = std::env::vars()
             .find_map(|(name, value)| (name == "FIRSTCOME_PARTS_SCRIPT").then_some(value))
@@ -109,13 +109,13 @@ impl Parts {
         }
     }
 
-    /// Performs an action on a part, and returns whether it was possible. Faults overlap: a part to be paused
-    /// may be dead already.
+    /// Performs an action on a part, and returns whether it was possible. Faults overlap: a part that is to be paused
+    /// may already be dead.
     pub async fn try_to(&self, verb: &str, part: Part) -> bool {
         self.run(&[verb, part.name()]).await.is_ok()
     }
 
-    /// Whether a part answers at all.
+    /// Whether a part responds.
     pub async fn answers(&self, part: Part) -> bool {
         let probe = async {
             let mut stream = TcpStream::connect(self.address(part)).await?;
@@ -137,7 +137,7 @@ impl Parts {
         }
     }
 
-    /// The same when the test is on its way out and cannot wait for anything asynchronous.
+    /// The same, for the end of the test, where nothing asynchronous can be awaited.
     pub fn heal_now(&self) {
         for part in Part::ALL {
             for verb in ["resume", "start"] {

@@ -6,8 +6,9 @@ use rand::rngs::StdRng;
 /// Whether the service was built with fail points.
 pub const COMPILED: bool = cfg!(feature = "failpoints");
 
-/// Where it can be made to abort. No record is copied to the dead letters here, and the orders of several lines are free.
-pub fn crash_points() -> Vec<&'static str> {
+/// Where it can be made to abort. No record is copied to the dead letters here, and only some seeds have orders that
+/// are paid for.
+pub fn crash_points(has_paid_orders: bool) -> Vec<&'static str> {
     #[cfg(feature = "failpoints")]
     {
         use firstcome::runtime::failpoint::{
@@ -22,16 +23,18 @@ pub fn crash_points() -> Vec<&'static str> {
         .concat();
         points.sort_unstable();
         points.dedup();
-        points.retain(|point| *point != "consumer.copied" && *point != "order.authorised");
+        points.retain(|point| *point != "consumer.copied");
+        points.retain(|point| has_paid_orders || *point != "order.authorised");
         points
     }
     #[cfg(not(feature = "failpoints"))]
     {
+        let _ = has_paid_orders;
         Vec::new()
     }
 }
 
-/// `FAILPOINTS` for a clock that is wrong, and by how much it is in the end, in milliseconds.
+/// `FAILPOINTS` for a wrong clock, and its final deviation in milliseconds.
 pub fn clock(random: &mut StdRng) -> (String, i64) {
     let shifts = [
         32_400_000,
@@ -54,11 +57,11 @@ pub fn clock(random: &mut StdRng) -> (String, i64) {
     (value, shift)
 }
 
-/// `FAILPOINTS` for an abort, after a few passes.
-pub fn crash(random: &mut StdRng) -> String {
-    let points = crash_points();
+/// `FAILPOINTS` for an abort after a few passes.
+pub fn crash(random: &mut StdRng, has_paid_orders: bool) -> String {
+    let points = crash_points(has_paid_orders);
     let point = points[random.random_range(0..points.len())];
-    // Repairs and units that go back are rare: the first one counts.
+    // Repairs and returned units are rare, so the first pass counts.
     let rare = ["rebuild.", "sweep.", "writer.releas", "revocation."];
     let is_rare = rare.iter().any(|stem| point.starts_with(stem));
     let passes = if is_rare {

@@ -17,14 +17,14 @@ const CLOSES_AFTER: Duration = Duration::from_millis(400);
 /// The treatment of bytes by the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Carries them.
+    /// Forwards them.
     Pass,
     /// Accepts connections and their data, forwards nothing in either direction, and never closes. Connections
     /// that lost data are closed when the mode ends.
     Swallow,
-    /// Carries requests, drops answers, and closes a while after the first one it dropped.
+    /// Forwards requests, drops responses, and closes some time after the first dropped response.
     LoseReplies,
-    /// Takes no connection.
+    /// Accepts no connection.
     Refuse,
     /// Forwards everything except requests with these bytes, which are forwarded when the mode ends, together
     /// with the later requests of their connection. Responses are forwarded.
@@ -38,11 +38,11 @@ pub const COMMIT: &[u8] = b"\x03COMMIT";
 #[derive(Clone, Copy, Debug)]
 struct Order {
     mode: Mode,
-    /// Raised to cut every connection there is.
+    /// Incremented to cut all connections.
     cuts: u64,
-    /// Raised to have every connection there is go silent.
+    /// Incremented to make all connections silent.
     silences: u64,
-    /// Where new connections go.
+    /// The target of new connections.
     target: SocketAddr,
 }
 
@@ -57,7 +57,7 @@ pub struct Harm {
 }
 
 impl Harm {
-    /// All of it as one number, for "did it bite".
+    /// The sum of all counts, to check whether a fault had an effect.
     pub fn total(&self) -> u64 {
         [
             &self.swallowed_bytes,
@@ -104,7 +104,7 @@ impl Proxy {
         self.order.send_modify(|order| order.mode = mode);
     }
 
-    /// Sends new connections elsewhere; those there are stay where they are.
+    /// Connects new connections to another target; existing ones stay.
     pub fn redirect(&self, target: SocketAddr) {
         self.order.send_modify(|order| order.target = target);
     }
@@ -114,8 +114,8 @@ impl Proxy {
         self.order.send_modify(|order| order.cuts += 1);
     }
 
-    /// Has the connections of now take everything and answer nothing, for good, as behind a firewall
-    /// that has forgotten them, while their far ends have noticed. New ones are carried.
+    /// Makes the current connections accept data and answer nothing, forever, as behind a firewall that has dropped
+    /// them, while their servers have noticed. New connections are forwarded.
     pub fn silence(&self) {
         self.order.send_modify(|order| order.silences += 1);
     }
@@ -132,7 +132,7 @@ async fn accept(listener: TcpListener, orders: watch::Receiver<Order>, harm: Arc
     while let Ok((client, _)) = listener.accept().await {
         if orders.borrow().mode == Mode::Refuse {
             harm.refused_connections.fetch_add(1, Ordering::SeqCst);
-            // With nothing lingering, the peer gets a reset.
+            // With a linger time of zero, the peer gets a reset.
             client.set_zero_linger().ok();
             continue;
         }
@@ -140,7 +140,7 @@ async fn accept(listener: TcpListener, orders: watch::Receiver<Order>, harm: Arc
     }
 }
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Request,
@@ -198,13 +198,13 @@ async fn cut(orders: &mut watch::Receiver<Order>, cuts: u64) {
     orders.wait_for(|order| order.cuts != cuts).await.ok();
 }
 
-/// Waits until connections are to go silent.
+/// Waits until connections must become silent.
 async fn silenced(orders: &mut watch::Receiver<Order>, silences: u64) {
     let later = |order: &Order| order.silences != silences;
     orders.wait_for(later).await.ok();
 }
 
-/// Waits until the mode is another one, or connections are cut.
+/// Waits until the mode changes, or connections are cut.
 async fn ended(orders: &mut watch::Receiver<Order>, began: Order) {
     let other = |order: &Order| order.cuts != began.cuts || order.mode != began.mode;
     orders.wait_for(other).await.ok();
@@ -225,7 +225,7 @@ struct Pump {
 }
 
 impl Pump {
-    /// Carries until it ends, or until it is to be closed.
+    /// Forwards until it ends, or must be closed.
     async fn run(mut self, from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, harm: &Harm) {
         let mut bytes = vec![0; 16 * 1_024];
         loop {
@@ -237,7 +237,7 @@ impl Pump {
                 (Mode::Swallow, _) => {
                     let swallowed = &harm.swallowed_bytes;
                     swallowed.fetch_add(read as u64, Ordering::SeqCst);
-                    // From here on the two ends have a different view of the connection, so it cannot continue.
+                    // From here on the two ends have different states, so the connection cannot continue.
                     tokio::select! {
                         () = drain(from, swallowed) => {}
                         () = ended(&mut self.orders, now) => {}
@@ -282,7 +282,7 @@ async fn drain(from: &mut OwnedReadHalf, lost: &AtomicU64) {
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
         lost.fetch_add(read as u64, Ordering::SeqCst);
     }
-    // The other end gave up; this end still waits.
+    // The other end closed; this end still waits.
     std::future::pending::<()>().await;
 }
 
@@ -305,7 +305,7 @@ mod tests {
         Proxy::start(address).await
     }
 
-    /// The reply to one byte: the byte, the end, or nothing in time.
+    /// The response to one byte: the byte, the end, or nothing in time.
     #[derive(Debug, PartialEq, Eq)]
     enum Heard {
         Echo,

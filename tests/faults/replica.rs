@@ -14,7 +14,7 @@ use crate::proxy::Proxy;
 
 pub const ADMIN_TOKEN: &str = "an admin token of a test";
 
-/// How often a replica is looked at.
+/// Interval at which a replica is checked.
 const LOOK: Duration = Duration::from_millis(30);
 /// Pause of the orchestrator before it restarts an ended process.
 const RESTART_PAUSE: Duration = Duration::from_millis(400);
@@ -87,22 +87,22 @@ impl Replica {
         self.inner.lock().unwrap()
     }
 
-    /// Where it serves, or served last; none before it did for the first time.
+    /// Its current or last address; none before its first start.
     pub fn base(&self) -> Option<String> {
         self.inner().base.clone()
     }
 
-    /// Whether the current process has logged that it serves.
+    /// Whether the current process has logged that it is ready.
     pub fn is_ready(&self) -> bool {
         self.inner().is_ready
     }
 
-    /// Whether it is to run.
+    /// Whether it should run.
     pub fn is_wanted(&self) -> bool {
         self.inner().wanted
     }
 
-    /// Whether the process of now was given more than its settings.
+    /// Whether the current process has further environment variables.
     pub fn has_extra(&self) -> bool {
         !self.inner().extra.is_empty()
     }
@@ -111,12 +111,12 @@ impl Replica {
         self.inner().ends.clone()
     }
 
-    /// How often it was started.
+    /// The number of its starts.
     pub fn launches(&self) -> u32 {
         self.inner().launches
     }
 
-    /// Looks after it until dropped.
+    /// Supervises it until dropped.
     pub fn keep(self: Arc<Self>) -> JoinHandle<()> {
         tokio::spawn(async move {
             loop {
@@ -152,7 +152,7 @@ impl Replica {
                 });
             }
             if is_abort {
-                // It ended as intended; the next one has no fail points.
+                // It ended as intended; the next process has no fail points.
                 inner.extra.clear();
             }
             inner.last_end = Some(status);
@@ -233,7 +233,7 @@ impl Replica {
         None
     }
 
-    /// Has it started (again), with this beside its settings.
+    /// Starts it (again), with these variables in addition to its settings.
     pub fn start(&self, extra: Vec<(String, String)>) {
         let mut inner = self.inner();
         inner.extra = extra;
@@ -263,7 +263,7 @@ impl Replica {
             .is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
-    /// The ends of its logs, for the analysis of a failure.
+    /// The last lines of its logs, for the analysis of a failure.
     pub fn log_tails(&self, lines: usize) -> String {
         use std::fmt::Write as _;
         let mut tails = String::new();
@@ -293,7 +293,7 @@ impl Inner {
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        // A paused one dies of this, too.
+        // This also ends a paused process.
         self.kill();
     }
 }

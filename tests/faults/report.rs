@@ -27,7 +27,7 @@ pub struct Record {
     pub all_rewarded_seconds: Option<f64>,
     pub redelivered: u64,
     pub oldest_event_seconds: f64,
-    /// Answers by word.
+    /// Responses by word.
     pub answers: BTreeMap<String, u64>,
     /// Reservations by final status.
     pub orders: BTreeMap<String, u64>,
@@ -145,14 +145,14 @@ impl Report {
         &self.folder
     }
 
-    /// How often a fault bit in all runs.
+    /// How often a fault had an effect in all runs.
     pub fn bites(&self, fault: Fault) -> u64 {
         let strikes = self.records.iter().flat_map(|run| &run.faults);
         let of_kind = strikes.filter(|struck| struck.fault == fault);
         of_kind.map(|struck| struck.bites).sum()
     }
 
-    /// How often an answer was given in all runs.
+    /// How often a response was given in all runs.
     pub fn answers(&self, word: &str) -> u64 {
         let counts = self.records.iter().filter_map(|run| run.answers.get(word));
         counts.sum()

@@ -24,14 +24,14 @@ use crate::strike::strike;
 use crate::windows::Windows;
 use crate::world::{GATE_LEASE, World};
 
-/// Lines of each log that are shown with a breach.
+/// Lines of each log that are shown with a violation.
 const TAIL: usize = 25;
 
 fn setting(name: &str) -> Option<String> {
     std::env::vars().find_map(|(key, value)| (key == name && !value.is_empty()).then_some(value))
 }
 
-/// The kinds of faults of this round: all, or those whose name holds one of the words given.
+/// The kinds of faults of this round: all, or those whose name contains one of the given words.
 fn faults() -> Vec<Fault> {
     let all = Fault::scheduled();
     let Some(only) = setting("FIRSTCOME_FAULTS_ONLY") else {
@@ -102,7 +102,7 @@ async fn short_round(parts: &Parts, faults: &[Fault], report: &mut Report) {
     assert!(missing.is_empty(), "no response with {missing:?}");
 }
 
-/// `7`, or `1..21` without the last.
+/// `7`, or `1..21`, which excludes the last one.
 fn range(seeds: &str) -> std::ops::Range<u64> {
     if let Some((from, to)) = seeds.split_once("..") {
         return from.parse().unwrap()..to.parse().unwrap();
@@ -159,7 +159,7 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     world.close().await;
 }
 
-/// Lets every fault happen in its time, under traffic.
+/// Performs every fault at its time, under traffic.
 async fn break_things(world: &Arc<World>, traffic: &Traffic) -> Vec<Struck> {
     let strikes = world.schedule.strikes.clone();
     let acts: Vec<_> = strikes
@@ -206,7 +206,7 @@ fn in_time(world: &World, recovery: Recovery) -> Vec<Breach> {
     breaches
 }
 
-/// The service's own judgement.
+/// The findings of the service itself.
 async fn verified(world: &World) -> Vec<Breach> {
     let mut command = world.command();
     command.args(["verify", "--json", "--topic", "--topic-seconds-max", "30"]);

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use crate::fault::Fault;
 
-/// How long the traffic lasts at least, in milliseconds.
+/// Shortest duration of the traffic, in milliseconds.
 pub const TRAFFIC_MS: u64 = 6_500;
-/// No fault begins before: the first participations are made in peace.
+/// No fault begins before this: the first participations have no faults.
 const PEACE_MS: u64 = 700;
 /// No fault begins later.
 const LATEST_MS: u64 = 5_000;
@@ -20,16 +20,16 @@ pub struct Strike {
     pub fault: Fault,
     pub at_ms: u64,
     pub lasts_ms: u64,
-    /// The replica it strikes, where it strikes one.
+    /// The target replica, if the fault has one.
     pub replica: usize,
-    /// Whether it strikes the other one, too, where it could.
+    /// Whether it also affects the other replica, if possible.
     pub both: bool,
-    /// For whatever else is left to chance.
+    /// For other random choices.
     pub pick: u64,
 }
 
 impl Strike {
-    /// The replicas it strikes.
+    /// The target replicas.
     pub fn replicas(&self) -> Vec<usize> {
         if self.both {
             vec![0, 1]
@@ -71,7 +71,7 @@ pub struct Schedule {
     pub key: Key,
 }
 
-/// The key of events: under one that participations share, there is an order to keep.
+/// The key of events: under a shared key the order is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Key {
@@ -118,20 +118,20 @@ impl Schedule {
         Self { seed, strikes, key }
     }
 
-    /// The kinds it holds.
+    /// The kinds of its faults.
     pub fn faults(&self) -> BTreeSet<Fault> {
         self.strikes.iter().map(|strike| strike.fault).collect()
     }
 
-    /// When the last fault is over.
+    /// The end of the last fault.
     pub fn ends_ms(&self) -> u64 {
         let ends = self.strikes.iter().map(Strike::ends_ms).max();
         ends.unwrap_or(0).max(TRAFFIC_MS)
     }
 }
 
-/// A few seeds other than those run `already` that together hold every kind of fault that is wanted:
-/// among many, the one that adds most comes first.
+/// A few seeds other than those `already` run that together have every wanted kind of fault. Of many seeds, the one
+/// that adds most kinds comes first.
 pub fn covering(wanted: &[Fault], already: &[u64], faults: &[Fault], lease_ms: u64) -> Vec<u64> {
     const CANDIDATES: u64 = 20_000;
     let candidates: Vec<(u64, BTreeSet<Fault>)> = (1..=CANDIDATES)
@@ -142,7 +142,7 @@ pub fn covering(wanted: &[Fault], already: &[u64], faults: &[Fault], lease_ms: u
     let mut chosen = Vec::new();
     while !missing.is_empty() {
         let adds = |held: &BTreeSet<Fault>| held.intersection(&missing).count();
-        // Of those that add the same, the first.
+        // Of several seeds that add the same number, the first.
         let best = candidates
             .iter()
             .rev()

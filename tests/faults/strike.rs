@@ -20,7 +20,7 @@ use crate::replica::Replica;
 use crate::schedule::Strike;
 use crate::world::World;
 
-/// Which of a replica's proxies.
+/// The proxies of a replica.
 type Side = fn(&Replica) -> &Proxy;
 
 const MYSQL: Side = |replica| &replica.mysql;
@@ -29,13 +29,13 @@ const REDIS: Side = |replica| &replica.redis;
 /// The result of a fault.
 #[derive(Clone, Debug, Default)]
 pub struct Bite {
-    /// How often it bit: 0 is a fault that did nothing, which happens where faults overlap.
+    /// The number of its effects: 0 is a fault without an effect, which happens when faults overlap.
     pub count: u64,
     /// The random choices, if any.
     pub what: String,
 }
 
-/// Waits for its time, and strikes.
+/// Waits for its time, and performs the fault.
 pub async fn strike(world: Arc<World>, strike: Strike) -> Bite {
     tokio::time::sleep_until((world.began + Duration::from_millis(strike.at_ms)).into()).await;
     let lasts = Duration::from_millis(strike.lasts_ms);
@@ -111,7 +111,7 @@ async fn paused(world: &World, strike: Strike, lasts: Duration) -> u64 {
         replica.signal("STOP");
     }
     tokio::time::sleep(lasts).await;
-    // Only one that stood still all the time was paused beyond its leases.
+    // Only a process that was stopped all the time was paused beyond its leases.
     let paused = replicas.iter().filter(|replica| replica.is_paused());
     let paused = paused.count();
     for replica in replicas {
@@ -158,7 +158,7 @@ async fn clock_jump(world: &World, strike: Strike, lasts: Duration) -> Bite {
 }
 
 async fn crash_point(world: &World, strike: Strike, lasts: Duration) -> Bite {
-    let value = points::crash(&mut random(strike));
+    let value = points::crash(&mut random(strike), world.has_paid_orders());
     let replicas = struck(world, strike);
     let aborts = |replica: &Arc<Replica>| {
         let ends = replica.ends();
@@ -172,7 +172,7 @@ async fn crash_point(world: &World, strike: Strike, lasts: Duration) -> Bite {
     tokio::time::sleep(lasts).await;
     let after: u64 = replicas.iter().map(aborts).sum();
     for replica in &replicas {
-        // One that never came to that point must not do so later.
+        // A process that never reached that point must not reach it later.
         if replica.has_extra() {
             replica.kill();
             replica.start(Vec::new());
@@ -184,7 +184,7 @@ async fn crash_point(world: &World, strike: Strike, lasts: Duration) -> Bite {
     }
 }
 
-/// Ends a part by a verb of the script, and starts it again.
+/// Ends a part by an action of the script, and starts it again.
 async fn part_down(world: &World, part: Part, verb: &str, lasts: Duration) -> u64 {
     let was_ended = world.parts.try_to(verb, part).await;
     let is_silent = !world.parts.answers(part).await;
@@ -201,13 +201,13 @@ async fn part_paused(world: &World, part: Part, lasts: Duration) -> u64 {
     u64::from(was_paused && is_silent)
 }
 
-/// Bytes and connections that came to harm in the proxies of one side so far.
+/// The number of affected bytes and connections in the proxies of one side so far.
 fn harm(replicas: &[Arc<Replica>], side: Side) -> u64 {
     let harms = replicas.iter().map(|replica| side(replica).harm.total());
     harms.sum()
 }
 
-/// Has the proxies of one side misbehave; how many bytes or connections came to harm.
+/// Makes the proxies of one side misbehave. Returns the number of affected bytes or connections.
 async fn misbehave(world: &World, strike: Strike, side: Side, mode: Mode, lasts: Duration) -> u64 {
     let replicas = struck(world, strike);
     let before = harm(&replicas, side);
@@ -224,7 +224,7 @@ async fn misbehave(world: &World, strike: Strike, side: Side, mode: Mode, lasts:
     harm(&replicas, side) - before
 }
 
-/// Has the connections of one side go silent for good; how many bytes they have swallowed so far.
+/// Makes the connections of one side silent forever. Returns the number of dropped bytes so far.
 async fn silence(world: &World, strike: Strike, side: Side, lasts: Duration) -> u64 {
     let replicas = struck(world, strike);
     let before = harm(&replicas, side);

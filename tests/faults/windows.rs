@@ -11,16 +11,16 @@ use tokio::task::JoinHandle;
 use crate::judge::Breach;
 use crate::world::World;
 
-/// How often it looks.
+/// Interval of the checks.
 const LOOK: Duration = Duration::from_millis(100);
 /// Longest wait until a finished campaign is closed: schedules check at least every ten seconds.
 const CLOSING: Duration = Duration::from_secs(15);
 
-/// Campaigns that are further in their life than it is time for.
+/// Campaigns with a state that is too early for the time.
 const EARLY: &str = "SELECT id, state FROM campaign WHERE \
     state = 'closed' AND (closes_at IS NULL OR closes_at > UTC_TIMESTAMP(6)) OR \
     state = 'open' AND opens_at > UTC_TIMESTAMP(6)";
-/// Campaigns that are over, and not closed.
+/// Campaigns that have ended and are not closed.
 const LATE: &str =
     "SELECT id, state FROM campaign WHERE state <> 'closed' AND closes_at <= UTC_TIMESTAMP(6)";
 

@@ -40,7 +40,7 @@ const DATABASE_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a reservation waits for its payment.
 pub const HOLD: Duration = Duration::from_secs(2);
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(300);
-/// Longest wait for the replicas to serve when nothing is broken yet.
+/// Longest wait until the replicas serve, before any fault.
 const START_PATIENCE: Duration = Duration::from_secs(40);
 
 /// A campaign of the run.
@@ -53,18 +53,18 @@ pub struct Offer {
     pub is_paid: bool,
     /// Whether its units earn coupons.
     pub has_coupons: bool,
-    /// From and until when it takes participations.
+    /// Its window.
     pub window: Window,
 }
 
-/// The first and the last moment of a campaign, where it has one.
+/// The first and the last moment of a campaign's window, if it has one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Window {
     pub opens_at: Option<DateTime<Utc>>,
     pub closes_at: Option<DateTime<Utc>>,
 }
 
-/// When the campaign opens, and when it closes, that does both under traffic: from when it is made.
+/// When the campaign opens and closes under traffic, since its creation.
 const OPENS: TimeDelta = TimeDelta::milliseconds(2_000);
 const CLOSES: TimeDelta = TimeDelta::milliseconds(6_000);
 
@@ -73,10 +73,10 @@ pub struct World {
     pub schedule: Schedule,
     /// When the traffic began.
     pub began: Instant,
-    /// The same by the clock of this machine, which is that of the parts.
+    /// The same time by the clock of this machine, which the parts use.
     pub began_at: DateTime<Utc>,
     pub schema: String,
-    /// Of Redis's keys and of the topics.
+    /// The prefix of Redis's keys and of the topics.
     pub prefix: String,
     pub replicas: Vec<Arc<Replica>>,
     pub offers: Vec<Offer>,
@@ -86,7 +86,7 @@ pub struct World {
     _folder: TempDir,
 }
 
-/// MySQL without a proxy before it.
+/// MySQL without a proxy.
 pub async fn mysql(parts: &Parts, schema: Option<&str>) -> sqlx::Result<MySqlConnection> {
     let options: MySqlConnectOptions = parts.mysql_url.parse()?;
     let mut options = options.ssl_mode(MySqlSslMode::Disabled);
@@ -96,8 +96,7 @@ pub async fn mysql(parts: &Parts, schema: Option<&str>) -> sqlx::Result<MySqlCon
     MySqlConnection::connect_with(&options).await
 }
 
-/// Lets MySQL take as many connections as it was started with. A round that was cut short may have left
-/// it with few.
+/// Resets MySQL's limit of connections to its initial value. An aborted round may have left a low limit.
 pub async fn restore_connections(admin: &mut MySqlConnection) -> sqlx::Result<()> {
     let restore = format!("SET GLOBAL max_connections = {CONNECTIONS_MAX}");
     let restored = sqlx::raw_sql(sqlx::AssertSqlSafe(restore));
@@ -114,7 +113,7 @@ fn millis(duration: Duration) -> String {
 }
 
 impl World {
-    /// Makes everything ready: the parts answer, both replicas serve, the campaigns are open.
+    /// Prepares the run: the parts respond, both replicas serve, the campaigns are open.
     pub async fn open(parts: Parts, schedule: Schedule) -> Self {
         parts.heal().await;
         let prefix = unique("faults");
@@ -188,13 +187,13 @@ impl World {
 
     /// Campaigns: with limited stock; with several units per user; with a price and cancellable, with some
     /// seeds also after payment; without end; sold out early; opening and closing under traffic; with
-    /// coupons and cancellable; and two that are ordered together. Two are open for hours before and after, but not for as long as a clock may be
-    /// off.
+    /// coupons and cancellable; and two that are ordered together, with odd seeds at a price. Two are open for hours
+    /// before and after, but not for as long as a clock may be off.
     async fn create_campaigns(&mut self) {
-        let is_cancellable = !self.schedule.seed.is_multiple_of(3);
+        let is_cancellable = self.is_cancellable();
         let now = Clock::System.now();
         let (an_hour_ago, in_an_hour) = (now - TimeDelta::hours(1), now + TimeDelta::hours(1));
-        let wanted = [
+        let mut wanted = [
             json!({ "name": "limited", "kind": "general", "totalStock": 160,
                     "opensAt": an_hour_ago, "closesAt": in_an_hour }),
             json!({ "name": "several", "kind": "general", "totalStock": 130, "perUserLimit": 3, "maxQuantity": 2 }),
@@ -209,6 +208,13 @@ impl World {
             json!({ "name": "one line", "kind": "general", "totalStock": 40, "perUserLimit": 3 }),
             json!({ "name": "other line", "kind": "general", "totalStock": 50, "perUserLimit": 3 }),
         ];
+        if self.has_paid_orders() {
+            for line in wanted.last_chunk_mut::<2>().unwrap() {
+                line["price"] = json!(300);
+                line["holdSeconds"] = json!(HOLD.as_secs());
+                line["cancellable"] = json!(is_cancellable);
+            }
+        }
         let base = self.replicas[0].base().unwrap();
         let client = reqwest::Client::new();
         for campaign in wanted {
@@ -235,7 +241,17 @@ impl World {
         }
     }
 
-    /// The one that cannot be sold out.
+    /// Whether orders of two lines are to be paid for.
+    pub const fn has_paid_orders(&self) -> bool {
+        !self.schedule.seed.is_multiple_of(2)
+    }
+
+    /// Whether what was paid for can be cancelled.
+    pub const fn is_cancellable(&self) -> bool {
+        !self.schedule.seed.is_multiple_of(3)
+    }
+
+    /// The campaign that cannot be sold out.
     pub fn endless(&self) -> Offer {
         *self
             .offers
@@ -244,17 +260,17 @@ impl World {
             .unwrap()
     }
 
-    /// The two that are ordered together, as far as anybody else leaves units of them.
+    /// The two campaigns that are ordered together, if others leave units of them.
     pub fn ordered(&self) -> &[Offer] {
         self.offers.last_chunk::<2>().unwrap()
     }
 
-    /// The one whose units earn coupons.
+    /// The campaign whose units earn coupons.
     pub fn couponing(&self) -> Offer {
         *self.offers.iter().find(|offer| offer.has_coupons).unwrap()
     }
 
-    /// Where the service keeps its rewards.
+    /// The rewards database of the service.
     pub fn rewards_schema(&self) -> String {
         format!("{}_rewards", self.schema)
     }
@@ -288,7 +304,7 @@ impl World {
         command
     }
 
-    /// Ends every fault: the parts run, the proxies pass, the replicas run as they should.
+    /// Ends every fault: the parts run, the proxies forward, the replicas run normally.
     pub async fn heal(&self) {
         self.parts.heal().await;
         let mut admin = mysql(&self.parts, None).await.unwrap();

@@ -87,7 +87,7 @@ fn refusals(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
     }
 }
 
-/// A definite no is the last word on a key: nothing is committed under it afterwards, nor was before.
+/// A definite rejection is final for a key: nothing was or will be committed under it.
 fn refused_keys(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
     let used = evidence.keys.iter();
     let used: HashMap<(i64, &str), Uuid> = used

@@ -9,7 +9,7 @@ use super::Found;
 use crate::evidence::{Campaign, Evidence, Participation};
 use crate::ledger::{Change, ChangeAnswer, ChangeOutcome};
 
-/// The database's clock is not the one that clients measure by.
+/// Tolerance between the database's clock and that of the clients.
 const CLOCKS_APART: Duration = Duration::from_millis(250);
 
 pub(super) fn judge(evidence: &Evidence, changes: &[ChangeAnswer], found: &mut Found) {
@@ -68,11 +68,14 @@ fn unrequested(
     answers: &[&ChangeAnswer],
     found: &mut Found,
 ) {
+    // Lines follow their order, which is judged by itself.
+    if evidence.lines.contains(&row.id) {
+        return;
+    }
     let is_asked = |wanted: &dyn Fn(&Change) -> bool| {
         answers.iter().any(|answer| wanted(&answer.request.change))
     };
-    // The lines of refused orders are cancelled by the service, and have no request of their own.
-    let is_cancelled = row.status == "cancelled" && !evidence.lines.contains(&row.id);
+    let is_cancelled = row.status == "cancelled";
     let cancels = is_asked(&|change| *change == Change::Cancel);
     found.hold("change", !is_cancelled || cancels, || {
         format!("no client cancelled {}: {row:?}", row.id)
@@ -124,7 +127,7 @@ fn definite_response(
         }
         (change, ChangeOutcome::No { code }) => {
             let is_so = match (change, code.as_str()) {
-                // Too late for a payment, a reservation can still be cancelled before it expires.
+                // A reservation that is too old for a payment can still be cancelled before it expires.
                 (Change::Confirm { .. }, "EXPIRED") => {
                     paid.is_none() && ["expired", "cancelled"].contains(&status)
                 }
@@ -136,7 +139,7 @@ fn definite_response(
                 (Change::Cancel, "EXPIRED") => status == "expired",
                 (Change::Cancel, "ALREADY_USED") => status == "confirmed",
                 (Change::Cancel, _) => !campaign.is_cancellable && status == "confirmed",
-                // Coupons are judged by themselves.
+                // Coupons are checked separately.
                 (Change::Use { .. }, _) => true,
             };
             found.hold("change", is_so, || {

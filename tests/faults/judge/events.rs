@@ -8,15 +8,15 @@ use super::Found;
 use crate::evidence::{Campaign, Event, Evidence, Participation, Seen};
 use crate::schedule::Key;
 
-/// A campaign, and a number in its stream.
+/// A campaign, and a sequence in its stream.
 type StreamPlace = (i64, i64);
 
-/// How types of events begin.
+/// The common prefix of event types.
 const KIND: &str = "firstcome.participation.";
 
 pub(super) fn judge(evidence: &Evidence, found: &mut Found) {
     outbox(evidence, found);
-    // The embedded broker's topic went with its process.
+    // The topic of the embedded broker ended with its process.
     if evidence.key.is_some() {
         topic(evidence, found);
     }
@@ -84,10 +84,14 @@ fn changes(evidence: &Evidence, row: &Participation, mut its: Vec<&Event>, found
     let mut steps = before.zip(&words);
     // A line of an order is reserved first, and follows its order.
     let is_lawful = if evidence.lines.contains(&row.id) {
-        matches!(
-            words[..],
-            ["reserved"] | ["reserved", "confirmed" | "cancelled"]
-        )
+        let can_be_cancelled = campaign.is_some_and(|one| one.is_cancellable);
+        let is_paid = campaign.is_some_and(|one| one.is_paid);
+        match words[..] {
+            ["reserved"] | ["reserved", "confirmed" | "cancelled"] => true,
+            ["reserved", "expired"] => is_paid,
+            ["reserved", "confirmed", "cancelled"] => can_be_cancelled,
+            _ => false,
+        }
     } else {
         campaign.is_some_and(|one| steps.all(|(from, to)| can_become(one, from, to)))
     };
@@ -171,14 +175,14 @@ fn topic(evidence: &Evidence, found: &mut Found) {
     }
 }
 
-/// Every event's first record. Partitions come mixed, but each in its order.
+/// The first record of each event. Partitions are mixed, each in its order.
 fn first_comings(records: &[Seen]) -> Vec<&Seen> {
     let mut seen = HashSet::new();
     let is_first = |record: &&Seen| seen.insert(record.event);
     records.iter().filter(is_first).collect()
 }
 
-/// Records whose event had come before.
+/// Records of an event that was already read.
 pub fn redelivered(evidence: &Evidence) -> u64 {
     (evidence.records.len() - first_comings(&evidence.records).len()) as u64
 }

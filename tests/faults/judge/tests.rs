@@ -196,7 +196,7 @@ fn used(answer: &Answer) -> Option<UsedKey> {
     })
 }
 
-/// The promises broken after something was planted.
+/// The violations that are found after a change.
 fn broken(plant: impl FnOnce(&mut Evidence, &mut Vec<Answer>)) -> BTreeSet<String> {
     let (mut evidence, mut answers) = sound();
     plant(&mut evidence, &mut answers);
@@ -261,7 +261,7 @@ fn a_rejected_key_with_a_participation_is_reported() {
         });
         assert_eq!(found, promises(["I10"]), "{code}");
     }
-    // Another user's key of the same name led to nothing.
+    // Another user's key of the same text has no participation.
     let found = broken(|_, answers| {
         let mut request = answers[0].request.clone();
         request.user = 5;

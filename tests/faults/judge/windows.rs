@@ -8,7 +8,7 @@ use super::Found;
 use crate::evidence::{Evidence, Hours};
 use crate::ledger::{Answer, Outcome};
 
-/// How exactly a time is met: a campaign's is cut to microseconds, ours to milliseconds.
+/// Tolerance: a campaign's times are cut to microseconds, those of clients to milliseconds.
 const EXACT_MS: i64 = 5;
 
 fn ms(at: Duration) -> i64 {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Phase, excerpt, parsed};
 
-/// How the references of payments begin that the provider declines.
+/// The prefix of payment references that the provider declines.
 pub const DECLINED: &str = "declined";
 
 /// A requested change and its response, as the client saw it.
@@ -55,7 +55,7 @@ pub enum ChangeOutcome {
     No { code: String },
     /// A correct response to retry later.
     Later { status: u16, code: String },
-    /// No answer: the connection was lost, or the client's patience.
+    /// No response: the connection was lost, or the client timed out.
     Lost(String),
     /// A response that no client should ever get.
     Odd { status: u16, body: String },
@@ -79,7 +79,7 @@ impl ChangeAnswer {
 }
 
 impl Change {
-    /// A word for counting, and in the path of its request.
+    /// A word for statistics, and for the path of its request.
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Confirm { .. } => "confirm",
@@ -88,7 +88,7 @@ impl Change {
         }
     }
 
-    /// Whether the rules know this refusal of one's own participation that is to be paid for.
+    /// Whether the rules have this refusal for an unpaid participation of the user.
     fn can_be_refused(&self, status: u16, code: &str) -> bool {
         match (self, status) {
             (Self::Confirm { reference }, 402) => {
@@ -103,7 +103,7 @@ impl Change {
 }
 
 impl ChangeRequest {
-    /// Reads an answer to it.
+    /// Reads the response.
     pub fn read(&self, status: u16, has_retry_after: bool, body: &str) -> ChangeOutcome {
         let odd = || ChangeOutcome::Odd {
             status,
@@ -146,7 +146,7 @@ impl ChangeOutcome {
         matches!(self, Self::Yes | Self::No { .. } | Self::Odd { .. })
     }
 
-    /// A word for counting.
+    /// A word for statistics.
     pub fn word(&self) -> String {
         match self {
             Self::Yes => "yes".to_owned(),
@@ -197,8 +197,8 @@ fn answers_to_changes_are_distinguished() {
     assert!(matches!(no, ChangeOutcome::No { .. }));
     let suspended = using("one").read(503, true, &refused("COUPON_SUSPENDED"));
     assert!(matches!(suspended, ChangeOutcome::Later { .. }));
-    // A yes to something else or for another payment, a refusal that the rules do not know of this
-    // change, and one's own participation not found.
+    // An acceptance of something else or for another payment, a refusal that the rules do not have for this change,
+    // or 404 for the user's own participation.
     for (request, status, body) in [
         (pay("one"), 200, stands("reserved")),
         (pay("two"), 200, stands("confirmed")),

@@ -13,9 +13,9 @@ use crate::replica::Replica;
 use crate::schedule::Strike;
 use crate::world::World;
 
-/// Connections of each bad kind.
+/// Connections of each kind.
 const OF_EACH_KIND: usize = 25;
-/// Users of the clients that go away: their participations may or may not come about.
+/// Users of clients that disconnect: their participations may or may not be committed.
 const LEAVING_USERS: i64 = 500_000;
 
 fn place(replica: &Replica) -> Option<String> {
@@ -32,8 +32,8 @@ fn request(campaign: i64, user: i64) -> String {
     )
 }
 
-/// Connections that say nothing, that stop in the middle of a request, and that send a byte now and
-/// then. How many were open at once.
+/// Silent connections, connections with an incomplete request, and connections that send a byte now and then. Returns
+/// the largest number of open ones.
 pub async fn slow(world: &World, strike: Strike, lasts: Duration) -> u64 {
     let began = Instant::now();
     let mut silent = Vec::new();
@@ -72,7 +72,7 @@ pub async fn slow(world: &World, strike: Strike, lasts: Duration) -> u64 {
     open
 }
 
-/// Clients that close in the middle of their request, or before its answer. How many.
+/// Clients that close in the middle of their request, or before its response. Returns their number.
 pub async fn leaving(world: &World, strike: Strike, lasts: Duration) -> u64 {
     let began = Instant::now();
     let mut random = random(strike);

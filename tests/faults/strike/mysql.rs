@@ -15,7 +15,7 @@ const CONNECTIONS_MAX: u32 = 24;
 /// Number of rows that the hostile session inserts: more than the writer, because MySQL rolls back the
 /// transaction with fewer changes.
 const RANKS_TAKEN: i64 = 300;
-/// How long the hostile session waits for the writer to run into it.
+/// How long the hostile session waits until the writer blocks on it.
 const TRAP: Duration = Duration::from_millis(150);
 
 async fn run(connection: &mut MySqlConnection, sql: String) -> sqlx::Result<()> {
@@ -24,11 +24,11 @@ async fn run(connection: &mut MySqlConnection, sql: String) -> sqlx::Result<()> 
     Ok(())
 }
 
-/// Holds every connection MySQL gives, and cuts the replicas' own, so that they need new ones. Counts
-/// the connections MySQL refused.
+/// Opens all connections that MySQL allows, and cuts the replicas' own, so that they need new ones. Counts the
+/// connections that MySQL refused.
 pub async fn exhausted(world: &World, strike: Strike, lasts: Duration) -> sqlx::Result<u64> {
     let began = Instant::now();
-    // One that knows the way in before the door is shut.
+    // A connection that is opened before the limit is lowered.
     let mut admin = world.mysql().await?;
     let before = status(&mut admin, "Connection_errors_max_connections").await?;
     run(
@@ -85,7 +85,7 @@ pub async fn deadlocks(world: &World, strike: Strike, lasts: Duration) -> sqlx::
     let began = Instant::now();
     while began.elapsed() < lasts {
         let offer = world.offers[random.random_range(0..4)];
-        // Lost against the writer, or rolled back by itself: either way it was one.
+        // It lost against the writer, or was rolled back by itself: both are a deadlock.
         trap(&mut hostile, offer.id).await.ok();
         tokio::time::sleep(Duration::from_millis(random.random_range(20..120))).await;
     }

@@ -10,7 +10,7 @@ use crate::parts::Part;
 use crate::schedule::Strike;
 use crate::world::World;
 
-/// FLUSHALL; how many keys are gone.
+/// FLUSHALL. Returns the number of deleted keys.
 pub async fn emptied(world: &World) -> RedisResult<u64> {
     let mut redis = world.redis().await?;
     let before: u64 = redis::cmd("DBSIZE").query_async(&mut redis).await?;
@@ -18,7 +18,7 @@ pub async fn emptied(world: &World) -> RedisResult<u64> {
     Ok(before)
 }
 
-/// SCRIPT FLUSH; how many scripts are gone.
+/// SCRIPT FLUSH. Returns the number of deleted scripts.
 pub async fn without_scripts(world: &World) -> RedisResult<u64> {
     let mut redis = world.redis().await?;
     let info: String = redis::cmd("INFO")
@@ -37,8 +37,8 @@ pub async fn without_scripts(world: &World) -> RedisResult<u64> {
         .unwrap_or(0))
 }
 
-/// Saves Redis's files, and after a while has it go back to them; how many ranks it gave meanwhile,
-/// and so has forgotten.
+/// Saves Redis's files, and restores them some time later. Returns the number of ranks that it gave meanwhile, and so
+/// has lost.
 pub async fn restored(world: &World, lasts: Duration) -> u64 {
     if !world.parts.try_to("save", Part::Redis).await {
         return 0;
@@ -65,7 +65,7 @@ async fn ranks(world: &World) -> RedisResult<u64> {
     Ok(ranks)
 }
 
-/// Deletes one of the keys of one or two campaigns; how many were there.
+/// Deletes one of the keys of one or two campaigns. Returns the number of existing ones.
 pub async fn partial_loss(world: &World, strike: Strike) -> RedisResult<u64> {
     const KEYS: [&str; 4] = ["users", "leases", "expiry", "state"];
     let mut random = random(strike);
@@ -73,7 +73,7 @@ pub async fn partial_loss(world: &World, strike: Strike) -> RedisResult<u64> {
     let mut lost = 0;
     for _ in 0..random.random_range(1..=2) {
         let offer = world.offers[random.random_range(0..world.offers.len())];
-        // Leases come and go: the first key that is there, from a random one on.
+        // Leases come and go: deletes the first existing key, from a random one on.
         let first = random.random_range(0..KEYS.len());
         for nth in 0..KEYS.len() {
             let key = KEYS[(first + nth) % KEYS.len()];

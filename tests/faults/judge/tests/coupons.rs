@@ -57,7 +57,7 @@ fn no(code: &str) -> ChangeOutcome {
     }
 }
 
-/// A run in which nothing is wrong: of two participations, one was cancelled and one has used a coupon.
+/// A correct run: of two participations, one was cancelled and one has used a coupon.
 fn sound_coupons() -> (Evidence, Vec<Answer>, Vec<ChangeAnswer>) {
     let (mut evidence, answers) = sound();
     evidence.campaigns.push(Campaign {
@@ -191,7 +191,7 @@ fn a_cancellation_refused_for_an_unused_coupon_is_reported() {
         (coupon.status, coupon.order) = ("issued".to_owned(), None);
     });
     assert_eq!(found, promises(["coupon"]));
-    // One without coupons has none that can have been used.
+    // A participation without coupons cannot have used ones.
     let other = broken_by(|_, changes| {
         changes.push(response(4, Change::Cancel, no("ALREADY_USED")));
     });

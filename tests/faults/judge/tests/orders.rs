@@ -3,7 +3,7 @@
 use super::*;
 use crate::ledger::{Change, ChangeOutcome, ChangeRequest};
 
-/// Places of the orders in the evidence, by how they went.
+/// Indexes of the orders in the evidence, by their course.
 const CONFIRMED: usize = 4;
 const GIVEN_BACK: usize = 5;
 const CANCELLED: usize = 6;
@@ -46,7 +46,7 @@ pub(super) fn responses() -> Vec<ChangeAnswer> {
         response(CONFIRMED, pay("other"), no("ALREADY_PAID")),
         response(GIVEN_BACK, pay("pay-5"), ChangeOutcome::Yes),
         response(GIVEN_BACK, Change::Cancel, ChangeOutcome::Yes),
-        // Too late to be paid for, and given back before it expired.
+        // Too late for a payment, and cancelled before it expired.
         response(CANCELLED, pay("pay-6"), no("EXPIRED")),
         response(CANCELLED, Change::Cancel, ChangeOutcome::Yes),
         response(CANCELLED, pay("pay-6"), no("CANCELLED")),
