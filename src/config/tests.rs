@@ -1,3 +1,6 @@
+mod cookies;
+mod tokens;
+
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -106,68 +109,6 @@ fn a_hash_costs_at_least_the_recommended_minimum() {
         ]);
         assert_eq!(loaded.is_ok(), is_enough, "{memory} KiB, {iterations}");
     }
-}
-
-#[test]
-fn cookies_are_secure_except_on_loopback() {
-    let is_secure = |more: &[(&str, &str)], address: &str| {
-        let mode = [("FIRSTCOME_AUTH_MODE", "sessions")];
-        let mut config = load(&[&mode, more].concat()).unwrap();
-        config.http.listen = (address.parse::<std::net::IpAddr>().unwrap(), 80).into();
-        config.is_cookie_secure()
-    };
-    assert!(!is_secure(&[], "127.0.0.1") && !is_secure(&[], "::1"));
-    assert!(is_secure(&[], "0.0.0.0") && is_secure(&[], "192.0.2.1"));
-    let cookie_secure = |value| [("FIRSTCOME_ACCOUNTS_COOKIE_SECURE", value)];
-    assert!(is_secure(&cookie_secure("true"), "127.0.0.1"));
-    assert!(!is_secure(&cookie_secure("false"), "192.0.2.1"));
-    let at_proxy = ("FIRSTCOME_HTTP_TLS_AT_PROXY", "true");
-    assert!(is_secure(&[at_proxy], "127.0.0.1"));
-    let unless = ("FIRSTCOME_ACCOUNTS_COOKIE_SECURE", "false");
-    assert!(!is_secure(&[at_proxy, unless], "127.0.0.1"));
-}
-
-#[test]
-fn allowed_origins_are_exact_and_with_secure_cookies_encrypted() {
-    let origins = |text| ("FIRSTCOME_HTTP_CORS_ORIGINS", text);
-    assert!(load(&[]).unwrap().http.cors_origins.is_empty());
-    let config = load(&[origins("https://a.example,http://localhost:5173")]).unwrap();
-    assert!(!config.http.cors_origins.is_empty());
-    for wrong in ["*", "null", "shop.example", "https://shop.example/"] {
-        let mistakes = rejected(&[origins(wrong)]);
-        assert!(
-            mistakes
-                .iter()
-                .any(|mistake| mistake.contains("http.cors_origins")),
-            "{mistakes:?}"
-        );
-    }
-    let age = ("FIRSTCOME_HTTP_CORS_MAX_AGE", "25h");
-    assert!(rejected(&[age])[0].contains("http.cors_max_age"));
-    let sessions = ("FIRSTCOME_AUTH_MODE", "sessions");
-    let at_proxy = ("FIRSTCOME_HTTP_TLS_AT_PROXY", "true");
-    let plain = origins("https://a.example,http://b.example");
-    assert!(
-        load(&[sessions, plain]).is_ok(),
-        "plain cookies, on loopback"
-    );
-    let mistakes = rejected(&[sessions, at_proxy, plain]);
-    assert!(mistakes[0].contains("http.cors_origins"), "{mistakes:?}");
-    assert!(load(&[sessions, at_proxy, origins("https://a.example")]).is_ok());
-}
-
-#[test]
-fn responses_over_tls_have_strict_transport_security() {
-    let max_age = |more: &[(&str, &str)]| load(more).unwrap().http.strict_transport();
-    let at_proxy = ("FIRSTCOME_HTTP_TLS_AT_PROXY", "true");
-    let age = |text| ("FIRSTCOME_HTTP_HSTS_MAX_AGE", text);
-    assert_eq!(max_age(&[]), None);
-    assert_eq!(max_age(&[age("1d")]), None);
-    let year = Duration::from_secs(365 * 86_400);
-    assert_eq!(max_age(&[at_proxy]), Some(year));
-    assert_eq!(max_age(&[at_proxy, age("0s")]), None);
-    let mistakes = rejected(&[age("731d")]);
-    assert!(mistakes[0].contains("http.hsts_max_age"), "{mistakes:?}");
 }
 
 #[test]
@@ -398,111 +339,4 @@ fn aggregation_leaves_a_connection_of_the_pool_free() {
         1
     );
     assert_eq!(concurrency(&[]), 3, "SQLite");
-}
-
-const JWT: (&str, &str) = ("FIRSTCOME_AUTH_MODE", "jwt");
-const ISSUER: (&str, &str) = ("FIRSTCOME_AUTH_ISSUER", "https://issuer.example");
-const AUDIENCE: (&str, &str) = ("FIRSTCOME_AUTH_AUDIENCE", "firstcome");
-const SECRET: (&str, &str) = (
-    "FIRSTCOME_AUTH_JWT_SECRET",
-    "12345678901234567890123456789012",
-);
-const PLACE: (&str, &str) = ("FIRSTCOME_AUTH_JWKS_URL", "https://issuer.example/keys");
-
-#[test]
-fn requests_with_a_token_may_come_from_any_site() {
-    let open = ("FIRSTCOME_HTTP_LISTEN", "0.0.0.0:80");
-    for keys in [SECRET, PLACE] {
-        assert!(load(&[JWT, ISSUER, AUDIENCE, keys, open]).is_ok());
-    }
-    let mistakes = rejected(&[open]);
-    assert!(matches!(&mistakes[..], [one] if one.starts_with("http.listen: ")));
-    assert!(load(&[open, ("FIRSTCOME_HTTP_ALLOW_TRUSTED", "true")]).is_ok());
-}
-
-#[test]
-fn accepted_algorithms_default_to_those_of_the_keys() {
-    let accepted = |more: &[(&str, &str)]| {
-        let variables = [&[JWT, ISSUER, AUDIENCE][..], more].concat();
-        load(&variables).unwrap().auth.accepted()
-    };
-    assert_eq!(accepted(&[SECRET]), [Hs256]);
-    assert_eq!(accepted(&[PLACE]), [Rs256, Es256, EdDsa]);
-    let named = ("FIRSTCOME_AUTH_ALGORITHMS", "EdDSA, RS256");
-    assert_eq!(accepted(&[PLACE, named]), [EdDsa, Rs256]);
-}
-
-#[test]
-fn all_errors_in_the_settings_of_tokens_are_named() {
-    let check = |variables: &[(&str, &str)], mistake: &str| {
-        let mistakes = rejected(variables);
-        let named = mistakes.iter().any(|one| one.starts_with(mistake));
-        assert!(named, "{variables:?}: {mistakes:?}");
-    };
-    let short = ("FIRSTCOME_AUTH_JWT_SECRET", &SECRET.1[..31]);
-    let no_keys = "auth.jwt_secret, auth.jwks, auth.jwks_url: ";
-    check(&[JWT, AUDIENCE, PLACE], "auth.issuer: ");
-    check(&[JWT, ISSUER, PLACE], "auth.audience: ");
-    check(&[JWT, ISSUER, AUDIENCE], no_keys);
-    check(&[JWT, ISSUER, AUDIENCE, short], "auth.jwt_secret: ");
-    check(&[ISSUER], "auth.issuer: ");
-    check(&[SECRET], "auth.jwt_secret: ");
-    check(&[PLACE], "auth.jwks_url: ");
-    for (key, value) in [
-        ("jwks_url", "http://issuer.example"),
-        ("jwks_ca", "none"),
-        ("algorithms", "none"),
-        ("algorithms", ""),
-        ("algorithms", "HS256"),
-        ("algorithms", "RS256,HS256"),
-        ("clock_skew", "6m"),
-        ("jwks_refresh", "0s"),
-        ("jwks_refresh_min", "6m"),
-        ("jwks_timeout", "0s"),
-        ("jwks_bytes_max", "1"),
-        ("mode", "open"),
-    ] {
-        let variable = format!("FIRSTCOME_AUTH_{}", key.to_uppercase());
-        let variables = [JWT, ISSUER, AUDIENCE, PLACE, (&variable, value)];
-        check(&variables, &format!("auth.{key}: "));
-    }
-}
-
-#[test]
-fn all_keys_are_of_one_kind_and_at_least_one_is_usable() {
-    let both = [JWT, ISSUER, AUDIENCE, PLACE, SECRET];
-    assert!(load(&both).is_err(), "two kinds of keys");
-    let keys = [
-        JWT,
-        ISSUER,
-        AUDIENCE,
-        ("FIRSTCOME_AUTH_JWKS", "{\"keys\": []}"),
-    ];
-    let mistakes = rejected(&keys);
-    assert!(
-        matches!(&mistakes[..], [one] if one.starts_with("auth.jwks: ")),
-        "{mistakes:?}"
-    );
-}
-
-#[test]
-fn a_secret_is_never_printed() {
-    let config = load(&[
-        ("FIRSTCOME_ADMIN_TOKEN", "hush, the admin token"),
-        ("FIRSTCOME_DATABASE_URL", "mysql://u:hush@h/d"),
-        JWT,
-        ISSUER,
-        AUDIENCE,
-        (
-            "FIRSTCOME_AUTH_JWT_SECRET",
-            "hush, this is the secret of tokens",
-        ),
-        ("FIRSTCOME_ALERTS_WEBHOOK_URL", "https://h/hush"),
-        ("FIRSTCOME_ALERTS_SLACK_URL", "https://h/hush"),
-        ("FIRSTCOME_ALERTS_SMTP_URL", "smtps://u:hush@h"),
-        ("FIRSTCOME_ALERTS_MAIL_FROM", "a@example.com"),
-        ("FIRSTCOME_ALERTS_MAIL_TO", "b@example.com"),
-    ])
-    .unwrap();
-    assert!(!format!("{config:?}").contains("hush"));
 }

@@ -63,7 +63,7 @@ impl Pair {
              SOURCE_USER = 'root', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1",
             old_address.port()
         );
-        // Each has made the same databases and users for itself.
+        // Each server has created the same databases and users.
         let forget = "RESET BINARY LOGS AND GTIDS";
         run(&old, &[forget]).await;
         let follow = [
@@ -89,12 +89,12 @@ impl Pair {
         format!("mysql://root@{}/{}", self.proxy.address, self.schema)
     }
 
-    /// The old primary takes no writes any more.
+    /// The old primary accepts no writes any more.
     async fn demote(&self) {
         run(&self.old, &["SET GLOBAL super_read_only = ON"]).await;
     }
 
-    /// The new primary has all that the old one had, and takes writes; new connections go there.
+    /// The new primary has all data of the old one, and accepts writes; new connections go there.
     async fn promote(&self) {
         let all = text(&self.old, "SELECT @@global.gtid_executed").await;
         let wait = format!("SELECT CAST(WAIT_FOR_EXECUTED_GTID_SET('{all}', 30) AS CHAR)");
@@ -134,7 +134,7 @@ async fn take_part(
     (ids, unavailable)
 }
 
-/// Why the store is not ready.
+/// The reason why the store is not ready.
 async fn complaint(service: &Service) -> Option<String> {
     let answer = service.get("/readyz?verbose").send().await.unwrap();
     if answer.status() != 503 {
@@ -153,7 +153,7 @@ async fn participations_continue_within_ten_seconds_of_a_switchover_without_a_re
     let service = Service::start(&folder, &[("FIRSTCOME_DATABASE_URL", pair.url())]).await;
     let sale = json!({ "name": "a sale", "kind": "general", "totalStock": 100_000 });
     let campaign = service.create(sale).await;
-    // All at once, so that the pool is full.
+    // Concurrently, so that the pool is full.
     let (mut ids, unavailable) = take_part(&service, campaign, 1..201).await;
     assert_eq!(unavailable, 0);
 
@@ -186,7 +186,7 @@ async fn participations_continue_within_ten_seconds_of_a_switchover_without_a_re
     let (more, unavailable) = take_part(&service, campaign, 1_000_000..1_000_100).await;
     assert_eq!(unavailable, 0, "{}", service.log());
     ids.extend(more);
-    // Every yes is in the new primary.
+    // Every accepted participation is in the new primary.
     let url = format!("mysql://root@{}/{}", pair.new_address, pair.schema);
     let config = StoreConfig::new(url);
     let store = Store::connect(&config, Clock::System).await.unwrap();
@@ -229,7 +229,7 @@ async fn no_answer_of_a_read_only_server_is_final() {
     };
     let refused = store.keys_under_way(&[key]).await.unwrap_err();
     assert!(matches!(refused, StoreError::WriteRefused(_)), "{refused}");
-    // That a user is on a list stays true; that one is not may be outdated.
+    // A user who is on a list stays on it; the absence of a user may be outdated.
     let listed = store.allowed(list, &[UserId(1)]).await.unwrap();
     assert_eq!(listed, [UserId(1)]);
     let both = store.allowed(list, &[UserId(1), UserId(2)]).await;
@@ -257,5 +257,9 @@ async fn no_answer_of_a_read_only_server_is_final() {
             .is_ok()
     })
     .await;
-    store.committed_among(&ids).await.unwrap();
+    // A young connection to the old primary stays until one of its own writes is rejected.
+    until("every connection leads to the new primary", async || {
+        store.committed_among(&ids).await.is_ok()
+    })
+    .await;
 }

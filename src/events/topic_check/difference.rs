@@ -40,8 +40,8 @@ pub struct Differences {
     stored: usize,
 }
 
-/// Whether the sums of a segment are equal in the topic and in the database. Of purged events the database knows the
-/// changes, not the ids: a segment that is partly purged has to be compared event by event.
+/// Whether the sums of a segment are equal in the topic and in the database. For purged events the database knows the
+/// changes but not the ids, so a partly purged segment must be compared event by event.
 #[must_use]
 pub fn agree(topic: EventSums, published: EventSums, purged: Purged) -> bool {
     let is_same_changes = topic.events == published.events + purged.events
@@ -90,7 +90,7 @@ impl Differences {
         found.phantoms = unknown.saturating_sub(purged.events);
         found.lost_purged = purged.events.saturating_sub(unknown);
         if unknown == purged.events && changes != purged.digest {
-            // As many as were purged, but not the same ones: at least one of each.
+            // As many as were purged, but not the same events: at least one lost event and one phantom.
             (found.phantoms, found.lost_purged) = (1, 1);
         }
         if purged.events > 0 {
@@ -131,7 +131,7 @@ impl Differences {
         self.campaigns.values().any(|one| !one.missing.is_empty())
     }
 
-    /// Keeps the events that were also missing in an earlier check: the others were published since.
+    /// Selects the events that were also missing in an earlier check: the others were published since.
     #[must_use]
     pub fn missing_since(mut self, earlier: &Self) -> Self {
         for (campaign, one) in &mut self.campaigns {

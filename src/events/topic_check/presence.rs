@@ -1,5 +1,5 @@
-//! The events in a topic, by id and by segment, so that their sums can be compared with those of the events that
-//! the database has as published.
+//! The events in a topic, by id and by segment, to compare their sums with the sums of the published events in the
+//! database.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,4 @@
-//! Judges the records of a topic by the published events in the database.
+//! Judges the records of a topic against the published events in the database.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct Expected {
 pub enum Truncation {
     /// The topic is complete.
     None,
-    /// Its first records are gone.
+    /// Its first records are deleted.
     Beginning,
 }
 
@@ -37,7 +37,7 @@ pub struct CampaignVerdict {
     /// The counts of its records.
     #[serde(flatten)]
     pub tally: Tally,
-    /// Changes without the preceding one; none: unknown.
+    /// Changes whose preceding change is missing; none: unknown.
     pub gaps: Option<u64>,
     /// Published events that are not in the topic; none: unknown.
     pub lost: Option<u64>,

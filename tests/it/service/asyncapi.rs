@@ -29,7 +29,7 @@ impl Message {
             serde_json::from_str(firstcome::events::asyncapi::document()).unwrap();
         let message = &document["components"]["messages"][name];
         let validator = |schema: &Value| {
-            // References point into the document, so the schema is looked at with all of it around.
+            // References are relative to the document, so the schema is used with the whole document.
             let mut whole = document.clone();
             whole["allOf"] = json!([schema]);
             jsonschema::options()
@@ -83,7 +83,7 @@ fn names(object: &Value) -> BTreeSet<String> {
     object.as_object().unwrap().keys().cloned().collect()
 }
 
-/// A sale of two: one free, with a trace, and one to be paid for.
+/// A sale of two: one free, with a trace, and one with a price.
 async fn sell_two(service: &Service) {
     for price in [Value::Null, json!(500)] {
         let campaign =
@@ -118,7 +118,7 @@ async fn published_records_match_the_asyncapi_document() {
     let changed = Message::of("participationChanged");
     for record in &records {
         changed.describes(record);
-        // Whether it is traced, a stranger does not say.
+        // An untrusted sender does not decide whether it is traced.
         let unsampled = TRACE.replace("-01", "-00");
         assert_eq!(record.headers["traceparent"], unsampled);
         assert_eq!(names(&record.value).len(), 7, "{record:?}");
@@ -254,17 +254,7 @@ async fn dead_letters_about_campaigns_match_the_asyncapi_document() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, parts.settings()).await;
     let words = change_a_campaign(&service).await;
-    let topic = format!("{}.campaign.v1.dlq", parts.prefix);
-    let records = read(real("FIRSTCOME_KAFKA_BROKERS"), topic, words.len()).await;
-    assert_eq!(records.len(), words.len());
-    let dead = Message::of("campaignDead");
-    for record in &records {
-        dead.describes(record);
-        assert_eq!(record.headers["firstcome-dead-class"], "record");
-        let mut headers = json!(record.headers);
-        headers["firstcome-dead-payload"] = json!("omitted");
-        assert!(dead.mistakes(&headers, &Value::Null).is_empty());
-    }
+    dead_letters_match(&parts, "campaign", words.len()).await;
 }
 
 #[test]
@@ -280,12 +270,27 @@ fn the_examples_of_the_document_match_its_schemas() {
     }
 }
 
-/// Creates a topic so that it takes no record of ours.
+/// Creates a topic that rejects our records.
 async fn refuse_records(parts: &Parts, topic: &str) {
     let name = format!("{}.{topic}.v1", parts.prefix);
     let topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1)).set("max.message.bytes", "100");
     let created = admin().create_topics(&[topic], &AdminOptions::new()).await;
     assert!(created.unwrap().iter().all(Result::is_ok));
+}
+
+/// Reads this many dead letters of a topic and requires that the document describes them.
+async fn dead_letters_match(parts: &Parts, topic: &str, count: usize) {
+    let dead = Message::of(&format!("{topic}Dead"));
+    let topic = format!("{}.{topic}.v1.dlq", parts.prefix);
+    let records = read(real("FIRSTCOME_KAFKA_BROKERS"), topic, count).await;
+    assert_eq!(records.len(), count);
+    for record in &records {
+        dead.describes(record);
+        assert_eq!(record.headers["firstcome-dead-class"], "record");
+        let mut headers = json!(record.headers);
+        headers["firstcome-dead-payload"] = json!("omitted");
+        assert!(dead.mistakes(&headers, &Value::Null).is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -295,17 +300,7 @@ async fn dead_letters_match_the_asyncapi_document() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, parts.settings()).await;
     sell_two(&service).await;
-    let topic = format!("{}.participation.v1.dlq", parts.prefix);
-    let records = read(real("FIRSTCOME_KAFKA_BROKERS"), topic, 2).await;
-    assert_eq!(records.len(), 2);
-    let dead = Message::of("participationDead");
-    for record in &records {
-        dead.describes(record);
-        assert_eq!(record.headers["firstcome-dead-class"], "record");
-        let mut headers = json!(record.headers);
-        headers["firstcome-dead-payload"] = json!("omitted");
-        assert!(dead.mistakes(&headers, &Value::Null).is_empty());
-    }
+    dead_letters_match(&parts, "participation", 2).await;
 }
 
 #[test]
