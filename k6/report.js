@@ -27,11 +27,11 @@ const accepted = new Counter('accepted');
 const refused = new Counter('refused');
 const busy = new Counter('busy');
 const unsure = new Counter('unsure');
-// The last request alone, and from the first one to the answer that says yes or no.
+// The latency of the last request, and the time from the first request to the final response.
 const answerMs = new Trend('answer_ms', true);
 const acceptedMs = new Trend('accepted_ms', true);
 const definiteMs = new Trend('definite_ms', true);
-// Moments, in milliseconds: the first begin and the last end are what it took.
+// Times in milliseconds: the duration is from the first begin to the last end.
 const began = new Trend('began');
 const ended = new Trend('ended');
 
@@ -69,14 +69,14 @@ export default function ask() {
     }
     if (codeOf(answer) !== 'BUSY') break;
     busy.add(1);
-    // Retry-After, and up to as much again, so that those sent away do not come back together.
+    // Waits for Retry-After, and up to as much again, so that rejected clients do not return together.
     sleep((Number(answer.headers['Retry-After']) || 1) * (1 + Math.random()));
   }
   ended.add(Date.now());
   unsure.add(1);
 }
 
-// The data without the settings of k6 and without groups, which say nothing here.
+// The data without the settings of k6 and without groups.
 export function handleSummary(data) {
   const metrics = Object.fromEntries(
     Object.entries(data.metrics).map(([name, { type, values }]) => [name, { type, values }]),

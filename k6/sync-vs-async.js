@@ -47,7 +47,7 @@ const refused = perWay((way) => new Counter(`${way}_refused`));
 const busy = perWay((way) => new Counter(`${way}_busy`));
 const answerMs = perWay((way) => new Trend(`${way}_ms`, true));
 const acceptedMs = perWay((way) => new Trend(`${way}_accepted_ms`, true));
-// Moments, in milliseconds: the first begin and the last end are what the way took.
+// Times in milliseconds: the duration of the path is from the first begin to the last end.
 const began = perWay((way) => new Trend(`${way}_began`));
 const ended = perWay((way) => new Trend(`${way}_ended`));
 

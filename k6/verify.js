@@ -1,5 +1,5 @@
-// Checks that what the service says of a campaign agrees: its live status, the lists of campaigns, and its rows, which
-// are its participations as a CSV file. It takes part in nothing, so it can follow any load.
+// Checks that the service's data about a campaign agrees: its live status, the lists of campaigns, and its
+// participations as a CSV file. It does not participate, so it can follow any load.
 //
 //   FIRSTCOME_ADMIN_TOKEN=… k6 run --log-format raw -e CAMPAIGN=7 k6/verify.js
 //
@@ -75,7 +75,7 @@ function read() {
   return { seen: before, rows };
 }
 
-// The campaign as the list of admins has it.
+// The campaign in the list for admins.
 function inList() {
   let cursor = '';
   for (let page = 0; page < PAGES_MAX; page += 1) {
@@ -87,7 +87,7 @@ function inList() {
   return undefined;
 }
 
-// The rows as objects. No field of these has a line break or a comma but `paymentReference`, which may be quoted.
+// The rows as objects. Only the field `paymentReference` may be quoted; no other field has a line break or a comma.
 function csv() {
   const url = `${BASE_URL}/api/admin/campaigns/${CAMPAIGN}/participations.csv`;
   const response = http.get(url, { headers: admin, timeout: '5m', tags: { name: 'csv' } });

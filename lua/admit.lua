@@ -16,17 +16,17 @@
 --   {'NOT_ALLOWED', remaining}   the caller refuses, and no participation of the key holds a lease
 --   {'MISSING'}   there is no state, or it is another run's: rebuild first
 --
--- A definite no to a key is final for every attempt of the key that began before it, and is said after
--- refuse_key.lua alone, which makes it one of that moment. So the time of a
--- refusal is remembered for as long as a lease, and an admission says how long ago that was: whoever began
--- earlier does not commit. What was refused before the last rebuild is not known, which counts as a refusal.
+-- A final refusal of a key is valid for every attempt of the key that began before it. It is returned only after
+-- refuse_key.lua, which makes it a refusal of that moment. So the time of a refusal is stored for the length of a
+-- lease, and an admission returns how long ago it was: an attempt that began earlier does not commit. Refusals before
+-- the last rebuild are unknown, which counts as a refusal.
 --
--- State that a server has loaded from a file may be older than what was answered from it. So a rebuild
--- writes down the run of the server it was made in, and in any other run the state counts as missing.
+-- State that a server has loaded from a file may be older than its earlier replies. So a rebuild stores the run of
+-- the server in which it was made, and in any other run the state counts as missing.
 --
--- A script that fails is not rolled back, so every argument and field is read and checked before
--- the first write, and the writes come last. Numbers are written with '%.0f' because Lua 5.1 would
--- print large ones as 1e+15; users and participations stay strings throughout.
+-- A script that fails is not rolled back, so every argument and field is read and checked before the first write, and
+-- the writes come last. Numbers are written with '%.0f', because Lua 5.1 would print large ones as 1e+15. Users and
+-- participations stay strings.
 --
 -- A value in `users` is units:first ('' when the first one was released and others stand);
 -- a value in `leases` is user:quantity:rank:remaining:epoch:until;
@@ -71,14 +71,14 @@ local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local until_us = digits(now_us + lease_us)
 
--- What is yet to come was written before the server's clock was set back: it is over, and counts as of now.
+-- A time in the future was written before the server's clock was set back: it is over, and counts as now.
 local keys_since_us = tonumber(state[11] or '0')
 local is_set_back = with_key > 0 and keys_since_us > now_us
 if is_set_back then
   keys_since_us = now_us
 end
 
--- Why nobody can take part now, or nil.
+-- Why nobody can participate now, or nil.
 local closed
 if word == 'draft' then
   closed = 'NOT_OPEN_YET'
@@ -98,7 +98,7 @@ local function remaining()
   return total and digits(math.max(total - units, 0)) or ''
 end
 
--- What is known before this call; entrants of this call are added as they are admitted.
+-- What is known before this call; entrants of this call are added when they are admitted.
 local leases, held = {}, {}
 local known_leases = redis.call('HMGET', KEYS[3], unpack(participations))
 local known_held = redis.call('HMGET', KEYS[2], unpack(users))
@@ -113,7 +113,7 @@ for i = 1, count do
   held[users[i]] = {units = tonumber(holds), first = first}
 end
 
--- What is remembered of the keys, and which entrant has which. Two of one call may share a key.
+-- The stored records of the keys, and the key of each entrant. Two entrants of one call may share a key.
 local key_of, refused_here, remembered = {}, {}, {}
 if with_key > 0 then
   local known_keys = redis.call('MGET', unpack(KEYS, 5))
@@ -131,7 +131,7 @@ local function leased(participation)
   return leases[participation] or redis.call('HGET', KEYS[3], participation)
 end
 
--- For how long a key is known not to have been refused: no longer than that is remembered.
+-- For how long a key is known not to have been refused: at most as long as the record is stored.
 local function not_refused_for(of_key)
   local since_us = math.max(of_key.refused_at, keys_since_us)
   return digits(math.max(math.min(now_us - since_us, lease_us), 0))
@@ -143,7 +143,7 @@ for i = 1, count do
   local holding = held[user]
   local answer, of_key = leases[participation], remembered[key_of[i] or '']
   if answer then
-    -- Asked again.
+    -- A repeated request.
   elseif of_key and of_key.first ~= '' and leased(of_key.first) then
     answer = {'UNDECIDED', remaining(), of_key.first}
   else

@@ -1,10 +1,10 @@
--- Puts new settings in force unless the gate has newer ones. Settings are newer by the epoch that the
--- campaign had when they were read, and within an epoch by their version: a store that lost its last changes
--- counts versions again, but raises the epoch beyond the gate's before it rebuilds.
+-- Applies new settings unless the gate has newer ones. Settings are ordered by the epoch that the campaign had when
+-- they were read, and within an epoch by their version: a store that lost its last changes counts versions again, but
+-- raises the epoch beyond the gate's before it rebuilds.
 --
--- The keys of a campaign that is over expire, and they do so even if they are of another run of the server.
--- Without a state the settings alone are kept for as long, so that a rebuild which had read the campaign
--- before it was over does not open it again.
+-- The keys of an ended campaign expire, also if they are of another run of the server. Without a state only the
+-- settings are stored, with the same expiry, so that a rebuild that had read the campaign before it ended does not
+-- open it again.
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)   5 returned (hash)
 -- ARGV  1 epoch of the campaign   2 version   3 state   4 opens_at_us or ''   5 closes_at_us or ''

@@ -1,4 +1,4 @@
--- Lists leases that have run out, oldest first.
+-- Lists expired leases, oldest first.
 --
 -- KEYS  1 leases (hash)   2 expiry (sorted set)
 -- ARGV  1 how many at most
@@ -17,7 +17,7 @@ for i = 1, #due do
   if epoch then
     answers[#answers + 1] = {due[i], epoch, until_us}
   else
-    -- The hash was lost without the set: nothing can be returned, and it must not fill the page.
+    -- The hash was lost and the set was not: nothing can be returned, and the entry must not fill the page.
     redis.call('ZREM', KEYS[2], due[i])
   end
 end

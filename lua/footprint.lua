@@ -1,10 +1,10 @@
--- Tells how much of the server's memory a campaign takes.
+-- Estimates the memory of a campaign in the server.
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)   5 returned (hash)
 -- ARGV  1 entries of a key that are measured; the rest is estimated from them
 -- Reply {users, leases, returns, bytes, milliseconds until the keys expire or ''}
 --
--- State of another run of the server counts, too: it takes memory until it is replaced.
+-- State of another run of the server counts, too: it uses memory until it is replaced.
 
 if not tonumber(ARGV[1]) then
   return redis.error_reply('ERR footprint: expected how many entries are measured')

@@ -1,4 +1,4 @@
--- Returns the units of committed participations that were given up: cancelled, or not paid for in time.
+-- Returns the units of committed participations that were cancelled or have expired.
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)   5 returned (hash)
 -- ARGV  1 epoch in which they were given up, then for each: number of the return in its campaign,
@@ -7,10 +7,10 @@
 --       | 'BEHIND' (no state, state of another run, or of an older epoch: what replaces it may or may
 --         not know of these yet)
 --
--- A return that the gate knows already returns nothing: those up to the number that the rebuild had
--- read, those in `returned` since, and all of an epoch before this one. So it is safe to repeat.
+-- A return that the gate already knows returns nothing: returns up to the number that the rebuild had read, those in
+-- `returned` since then, and all of an older epoch. So it is safe to repeat.
 --
--- The writes that Redis refuses when its memory is full (HSET) come before those it never refuses.
+-- The writes that Redis rejects when its memory is full (HSET) come before those that it never rejects.
 
 local function digits(number)
   return string.format('%.0f', number)
@@ -54,7 +54,7 @@ for i = 1, count do
     seen[number] = true
     local holding, quantity = held[users[i]], tonumber(ARGV[4 * i + 1])
     holding.units, holding.touched = math.max(holding.units - quantity, 0), true
-    -- Which of the others came first is not known here: better none than one that does not stand.
+    -- Which of the others came first is unknown here: no participation is better than a wrong one.
     if holding.first == participation then
       holding.first = ''
     end
@@ -79,7 +79,7 @@ for user, holding in pairs(held) do
 end
 redis.call('HSET', KEYS[1], 'units', digits(math.max(units - returned, 0)))
 redis.call('HSET', KEYS[5], unpack(marks))
--- Of a campaign that is over no key outlives the state.
+-- No key of an ended campaign outlives the state.
 local expires = redis.call('PTTL', KEYS[1])
 if expires > 0 then
   redis.call('PEXPIRE', KEYS[5], string.format('%.0f', expires))

@@ -1,4 +1,4 @@
--- Tells the state of one campaign.
+-- Returns the state of one campaign.
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)
 --       5 returned (hash)

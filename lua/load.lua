@@ -1,4 +1,4 @@
--- Loads one chunk of the users of a rebuild into a key of its own, beside the state in force.
+-- Loads one chunk of the users of a rebuild into a separate key, next to the current state.
 --
 -- KEYS  1 loading (hash): named after the epoch and the attempt, so that two attempts never mix
 -- ARGV  1 how long an abandoned attempt stays, in milliseconds, then for each user: user, units,

@@ -1,5 +1,5 @@
--- Takes back the failure that login_try counted: the password was right, or nobody looked at it. An address that
--- a right password came from is good from now on, and what failed from there is forgotten.
+-- Uncounts the failure that login_try counted, because the password was correct or was not checked. After a correct
+-- password the address is known from now on, and its failures are deleted.
 --
 -- Sent after login_head.lua.
 --

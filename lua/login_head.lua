@@ -1,5 +1,5 @@
--- The head of login_try and login_end, which are sent with it before them. It has the time, how numbers are written,
--- and how the hash of a login name keeps its bound of addresses.
+-- The common beginning of login_try and login_end. It has the time, the format of numbers, and the bound of addresses
+-- in the hash of a login name.
 --
 -- KEYS  1 failures of a login name (hash)
 
@@ -10,8 +10,8 @@ end
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 
--- Makes room for one more among the fields of a kind: removes those whose time, the part of the value that `part`
--- finds, is not after `over_us`, and then the earliest ones.
+-- Makes room for one more field of a kind: removes those whose time, which `part` finds in the value, is not after
+-- `over_us`, and then the earliest ones.
 local function make_room(kind, part, over_us, most)
   local all = redis.call('HGETALL', KEYS[1])
   local others = {}

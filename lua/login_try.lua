@@ -1,12 +1,12 @@
--- Asks whether a log-in may be tried, and counts it as a failure at once: what turns out right is taken back by
--- login_end, so that many at the same moment are not all tried before the first of them is counted.
+-- Decides whether a log-in may be tried, and counts it as a failure at once. login_end uncounts a success. So of many
+-- concurrent log-ins, only as many are tried as failures are allowed.
 --
--- Failures are counted for the login name from one address, and for the login name from all addresses. After
--- some that cost nothing, the next try has to wait, and twice as long each time, up to a bound. From an address
--- that somebody logged in from lately nobody waits, until too many failures come from there, too.
+-- Failures are counted for the login name from one address, and for the login name from all addresses. After a number
+-- of failures without a delay, the next try must wait, and twice as long each time, up to a bound. From an address
+-- with a recent correct password nobody waits, until too many failures come from it, too.
 --
--- All is in one hash: 'all' and 'from:ADDRESS' are kept as 'count until_us last_us', 'good:ADDRESS' as
--- 'until_us failures', 'keep_us' is the end of the last of these.
+-- All is in one hash: 'all' and 'from:ADDRESS' have the value 'count until_us last_us', 'good:ADDRESS' has 'until_us
+-- failures', and 'keep_us' is the latest end of these.
 --
 -- Sent after login_head.lua.
 --
@@ -56,7 +56,7 @@ if wait_us > 0 then
   return {'WAIT', digits(wait_us)}
 end
 
--- What is forgotten goes, and then what failed longest ago.
+-- Expired entries are removed first, and then those with the oldest failure.
 if from_count == 0 then
   make_room('from:', '(%d+)$', now_us - forget_us, addresses_max)
 end

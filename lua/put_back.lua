@@ -1,4 +1,4 @@
--- Puts a token back that was taken from a bucket, because what it was taken for did not count.
+-- Returns a token to a bucket, because the request that took it does not count.
 --
 -- KEYS  1 bucket (hash)
 -- ARGV  1 microseconds in which a token comes back

@@ -1,5 +1,5 @@
--- Notes what one replica has answered lately for a campaign, in place of what it noted before, and forgets
--- the replicas that have noted nothing for too long.
+-- Stores the recent answers of one replica for a campaign, in place of its previous ones, and deletes replicas
+-- without recent answers.
 --
 -- KEYS  1 recent (hash)
 -- ARGV  1 replica   2 answers   3 microseconds they took together   4 microseconds for which this counts

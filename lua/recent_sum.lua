@@ -1,4 +1,4 @@
--- Adds up what all replicas but one have answered lately for a campaign.
+-- Adds up the recent answers of all replicas except one for a campaign.
 --
 -- KEYS  1 recent (hash)
 -- ARGV  1 the replica that is left out: it knows its own better

@@ -1,5 +1,5 @@
--- Refuses an idempotency key for good, some time after an entrant with it was refused: unless something was
--- admitted under the key since.
+-- Refuses an idempotency key permanently, some time after an entrant with it was refused, unless something was
+-- admitted under the key since then.
 --
 -- KEYS  1 state (hash)   2 leases (hash)   3 what is remembered of the key (string)
 -- ARGV  1 microseconds since the entrant was asked for, at least   2 length of a lease in microseconds
@@ -7,8 +7,8 @@
 --       | 'UNDECIDED' (something was admitted under the key since, or may have been)
 --       | 'MISSING' (there is no state, or it is another run's)
 --
--- What is remembered of the key is written by admit.lua, which says how. It lasts for a lease and longer than a
--- rebuild, but a gate that was lost has lost it.
+-- The record of the key is written by admit.lua, which describes it. It lasts for a lease and longer than a rebuild,
+-- but a gate that loses its state also loses it.
 
 local age_us, lease_us = tonumber(ARGV[1]), tonumber(ARGV[2])
 if #KEYS ~= 3 or #ARGV ~= 2 or not age_us or not lease_us or age_us < 0 or lease_us < 0 then

@@ -1,5 +1,5 @@
--- Ends the leases of what was not committed: units return, and the user may take part again. A rank
--- is not given twice: it is the proof of order, and a gap tells that somebody stepped back.
+-- Ends the leases of participations that were not committed: units return, and the user may participate again. A rank
+-- is never given twice: it proves the order, and a gap shows an admission that was not committed.
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)
 -- ARGV  1 epoch of the leases, then participations
@@ -7,8 +7,8 @@
 --       so that a second release, or one after a settle or a rebuild, does nothing. One that comes late
 --       must not end the lease of a newer epoch under which the same participation was admitted again
 --
--- The writes that Redis refuses when its memory is full (HSET) come before those it never refuses,
--- so that a refused release has changed nothing.
+-- The writes that Redis rejects when its memory is full (HSET) come before those that it never rejects, so that a
+-- rejected release has changed nothing.
 
 local function digits(number)
   return string.format('%.0f', number)
@@ -55,7 +55,7 @@ if #released > 0 then
     local participation, user, quantity = unpack(released[i])
     local holding = held[user]
     holding.units = math.max(holding.units - quantity, 0)
-    -- Which of the others came first is not known here: better none than one that does not stand.
+    -- Which of the others came first is unknown here: no participation is better than a wrong one.
     if holding.first == participation then
       holding.first = ''
     end

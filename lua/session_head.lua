@@ -1,5 +1,5 @@
--- The head of session_open, session_find, session_list and series_find, which are sent after it. It has the time
--- and how numbers are written.
+-- The common beginning of session_open, session_find, session_list and series_find. It has the time and the format of
+-- numbers.
 
 local function digits(number)
   return string.format('%.0f', number)

@@ -1,4 +1,4 @@
--- Lists the sessions of an account and its series of remembered log-ins. Expired ones are left out.
+-- Lists the sessions of an account and its series of remembered log-ins, without expired ones.
 --
 -- Sent after session_head.lua.
 --

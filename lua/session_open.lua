@@ -1,9 +1,9 @@
--- Opens a session of an account, unless the account has changed since it was read. With a series it also
--- remembers who logged in: a new series begins, or one goes on, and then the token that it gave last must be
--- shown, which is replaced. A token that was replaced before is somebody's copy: then the series ends, and all
--- sessions of the account.
+-- Opens a session of an account, unless the account has changed since it was read. With a series it also remembers
+-- the log-in. Either a new series begins, or an existing one continues; then its latest token must be shown, and is
+-- replaced. A token that was replaced before is a copy: the series ends, and all sessions of the account end.
 --
--- Each session is kept as 'until_us ends_us opened_us address scopes', each series as 'ends_us used_us token previous'.
+-- The value of a session is 'until_us ends_us opened_us address scopes', that of a series 'ends_us used_us token
+-- previous'.
 --
 -- Sent after session_head.lua.
 --
@@ -26,7 +26,7 @@ if #ARGV ~= 13 or not (idle_us and lasts_us and version and sessions_max and ser
   return redis.error_reply('ERR session_open: expected a session, an account and a series')
 end
 
--- Removes what is over, and what is over next until there is room for one more.
+-- Removes expired entries, and then those that expire next, until there is room for one more.
 local function make_room(key, most)
   local all = redis.call('HGETALL', key)
   local left = {}
@@ -73,7 +73,7 @@ local ends_us = now_us + lasts_us
 local until_us = math.min(now_us + idle_us, ends_us)
 redis.call('HSET', KEYS[1], ARGV[1],
   digits(until_us) .. ' ' .. digits(ends_us) .. ' ' .. digits(now_us) .. ' ' .. ARGV[13] .. ' ' .. ARGV[4])
--- Of all sessions the newest lasts longest.
+-- The newest session lasts longest.
 redis.call('PEXPIRE', KEYS[1], digits(math.ceil(lasts_us / 1000)))
 if series == '' then
   return {'OPENED', digits(ends_us), ''}

@@ -1,5 +1,5 @@
--- Ends everything that an account was logged in by, and keeps out who read the account before it changes to
--- this version, for as long as they may take.
+-- Ends all sessions and series of an account. For a time, callers that read the account before it changes to this
+-- version cannot open a session.
 --
 -- KEYS  1 sessions (hash)   2 series (hash)   3 floor (hash)
 -- ARGV  1 version the account is about to have   2 milliseconds that its readers may take

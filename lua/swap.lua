@@ -1,5 +1,5 @@
--- Replaces the whole state by what a rebuild has loaded, and only moves the epoch forward. State of
--- another run of the server is no state: whatever its epoch, it is replaced.
+-- Replaces the whole state by the loaded one, and only moves the epoch forward. State of another run of the server
+-- counts as missing: it is replaced whatever its epoch.
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)   5 loading (hash)
 --       6 returned (hash)
@@ -10,9 +10,9 @@
 -- Reply 'SWAPPED' | 'STALE' (the gate's epoch is this one or newer; what was loaded is dropped)
 --       | 'INCOMPLETE' (what was loaded is not all there; nothing was changed)
 --
--- Settings in force that are newer than the rebuild's (configure.lua says which are) are kept: it read the
--- campaign earlier. If the store has lost them, whoever rebuilds finds that out afterwards and raises the epoch
--- beyond theirs. The work is the same however many users there are: a rename, and removals in the background.
+-- Settings that are newer than the rebuild's (configure.lua defines the order) stay, because the rebuild read the
+-- campaign earlier. If the store has lost them, the rebuild detects it afterwards and raises the epoch beyond theirs.
+-- The work does not depend on the number of users: a rename, and removals in the background.
 
 for i = 1, 6 do
   if not tonumber(ARGV[i]) then
@@ -27,7 +27,7 @@ local run = string.match(redis.call('INFO', 'server'), 'run_id:([%w-]+)')
 if not run then
   return redis.error_reply('ERR swap: the server does not tell its run_id')
 end
--- Settings without a run are those of a campaign that is over, see configure.lua.
+-- Settings without a run are those of an ended campaign, see configure.lua.
 local current = redis.call('HMGET', KEYS[1], 'epoch', 'run', 'settings_epoch', 'version', 'state')
 if current[2] and current[2] ~= run then
   current = {}
@@ -42,15 +42,15 @@ if loaded ~= tonumber(ARGV[2]) then
   return 'INCOMPLETE'
 end
 
--- Which keys were refused before is not known any more: by a gate that was lost, or by the database while
--- this one was closed. Before the first epoch there was nothing to refuse.
+-- The keys that were refused before are unknown now, because the gate was lost, or the database refused them while
+-- this gate was closed. Before the first epoch there was nothing to refuse.
 local keys_since_us = '0'
 if tonumber(ARGV[1]) > 1 then
   local time = redis.call('TIME')
   keys_since_us = string.format('%.0f', time[1] * 1000000 + time[2])
 end
 
--- HSET goes first because it is the one write that Redis refuses when its memory is full.
+-- HSET is first because it is the only write that Redis rejects when its memory is full.
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'units', ARGV[3], 'last_rank', ARGV[4], 'returns', ARGV[13],
   'run', run, 'keys_since_us', keys_since_us)
 local known_epoch, known_version = tonumber(current[3]), tonumber(current[4])

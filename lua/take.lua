@@ -1,5 +1,5 @@
--- Takes a token from a bucket, if it has one. The bucket is kept as the moment at which it will be full
--- again (the generic cell rate algorithm), so that it costs one field, and none when it is full.
+-- Takes a token from a bucket, if it has one. The bucket is stored as the time at which it will be full again (the
+-- generic cell rate algorithm), so it needs one field, and none when it is full.
 --
 -- KEYS  1 bucket (hash)
 -- ARGV  1 microseconds in which a token comes back   2 tokens of a full bucket

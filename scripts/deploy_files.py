@@ -15,12 +15,12 @@ import yaml
 
 COMPOSE = pathlib.Path("docker-compose.yml")
 SMALL = pathlib.Path("deploy/compose/small.yml")
-# What is left of the small machine's 2 GiB for the system.
+# Memory of the small machine's 2 GiB that is reserved for the system.
 SMALL_MIB_MAX = 1792
 DASHBOARDS = pathlib.Path("deploy/grafana/dashboards")
-# Variables of Grafana, and what stands in for them.
+# Variables of Grafana, and their values in the checks.
 VARIABLES = {"$__rate_interval": "1m", "$job": ".+", "$instance": ".+"}
-# Kinds that are not Kubernetes' own, so that it has no schema for them.
+# Kinds that are not Kubernetes' own, so there is no schema for them.
 FOREIGN_KINDS = {"PodMonitor"}
 
 
@@ -28,7 +28,7 @@ def mistakes_of_compose():
     """Mistakes in docker-compose.yml beyond its shape."""
     import compose_spec
 
-    # Ports with variables in them are not read by the library: each becomes its default.
+    # The library cannot parse ports with variables: each variable is replaced by its default.
     text = re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", COMPOSE.read_text())
     document = yaml.safe_load(text)
     shape = {key: value for key, value in document.items() if not key.startswith("x-")}
@@ -81,7 +81,7 @@ def mistakes_of_small():
     for name, service in small["services"].items():
         before = base["services"][name]
         for key, value in service.items():
-            # Lists are replaced, maps are merged: as compose does with a command and an environment.
+            # Lists are replaced and maps are merged, as compose does with a command and an environment.
             before[key] = {**before[key], **value} if isinstance(before.get(key), dict) else value
         if not re.fullmatch(r"\d+m", service.get("mem_limit", "")):
             yield f"{name} has no mem_limit in MiB"

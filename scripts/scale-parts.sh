@@ -1,5 +1,5 @@
-# What scripts/scale-run runs on: brokers, masters, replicas, the balancer, and who of them has used how
-# much of the processor. Sourced by it.
+# The environment of scripts/scale-run: brokers, masters, replicas, the balancer, and the processor time of each.
+# Sourced by it.
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # scripts/scale-run uses the variables, too
 
@@ -17,7 +17,7 @@ clean=no            # whether nothing need be looked at any more
 say() { printf 'scale-run: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-# within SECONDS CMD…: repeats it until it succeeds; prints what it said at last where it never did.
+# within SECONDS CMD…: repeats the command until it succeeds; prints its last output if it never does.
 within() {
   local deadline=$((SECONDS + $1)) output
   shift
@@ -28,7 +28,7 @@ within() {
 }
 
 sql() { scripts/parts cli mysql -N -B "$run" -e "$1"; }
-# The last address that it is given is the one that counts.
+# If an address is given several times, the last one counts.
 kafka() { scripts/parts cli kafka -b "$FIRSTCOME_KAFKA_BROKERS" "$@"; }
 redis() { scripts/parts cli redis -p "${masters[0]##*:}" "$@"; }
 
@@ -42,11 +42,11 @@ start_parts() {
       die "missing: ${missing[*]}"
   fi
   [[ -n ${BENCH_BINARY:-} ]] || cargo build --release --locked --quiet
-  # In containers with a network each the brokers would not find each other.
+  # In containers with separate networks the brokers would not find each other.
   if [[ $(scripts/parts status 2>/dev/null) == *Docker* ]]; then
     die 'this needs native parts, and those that are up are in Docker: make parts-down first'
   fi
-  # Those that run natively stay native.
+  # Native parts stay native.
   FIRSTCOME_PARTS=native scripts/parts up >&2
   eval "$(scripts/parts env)"
   trap end EXIT
@@ -65,7 +65,7 @@ start_parts() {
   start_balancer
 }
 
-# Three that are brokers and controllers, and know each other before they are up.
+# Three processes, each broker and controller, which know each other's addresses before the start.
 start_kafka() {
   local nth voters='' jobs=() job
   for nth in 1 2 3; do voters+=",$nth@127.0.0.1:@next:$stem-kafka-$nth"; done
@@ -102,9 +102,9 @@ configure() {
   export FIRSTCOME_REDIS_URL FIRSTCOME_KAFKA_BROKERS FIRSTCOME_DATABASE_URL
   export FIRSTCOME_REDIS_PREFIX=$run FIRSTCOME_KAFKA_TOPIC_PREFIX=$run FIRSTCOME_KAFKA_CREATE_TOPICS=true
   export FIRSTCOME_KAFKA_PARTITIONS=12 FIRSTCOME_ADMIN_TOKEN=bench-admin-token FIRSTCOME_HTTP_TRUSTED_PROXIES=127.0.0.1/32
-  # Nobody is granted anything here.
+  # No permissions are granted here.
   unset FIRSTCOME_REWARDS_DATABASE_URL
-  # Who chose a kind of parts did not mean the service.
+  # A selected kind of parts does not apply to the service.
   unset FIRSTCOME_PARTS
 }
 
@@ -114,7 +114,7 @@ start_replica() {
   watch replicas "$!" 0
 }
 ready_replica() { curl -fs "http://127.0.0.1:$((port + 1 + $1))/readyz" >/dev/null; }
-# As a supervisor does: one that finds a part away at its start ends, and is started again.
+# Like a supervisor: a process that ends because a part is unavailable at its start is started again.
 restart_replica() {
   local deadline=$((SECONDS + 90))
   start_replica "$1"
@@ -127,7 +127,7 @@ restart_replica() {
   done
 }
 
-# As deploy/haproxy/haproxy.cfg, in turn; and with the figures of each replica.
+# As in deploy/haproxy/haproxy.cfg, round-robin; and with the figures of each replica.
 start_balancer() {
   local nth
   cat >"$told/haproxy.cfg" <<END
@@ -168,7 +168,7 @@ END
 }
 figures_of_balancer() { curl -fsS "http://127.0.0.1:$((port + 1))/;csv" | sed '1s/^# //'; }
 
-# However it ends. The spare parts go by themselves with this process, but that takes them a moment.
+# At any end. The spare parts end by themselves with this process, but a moment later.
 end() {
   local nth
   kill "${pids[@]}" "${loads[@]}" 2>/dev/null || true
@@ -187,7 +187,7 @@ end() {
 
 # --- slots ------------------------------------------------------------------------------
 
-# Prints for each of these campaigns the number of the master that has it: 1 to 3.
+# Prints for each of these campaigns the number of its master: 1 to 3.
 masters_of() {
   redis cluster nodes >"$told/nodes"
   printf "CLUSTER KEYSLOT $run:{campaign:%d}:\n" "$@" | redis >"$told/slots"
@@ -205,7 +205,7 @@ masters_of() {
 }
 master_of() { masters_of "$1"; }
 
-# spread_over_masters HOT FIRST…: prints how many each master has; none may have none.
+# spread_over_masters HOT FIRST…: prints the number of campaigns of each master; none may have 0.
 spread_over_masters() {
   local hot=$1 counts
   shift
@@ -215,7 +215,7 @@ spread_over_masters() {
 }
 
 # --- processor --------------------------------------------------------------------------
-# Of a process that ends meanwhile, `settle` has to be told before.
+# Before a process ends, `settle` must be called.
 
 declare -A kind_of=() since=() spent=() # by process, by process, by kind
 machine_then=()
@@ -226,7 +226,7 @@ ticks() {
   read -r -a fields <<<"${line##*) }"
   echo $((fields[11] + fields[12]))
 }
-# watch KIND PID [TICKS]: counts from now on, or from so many.
+# watch KIND PID [TICKS]: counts from now on, or from this number of ticks.
 watch() {
   kind_of[$2]=$1
   since[$2]=${3:-$(ticks "$2")}
@@ -247,7 +247,7 @@ settle_all() {
   spent[idle]=$((now[1] - machine_then[1]))
   spent[stolen]=$((now[2] - machine_then[2]))
 }
-# How long the machine was busy, idle, and not given a processor by its host.
+# How long the machine was busy, was idle, and had no processor from its host.
 machine() { awk '$1 == "cpu" { print $2 + $3 + $4 + $7 + $8, $5 + $6, $9 }' /proc/stat; }
 
 # The process of a spare part.

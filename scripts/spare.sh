@@ -1,13 +1,11 @@
-# Spare parts: each a Kafka, MySQL or Redis of its own, for whoever wants to stop, kill, pause or
-# configure one without disturbing the others. Sourced by scripts/parts, whose functions and variables
-# it uses.
+# Spare parts: each is a separate Kafka, MySQL or Redis, for tests that stop, kill, pause or configure one without an
+# effect on others. Sourced by scripts/parts, whose functions and variables it uses.
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # the variables come from scripts/parts
 
-# What a spare part consists of is in its folder: which part it is, whether it is native or in Docker,
-# its port, its settings, the files and the words for its client that it was given, and the data of a native
-# broker. A native MySQL or Redis sees its root alone, and has its data and those files there; so has every
-# native client.
+# The folder of a spare part has its state: its kind, whether it is native or in Docker, its port, its settings, the
+# given files and words for its client, and the data of a native broker. A native MySQL or Redis can only access its
+# root, and has its data and those files there; so has every native client.
 
 spare() {
   local verb=${1:-} name=${2:-}
@@ -24,7 +22,7 @@ spare() {
     return
   fi
   if [[ ! -d $folder ]]; then
-    # Down twice is down.
+    # A second `down` has no effect.
     [[ $verb == down ]] || die "there is no spare part $name"
     return 0
   fi
@@ -40,7 +38,7 @@ spare() {
   esac
 }
 
-# Reads what `up` wrote down.
+# Reads the state that `up` has written.
 spare_recall() {
   read -r kind <"$folder/kind"
   read -r what <"$folder/part"
@@ -72,7 +70,7 @@ spare_up() {
   echo "$what" >"$folder/part"
   if [[ -n $owner ]]; then spare_guard "$owner"; fi
   port=$(spare_port)
-  # Before it is known, nobody else may be given it.
+  # The port is reserved before it is published, so that nobody else gets it.
   echo "$port" >"$folder/port"
   if [[ -n $files ]]; then
     cp -r "$files" "$folder/files"
@@ -94,7 +92,7 @@ spare_up() {
   echo "127.0.0.1:$port"
 }
 
-# Where the part, or its client, sees the files that it was given.
+# The path of the given files, for the part or its client.
 spare_files() {
   if [[ $kind == docker ]]; then
     echo /mnt/files
@@ -105,8 +103,7 @@ spare_files() {
   fi
 }
 
-# The port that the part itself listens on: `@port` in its settings. The one after that is its own, too:
-# `@next`.
+# The port that the part listens on: `@port` in its settings. The next port also belongs to it: `@next`.
 spare_inner_port() {
   case $kind-$what in
     docker-mysql) echo 3306 ;;
@@ -127,7 +124,7 @@ spare_neighbours() {
   done
 }
 
-# Prints the port of a spare part. Who is started at the same time may not have it yet.
+# Prints the port of a spare part. A part that is being started may not have it yet.
 spare_port_of() {
   local name=$1 deadline=$((SECONDS + ready_seconds_max))
   until [[ -s $spares/$name/port ]]; do
@@ -137,13 +134,13 @@ spare_port_of() {
   cat "$spares/$name/port"
 }
 
-# What a container is given to see.
+# The files that a container can access.
 spare_volumes() { if [[ -d $folder/files ]]; then echo --volume "$folder/files:/mnt/files:ro"; fi; }
 
-# The words that a client of this part takes beside its address.
+# The arguments of a client of this part, besides the address.
 spare_client_words() { read -r -a words <"$folder/client" || true; }
 
-# Starts it unless it runs, wakes it if it is paused, and waits until it answers.
+# Starts the part unless it runs, continues it if it is paused, and waits until it answers.
 spare_start() {
   if [[ $kind == docker ]]; then
     docker unpause "firstcome-$part" >/dev/null 2>&1 || docker start "firstcome-$part" >/dev/null
@@ -163,7 +160,7 @@ spare_start() {
   exec 9>&-
 }
 
-# Prints whether it runs, as `status` does of the others; exit 1 if not.
+# Prints whether it runs, like `status` for the other parts; exit 1 if not.
 spare_status() {
   local pid
   if [[ $kind == docker ]]; then
@@ -183,7 +180,7 @@ spare_status() {
 
 spare_settings_kafka() {
   if [[ $kind == docker ]]; then
-    # Outside and inside it has the same port, so that its address holds for both.
+    # The port is the same outside and inside, so that its address is valid for both.
     kafka_properties '' "$port" $((port + 1)) /var/lib/kafka/data
   else
     kafka_properties 127.0.0.1 "$port" $((port + 1)) "$folder/data"
@@ -191,7 +188,7 @@ spare_settings_kafka() {
   printf '%s\n' "$@"
 }
 
-# Soon up rather than fast: it lives for seconds. SPARE_KAFKA_OPTS has other flags for Java.
+# A fast start matters more than speed, because it lives for seconds. SPARE_KAFKA_OPTS sets other flags for Java.
 spare_run_kafka() {
   local flags
   read -r -a flags <<<"${SPARE_KAFKA_OPTS:--Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1}"
@@ -217,7 +214,7 @@ spare_options() { if (($# > 0)); then printf -- '--%s\n' "$@"; fi; }
 
 spare_settings_mysql() { spare_options "$@"; }
 
-# As small as it goes: it is asked, and not worked with. What is given comes last, and wins.
+# As small as possible: it has little work. Given settings come last, so they take precedence.
 spare_run_mysql() {
   local data=/data/$part options
   mapfile -t options <"$folder/settings"
@@ -256,7 +253,7 @@ spare_docker_mysql() {
     "$(spare_image)" --skip-name-resolve ${options[@]+"${options[@]}"} >/dev/null
 }
 
-# An option of Redis is two words.
+# An option of Redis has two words.
 spare_settings_redis() {
   local option
   for option in "$@"; do printf -- '--%s\n%s\n' "${option%%=*}" "${option#*=}"; done
@@ -280,7 +277,7 @@ spare_ready_redis() {
 spare_docker_redis() {
   local options
   mapfile -t options <"$folder/settings"
-  # In the host's network: the nodes of a cluster have the addresses for each other that they tell clients.
+  # In the host's network: the nodes of a cluster use the same addresses for each other as for clients.
   # shellcheck disable=SC2046 # a volume is words without spaces
   docker run --detach --name "firstcome-$part" --network host $(spare_volumes) "$(spare_image)" \
     redis-server --port "$port" --bind 127.0.0.1 ${options[@]+"${options[@]}"} >/dev/null
@@ -291,13 +288,13 @@ spare_image() {
   sed -n "/^  $what:\$/,/image:/s/^ *image: *//p" "$checkout/docker-compose.yml"
 }
 
-# What tells, inside a container, that the part answers.
+# The command that checks, inside a container, whether the part answers.
 spare_probe() {
   local words=()
   spare_client_words
   case $what in
     kafka)
-      # Its client takes a file where kcat takes words.
+      # Its client takes a file, whereas kcat takes arguments.
       if ((${#words[@]} > 0)); then words=(--command-config /mnt/files/client.properties); fi
       echo /opt/kafka/bin/kafka-broker-api-versions.sh --bootstrap-server "127.0.0.1:$port" "${words[@]}"
       ;;
@@ -308,7 +305,7 @@ spare_probe() {
 
 # --- the end ----------------------------------------------------------------------------
 
-# Removes it with its data, whatever state it is in.
+# Removes it with its data, in any state.
 spare_down() {
   local guard
   if guard=$(pid_of "$part-guard") && [[ $guard != "$$" ]]; then
@@ -317,11 +314,11 @@ spare_down() {
   if [[ $kind == docker ]]; then
     docker rm --force --volumes "firstcome-$part" >/dev/null
   else
-    # One that is being started is up before it goes down.
+    # If it is being started, `down` waits until it is up.
     lock_part "$part"
     if running "$part"; then native_kill "$part"; fi
   fi
-  # Below a name that is checked, so never the data of all.
+  # Below a checked name, so it never deletes the data of all parts.
   rm -rf "$folder" "${data:?}/$part" "$run/$part".* "$run/$part-guard".* "$log/$part".* "$log/$part-guard".*
 }
 
@@ -336,15 +333,15 @@ spare_down_all() {
   done
 }
 
-# Takes the part down when its owner has ended, however it ended.
+# Removes the part when its owner has ended in any way.
 spare_guard() {
   # shellcheck disable=SC2016 # the inner shell expands them
   spawn "$part-guard" bash -c 'tail --pid="$1" -f /dev/null; exec "$2" spare down "$3"' \
     guard "$1" "$checkout/scripts/parts" "$name"
 }
 
-# Prints a port that, like the one after it, nobody listens on and no other spare part was given;
-# below those that the system gives out by itself.
+# Prints a port that, like the next one, nobody listens on and no other spare part has; below the ports that the
+# system assigns by itself.
 spare_port() {
   local port
   while true; do

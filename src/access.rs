@@ -1,4 +1,4 @@
-//! Who is asking, and how often they may ask. Decides nothing about campaigns.
+//! Authentication and rate limits of callers. Decides nothing about campaigns.
 
 pub mod accounts;
 pub mod challenge;

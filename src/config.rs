@@ -164,7 +164,7 @@ impl Config {
         }
     }
 
-    /// The parts that run in this process because no real one was configured.
+    /// The parts that run in this process because no real one is configured.
     #[must_use]
     pub fn embedded_parts(&self) -> Vec<&'static str> {
         let mut parts = Vec::new();

@@ -1,4 +1,4 @@
-//! The words of the service as types. No I/O, no async, no clock: everything here is a value.
+//! The business types of the service. No I/O, no async, no clock: everything here is a value.
 
 pub mod account;
 pub mod actor;
@@ -23,11 +23,11 @@ pub use actor::{Actor, AdminToken};
 pub use audit::{AuditAction, AuditNote, Origin};
 pub use campaign::{Campaign, Kind, Pricing, Reward, State};
 pub use campaign_event::{CampaignEvent, CampaignEventType, CampaignLog};
-pub use change::{Obstacle, TakesBack, Wish};
+pub use change::{CancellationPolicy, Obstacle, RequestedChange};
 pub use daily::{ByStatus, DaySums};
 pub use day::{Day, DayError, Zone};
 pub use dead_letter::{DeadLetterId, DeadLetterSource};
-pub use event::{EventType, Fresh, KeyChoice, LogPlace, OutboxEvent, StreamId, Topic};
+pub use event::{CommittedEvents, EventType, KeyChoice, LogPlace, OutboxEvent, StreamId, Topic};
 pub use ids::{
     AllowListId, BUCKETS, CampaignId, CouponId, EventId, OrderId, ParticipationId, RunId, UserId,
 };
@@ -42,10 +42,10 @@ pub use reward::{
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-/// A point in time, UTC, with the precision the database keeps: microseconds.
+/// A point in time, UTC, with the precision of the database: microseconds.
 pub type Timestamp = DateTime<Utc>;
 
-/// Cuts `at` to what the database keeps, so that a value read back equals the one written.
+/// Cuts `at` to the precision of the database, so that a value equals itself after a write and a read.
 #[must_use]
 pub fn to_stored_precision(at: Timestamp) -> Timestamp {
     at.trunc_subsecs(6)

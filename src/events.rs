@@ -1,4 +1,4 @@
-//! Everything after the commit: the relay from the outbox to Kafka, the consumers, what the topic shows.
+//! Everything after the commit: the relay from the outbox to Kafka, the consumers, and the checks of the topic.
 //! Changes no participation.
 
 pub mod asyncapi;

@@ -1,6 +1,6 @@
-//! Fuzz targets: what reads bytes that others chose, each with what must hold whatever they are. One list for the
-//! short run of `make test`, and for `make fuzz`, where libFuzzer is guided by coverage (the package in `fuzz/`,
-//! which compiles this with `--cfg fuzzing`). It is in nothing that is shipped.
+//! Fuzz targets: code that reads untrusted bytes, each with the properties that must hold for any input. One list for
+//! the short run of `make test`, and for `make fuzz`, where libFuzzer is guided by coverage (the package in `fuzz/`,
+//! which compiles this with `--cfg fuzzing`). It is not part of the release.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ use crate::{
     events::consumers, http, operate::export, parts::gate, runtime::trace, sale::allow_list,
 };
 
-/// Reads some bytes, and fails where something does not hold.
+/// Reads an input, and fails if a property does not hold.
 type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `fuzz/corpus`.
@@ -40,7 +40,7 @@ const TARGETS: [(&str, Target); 14] = [
     ("traceparent", trace::fuzz::parent),
 ];
 
-/// Gives an input to the target of this name. An unknown name is a mistake in `fuzz/`.
+/// Passes an input to the target of this name. An unknown name is a mistake in `fuzz/`.
 pub fn check(name: &str, bytes: &[u8]) {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
     assert!(target.is_some(), "there is no fuzz target {name}");

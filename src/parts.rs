@@ -1,4 +1,4 @@
-//! The real parts and their embedded twins: the store (MySQL or SQLite), the gate (Redis or in process), the
+//! The real parts and their embedded replacements: the store (MySQL or SQLite), the gate (Redis or in process), the
 //! broker (Kafka or in memory), and messages between replicas. Decides nothing about participations.
 
 pub mod broker;

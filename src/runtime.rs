@@ -1,4 +1,4 @@
-//! What any service needs: time, retries, tasks, telemetry, caches, batching. Knows no business word.
+//! What any service needs: time, retries, tasks, telemetry, caches, batching. Knows no business types.
 
 pub mod batcher;
 pub mod cache;

@@ -17,7 +17,7 @@ pub use self::rate::{Rate, RateError};
 use self::reads::Reads;
 use crate::domain::words::words;
 use crate::domain::{CampaignId, UserId};
-use crate::parts::gate::{ScriptGate, Taken};
+use crate::parts::gate::{ScriptGate, TokenResult};
 use crate::runtime::metrics::{Labels, registers};
 use crate::runtime::settings::{plain, settings};
 use crate::runtime::telemetry::cause;
@@ -34,15 +34,15 @@ plain!(Text: Networks => ToString::to_string);
 settings! {
     /// `[limits]`: rate limits. An absent rate is no limit.
     Rates in "limits" {
-        /// Requests to take part from one address; of an IPv6 network of 64 bits
+        /// Participation requests from one address, or from one IPv6 network of 64 bits
         address: Option<Rate> = Some(per_second(100));
         /// Reads (`GET` and `HEAD` under `/api`), confirmations and cancellations from one address, in each process
         address_reads: Option<Rate> = Some(per_second(200));
-        /// Networks whose addresses have neither of these rates
+        /// Networks to which these two rates do not apply
         exempt: Networks = Networks::private();
-        /// Requests to take part of one user
+        /// Participation requests of one user
         user: Option<Rate> = None;
-        /// Requests to take part in one campaign
+        /// Participation requests for one campaign
         campaign: Option<Rate> = None;
     }
 }
@@ -171,10 +171,10 @@ impl Limits {
         counted
     }
 
-    fn record(&self, counted: &mut Counted, kind: LimitKind, rate: Rate, taken: Taken) {
+    fn record(&self, counted: &mut Counted, kind: LimitKind, rate: Rate, taken: TokenResult) {
         let (left, full_in, wait) = match taken {
-            Taken::Token { left, full_in } => (left, full_in, None),
-            Taken::Nothing { next_in, full_in } => (0, full_in, Some(next_in)),
+            TokenResult::Token { left, full_in } => (left, full_in, None),
+            TokenResult::Nothing { next_in, full_in } => (0, full_in, Some(next_in)),
         };
         counted.rates.push(RateState {
             kind,
@@ -188,7 +188,7 @@ impl Limits {
         }
     }
 
-    async fn take(&self, kind: LimitKind, key: &str, rate: Rate) -> Option<Taken> {
+    async fn take(&self, kind: LimitKind, key: &str, rate: Rate) -> Option<TokenResult> {
         let name = format!("{}:{key}", kind.as_str());
         match self.buckets.take(&name, rate.into()).await {
             Ok(taken) => Some(taken),

@@ -26,7 +26,7 @@ const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// Permissions of everybody except the owner.
 const OTHERS: u32 = 0o077;
-/// The bit of a shared folder such as `/tmp`.
+/// The sticky bit of a shared folder such as `/tmp`.
 const STICKY: u32 = 0o1000;
 
 /// The lock of the data folder, released when dropped.

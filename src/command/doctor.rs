@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::verify::Form;
 use crate::config::{Config, Provider};
-use crate::operate::doctor::{self, Creation, Finding, Level, Reading, Settings, Topic};
+use crate::operate::doctor::{self, ClockReading, Creation, Finding, Level, Settings, Topic};
 use crate::parts::broker::PublishError;
 use crate::parts::broker::kafka::Kafka;
 use crate::runtime::clock::Clock;
@@ -67,7 +67,7 @@ fn or_unreachable(part: &'static str, examined: anyhow::Result<Vec<Finding>>) ->
     examined.unwrap_or_else(|error| vec![Finding::unreachable(part, format!("{error:#}"))])
 }
 
-async fn mysql(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<Vec<Finding>> {
+async fn mysql(config: &Config, readings: &mut Vec<ClockReading>) -> anyhow::Result<Vec<Finding>> {
     let store = super::parts::store(config, Clock::System).await?;
     let mut settings = Settings::new();
     for name in doctor::mysql_names() {
@@ -81,7 +81,7 @@ async fn mysql(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<V
     }
     let asked = Clock::System.now();
     let time = store.time().await?;
-    readings.push(Reading {
+    readings.push(ClockReading {
         part: "mysql",
         asked,
         time,
@@ -98,7 +98,7 @@ async fn mysql(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<V
     Ok(findings)
 }
 
-async fn redis(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<Vec<Finding>> {
+async fn redis(config: &Config, readings: &mut Vec<ClockReading>) -> anyhow::Result<Vec<Finding>> {
     let gate = super::parts::redis_gate(config).await?;
     let mut settings = Settings::new();
     if let Some(version) = gate.server_version().await? {
@@ -116,7 +116,7 @@ async fn redis(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<V
     }
     let asked = Clock::System.now();
     for time in gate.server_times().await? {
-        readings.push(Reading {
+        readings.push(ClockReading {
             part: "redis",
             asked,
             time,

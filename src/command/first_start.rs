@@ -72,8 +72,8 @@ pub(super) fn announce(
     tracing::info!("Kafka       {}", process.broker.address);
     let dashboard = format!("{scheme}://{pages}/dashboard");
     if let (None, Some(token)) = (&config.admin.token, &app.settings.admin_token) {
-        // The only secret that is logged: it was generated for the user who started the service. Browsers do not send the
-        // part after the #, and the page removes it from its address at once.
+        // The only secret that is logged: it was generated for the user who started the service. Browsers do not send
+        // the part after the #, and the page removes it from its address at once.
         let token = token.expose_secret();
         tracing::info!("Admin token {token}");
         tracing::info!("Dashboard   {dashboard}#token={token}");

@@ -169,8 +169,8 @@ async fn found(kafka: &Kafka, topic: &str, just_created: bool) -> Result<u32, Pu
         attempts_max: if just_created { 15 } else { 1 },
     };
     let classify = |error: &PublishError| match error {
-        PublishError::Destination(_) => retry::Verdict::Again,
-        _ => retry::Verdict::GiveUp,
+        PublishError::Destination(_) => retry::RetryDecision::Again,
+        _ => retry::RetryDecision::GiveUp,
     };
     retry::retry(&policy, classify, || kafka.partitions(topic)).await
 }

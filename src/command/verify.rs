@@ -94,7 +94,7 @@ pub async fn run(config: &Config, options: &Options) -> anyhow::Result<ExitCode>
     let gate = Arc::new(super::parts::gate(config, Clock::System).await?);
     let campaign = options.campaign.map(CampaignId);
     if let Some(id) = campaign {
-        let is_there = store.books_of(id).await?.is_some();
+        let is_there = store.counters_of(id).await?.is_some();
         ensure!(is_there, "there is no campaign {id} to verify");
     }
     let scope = &Scope {

@@ -17,9 +17,9 @@ settings! {
     /// `[admin]`: access to the admin API.
     Admin in "admin" {
         /// Bearer token of the admin API, at least 16 characters. Without one the admin API is closed (with all parts
-        /// embedded a token is made)
+        /// embedded a token is generated)
         token: Option<SecretString> = None;
-        /// A second token that is accepted, for the time in which tokens change
+        /// A second token that is also accepted, while the token is being changed
         token_previous: Option<SecretString> = None;
         /// Wrong tokens from one address without a delay; the next waits 1 s, and each further one twice as long
         failures_max: u32 = GuessConfig::DEFAULT.failures_max, in 1..=1_000_000;

@@ -25,7 +25,7 @@ settings! {
         /// Campaigns that are written at the same time, each in a transaction on a connection of the pool. One connection
         /// stays free: fewer are written if `database.connections_max` is not above it (SQLite: at most 3)
         concurrency: usize = 4, in 1..=32;
-        /// How long a replica that does not renew it keeps the lease of the aggregation
+        /// How long the lease of the aggregation is valid if its replica does not renew it
         lease: Duration = SECOND * 15, in SECOND * 3..=MINUTE * 10;
         /// Attempts before a slice or a campaign fails
         attempts_max: u32 = 6, in 1..=20;

@@ -57,7 +57,7 @@ settings! {
         /// Value that `aud` must be or contain; needed
         audience: Option<String> = None;
         /// Accepted algorithms: `HS256` with the secret, otherwise of `RS256,ES256,EdDSA`
-        algorithms: Option<Algorithms> = None, shown "all that the keys are for";
+        algorithms: Option<Algorithms> = None, shown "all for which there are keys";
         /// Accepted values of `typ`, in upper or lower case, with or without `application/`. A token without `typ`
         /// counts as `JWT`. A list replaces the default
         token_types: Option<TokenTypes> = None, shown "`JWT,at+jwt`";

@@ -14,7 +14,7 @@ settings! {
         required: Required = Required::default();
         /// Verifies tokens; at least 32 bytes
         secret: Option<SecretString> = None;
-        /// Tokens that it signed are accepted as well, for the time in which secrets change
+        /// Tokens that it signed are also accepted, while the secret is being changed
         previous_secret: Option<SecretString> = None;
         /// Longest time until a token expires
         lifetime_max: Duration = Duration::from_secs(600), in Duration::from_secs(1)..=Duration::from_secs(86_400);

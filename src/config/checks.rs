@@ -61,7 +61,7 @@ impl Config {
         self.traces.check(&mut require);
     }
 
-    /// Whoever is between a browser and a page without TLS can make that page send requests with the cookies of its user.
+    /// Anyone between a browser and a page without TLS can make that page send requests with the cookies of its user.
     fn check_origins(&self, require: &mut impl FnMut(bool, &str)) {
         let has_secure_cookies = self.auth.mode == Mode::Sessions && self.is_cookie_secure();
         require(

@@ -1,5 +1,5 @@
-//! Rules for encryption and authentication in `[redis]` and `[kafka]`. A setting that would have no effect is a
-//! mistake: whoever set it believes that connections are encrypted.
+//! Rules for encryption and authentication in `[redis]` and `[kafka]`. A setting without effect is a mistake: its
+//! author believes that connections are encrypted.
 
 use secrecy::SecretString;
 

@@ -7,9 +7,9 @@ use figment::value::Value;
 use super::Config;
 use crate::runtime::settings::{Kind, PREFIX};
 
-/// Variables of the scripts that provide the real parts; they are no settings.
+/// Variables of the scripts that provide the real parts, not settings.
 const FOREIGN_SECTIONS: [&str; 1] = ["parts"];
-/// Schedules that the tests run; no setting.
+/// Schedules of the tests, not settings.
 const OF_TESTS: &str = "FIRSTCOME_TEST_SEEDS";
 /// The variables of settings as keys and values.
 pub(super) fn variables(

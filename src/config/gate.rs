@@ -25,7 +25,7 @@ settings! {
         /// Shortest time between two rebuilds of one campaign's gate. After a rebuild that took longer, the pause is as
         /// long as that rebuild, at most 5 s. A rebuild by an admin does not wait
         rebuild_interval: Duration = REBUILD_INTERVAL, in MILLISECOND * 50..=MINUTE;
-        /// How long the gate keeps a campaign that is closed or archived; must be longer than `gate.lease`
+        /// How long the gate stores a campaign that is closed or archived; must be longer than `gate.lease`
         over_retention: Duration = OVER_RETENTION, in MINUTE..=MINUTE * 60 * 24 * 7;
     }
 }

@@ -28,7 +28,7 @@ settings! {
         allow_simulated: bool = false;
         /// Longest wait for the provider
         timeout: Duration = Duration::from_secs(5), in Duration::from_millis(10)..=Duration::from_secs(60);
-        /// How often expired reservations are looked for
+        /// How often the service checks for expired reservations
         expiry_interval: Duration = Duration::from_millis(500),
             in Duration::from_millis(10)..=Duration::from_secs(60);
     }

@@ -7,8 +7,7 @@ use super::Config;
 use crate::domain::metric;
 use crate::runtime::settings::{Described, Kind, Section, variable};
 
-/// The page with its generated tables made anew: the first table below each heading of a section of settings or of a
-/// group of metrics.
+/// The page with new tables: the first table below each heading of a section of settings or of a group of metrics.
 #[must_use]
 pub fn with_tables(page: &str) -> String {
     let defaults = Config::default();
@@ -24,7 +23,7 @@ pub fn with_tables(page: &str) -> String {
         line.strip_prefix("## ").and_then(metric::table)
     };
     let mut made = String::with_capacity(page.len());
-    // The table that is due below the last heading, and whether the old one is being left out.
+    // The table to insert below the last heading, and whether the old one is being skipped.
     let (mut due, mut is_skipping) = (None, false);
     for line in page.lines() {
         if line.starts_with('#') {
@@ -142,7 +141,7 @@ pub fn effective(config: &Config) -> String {
             value if setting.value.kind() == Kind::Secret => {
                 format!("# {} = {value}\n", setting.key)
             }
-            // JSON's numbers, truth values and texts are TOML's, too.
+            // Numbers, truth values and texts are the same in JSON and TOML.
             value => format!("{} = {value}\n", setting.key),
         });
         format!("[{}]\n{}", section.name(), lines.collect::<String>())

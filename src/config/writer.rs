@@ -8,8 +8,8 @@ use crate::runtime::retry;
 use crate::runtime::settings::settings;
 use crate::sale::group_commit::WriterConfig;
 
-/// How long a transaction may take. One of admissions takes at most a third of the lease, which is left of each lease
-/// when it begins.
+/// How long a transaction may take. For admissions it is at most a third of the lease; each lease has at least this
+/// time left when the transaction begins.
 const TRANSACTION_MAX: Duration = Duration::from_secs(5);
 
 settings! {
@@ -63,7 +63,7 @@ impl Config {
         }
     }
 
-    /// The batchers of lookups in the store: as many requests may wait for a lookup as for a commit.
+    /// The batchers of lookups in the store: the same number of requests may wait for a lookup as for a commit.
     #[must_use]
     pub fn lookups(&self) -> BatcherConfig {
         BatcherConfig {

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// Characters of a login name at most, as the database keeps them.
+/// Maximum number of characters of a login name, as in the database.
 pub const LOGIN_CHARACTERS_MAX: usize = 64;
 
-/// Characters of a login name beside letters and digits: those of mail addresses.
+/// Characters of a login name besides letters and digits: those of e-mail addresses.
 const SIGNS: &str = "._@+-";
 
 /// A login name: 1 to 64 ASCII letters, digits and `._@+-`. Names that differ only in case are equal; ASCII has the
@@ -21,7 +21,7 @@ const SIGNS: &str = "._@+-";
 pub struct LoginName(String);
 
 impl LoginName {
-    /// The form of a login name, in words.
+    /// The form of a login name, as text.
     pub const FORM: &'static str = "must have 1 to 64 letters from a to z, digits, or . _ @ + -";
 
     /// The name, if it is one.
@@ -34,7 +34,7 @@ impl LoginName {
         fits.then(|| Self(text.to_owned()))
     }
 
-    /// As it was written.
+    /// The name as written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -8,9 +8,9 @@ use super::UserId;
 /// The admin token of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminToken {
-    /// The one in force.
+    /// The current one.
     Current,
-    /// The one before it, which is still accepted while it is replaced.
+    /// The previous one, which is still accepted while it is replaced.
     Previous,
 }
 
@@ -23,7 +23,7 @@ pub enum Actor {
     Account(UserId),
     /// The subject of a JSON Web Token: `jwt:SUBJECT`.
     Subject(String),
-    /// A user whom the service believes: `user:7`.
+    /// A user of a trusted gateway: `user:7`.
     User(UserId),
     /// A command on the machine: `command-line`.
     CommandLine,

@@ -32,7 +32,7 @@ impl Origin {
 }
 
 words! {
-    /// What was done.
+    /// The action.
     #[allow(missing_docs, reason = "each is the word the log has for it")]
     pub enum AuditAction {
         CampaignCreate = "campaign.create",

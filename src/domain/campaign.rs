@@ -1,4 +1,4 @@
-//! A campaign: what is handed out, how much of it, to whom and when.
+//! A campaign: the goods, their number, and the conditions for getting them.
 
 use std::ops::RangeInclusive;
 
@@ -28,13 +28,13 @@ words! {
         Draft = "draft",
         /// Opens by itself at `opens_at`.
         Scheduled = "scheduled",
-        /// Takes participations.
+        /// Accepts participations.
         Open = "open",
         /// Stopped for a while by an admin.
         Paused = "paused",
-        /// Over; never opens again.
+        /// Ended; never opens again.
         Closed = "closed",
-        /// Over and out of the catalogue.
+        /// Ended, and not in the catalogue.
         Archived = "archived",
     }
 }
@@ -42,9 +42,9 @@ words! {
 /// Whether campaigns with a price are sold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pricing {
-    /// They can: payments are taken.
+    /// They are: payments are possible.
     Sold,
-    /// They stay drafts, and open ones make no reservations: there is no provider to take payments.
+    /// They are not: they stay drafts, and open ones make no reservations, because there is no provider for payments.
     Refused,
 }
 
@@ -79,7 +79,7 @@ impl State {
 pub enum Reward {
     /// Points.
     Points(u32),
-    /// A coupon with these terms.
+    /// Coupons with these terms.
     Coupon(CouponTerms),
 }
 
@@ -91,7 +91,7 @@ pub struct CouponTerms {
     pub discount_amount: u64,
     /// Minimum amount of an order.
     pub minimum_order_amount: u64,
-    /// The first moment it can be used; none: at once. Absent in terms stored before there was one.
+    /// The first moment it can be used; none: at once. Missing in terms that were stored before this field existed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_from: Option<Timestamp>,
     /// The last moment it can be used; none: for ever.
@@ -132,23 +132,23 @@ impl Ratings {
 pub struct Campaign {
     /// Number given by the store.
     pub id: CampaignId,
-    /// Shown to people.
+    /// For people.
     pub name: String,
-    /// Shown to people; may be empty.
+    /// For people; may be empty.
     pub description: String,
     /// The kind of goods that it hands out.
     pub kind: Kind,
     /// Its state.
     pub state: State,
-    /// Units there are; none: unlimited.
+    /// Its stock; none: unlimited.
     pub total_stock: Option<u64>,
     /// Units committed in the database.
     pub committed_units: u64,
-    /// Units one user may hold.
+    /// Units that one user may hold.
     pub per_user_limit: u32,
-    /// The highest limit that was ever in force: a user may hold that many units.
+    /// The highest limit so far: a user may hold that many units.
     pub per_user_limit_max: u32,
-    /// Units one request may ask for.
+    /// Units that one request may ask for.
     pub max_quantity: u32,
     /// Price of a unit in the smallest unit of the currency; none: free.
     pub price: Option<u64>,
@@ -162,29 +162,29 @@ pub struct Campaign {
     pub reward: Option<Reward>,
     /// Whether a confirmed participation may be cancelled.
     pub cancellable: bool,
-    /// Its allow-list; none: every user may take part.
+    /// Its allow list; none: every user may participate.
     pub allow_list: Option<AllowListId>,
-    /// How often units of it were given back.
+    /// Number of returns of its units.
     pub returns: u64,
     /// Its reviews.
     pub ratings: Ratings,
     /// Generation of the gate's state; a writer commits only admissions of this one.
     pub gate_epoch: u64,
-    /// Raised by every change of the fields above, so that an old one never overwrites a newer.
+    /// Raised by every change of the fields above, so that old settings never overwrite newer ones.
     pub version: u64,
     /// When it was created.
     pub created_at: Timestamp,
 }
 
 impl Campaign {
-    /// Units still to be had according to the database; none: unlimited.
+    /// Available units according to the database; none: unlimited.
     #[must_use]
     pub fn current_stock(&self) -> Option<u64> {
         self.total_stock
             .map(|total| total.saturating_sub(self.committed_units))
     }
 
-    /// Whether a participation is paid for, and so starts as a reservation.
+    /// Whether a participation must be paid, and so starts as a reservation.
     #[must_use]
     pub const fn is_paid(&self) -> bool {
         self.price.is_some()
@@ -202,7 +202,7 @@ impl Campaign {
         }
     }
 
-    /// Why no participation is possible at `now`, if so. The gate decides again by its own clock.
+    /// Why no participation is possible at `now`, if none is. The gate decides again by its own clock.
     #[must_use]
     pub fn closed_to_all(&self, now: Timestamp) -> Option<Refusal> {
         match self.state {
@@ -221,7 +221,7 @@ impl Campaign {
         }
     }
 
-    /// Why no participation is possible at any time in `span`, if so.
+    /// Why no participation is possible at any time in `span`, if none is.
     #[must_use]
     pub fn closed_throughout(&self, span: &RangeInclusive<Timestamp>) -> Option<Refusal> {
         let first = self.closed_to_all(*span.start())?;

@@ -1,8 +1,8 @@
-//! What happens to a campaign, as its events tell it. Pure.
+//! The events about a campaign, derived from its row before and after a change. Pure.
 //!
 //! A change of a campaign's row writes the events that follow from it: the settings that changed, and then the new state
-//! or stock. What the clock or the sales have done since the last event is told first, so that no transition is missing
-//! even if two follow each other faster than they are written.
+//! or stock. Transitions by the clock or by sales since the last event are written first, so that none is missing, even
+//! if two follow each other faster than they are written.
 
 use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};

@@ -4,10 +4,10 @@ use super::{OrderId, Participation, Status, Timestamp};
 
 /// A requested change of a participation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// Paid for; the reference is the payment provider's.
+pub enum RequestedChange {
+    /// Paid; the reference is the payment provider's.
     Confirm {
-        /// Names the payment.
+        /// The reference of the payment.
         reference: String,
     },
     /// Cancelled by the user or an admin.
@@ -60,16 +60,16 @@ pub enum Obstacle {
 
 /// Which confirmed participations of a campaign can be cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TakesBack {
+pub enum CancellationPolicy {
     /// None.
-    Nothing,
+    None,
     /// All.
-    Everything,
+    All,
     /// Those without usable coupons.
-    WhatIsSuspended,
+    Suspended,
 }
 
-impl Wish {
+impl RequestedChange {
     /// The status after the change.
     #[must_use]
     pub const fn status(&self) -> Status {
@@ -92,31 +92,39 @@ impl Participation {
     /// The status after a change at this time.
     pub fn after(
         &self,
-        wish: &Wish,
-        takes_back: TakesBack,
+        requested: &RequestedChange,
+        cancellation_policy: CancellationPolicy,
         now: Timestamp,
     ) -> Result<Status, Obstacle> {
         let in_time = self.expires_at.is_none_or(|expires_at| now < expires_at);
-        match (wish, self.status) {
-            (Wish::Confirm { reference }, _) => match self.obstacle_to_payment(Some(reference)) {
-                Some(obstacle) => Err(obstacle),
-                None if in_time => Ok(wish.status()),
-                None => Err(Obstacle::Expired),
-            },
-            (Wish::Cancel { .. }, Status::Reserved) => Ok(wish.status()),
-            (Wish::Cancel { suspended_until }, Status::Confirmed) => {
-                match (takes_back, suspended_until) {
-                    (TakesBack::Nothing, _) => Err(Obstacle::NotCancellable),
-                    (TakesBack::Everything, _) => Ok(wish.status()),
-                    (TakesBack::WhatIsSuspended, None) => Err(Obstacle::NotSuspended),
-                    (TakesBack::WhatIsSuspended, Some(until)) if now < *until => Ok(wish.status()),
-                    (TakesBack::WhatIsSuspended, Some(_)) => Err(Obstacle::NotSuspendedAnyMore),
+        match (requested, self.status) {
+            (RequestedChange::Confirm { reference }, _) => {
+                match self.obstacle_to_payment(Some(reference)) {
+                    Some(obstacle) => Err(obstacle),
+                    None if in_time => Ok(requested.status()),
+                    None => Err(Obstacle::Expired),
                 }
             }
-            (Wish::Cancel { .. }, Status::Expired) => Err(Obstacle::Expired),
-            (Wish::Expire, Status::Reserved) if !in_time => Ok(wish.status()),
-            (Wish::FollowOrder { status, .. }, standing) => follow_order(standing, *status),
-            (Wish::Cancel { .. }, Status::Cancelled) | (Wish::Expire, _) => Err(Obstacle::Already),
+            (RequestedChange::Cancel { .. }, Status::Reserved) => Ok(requested.status()),
+            (RequestedChange::Cancel { suspended_until }, Status::Confirmed) => {
+                match (cancellation_policy, suspended_until) {
+                    (CancellationPolicy::None, _) => Err(Obstacle::NotCancellable),
+                    (CancellationPolicy::All, _) => Ok(requested.status()),
+                    (CancellationPolicy::Suspended, None) => Err(Obstacle::NotSuspended),
+                    (CancellationPolicy::Suspended, Some(until)) if now < *until => {
+                        Ok(requested.status())
+                    }
+                    (CancellationPolicy::Suspended, Some(_)) => Err(Obstacle::NotSuspendedAnyMore),
+                }
+            }
+            (RequestedChange::Cancel { .. }, Status::Expired) => Err(Obstacle::Expired),
+            (RequestedChange::Expire, Status::Reserved) if !in_time => Ok(requested.status()),
+            (RequestedChange::FollowOrder { status, .. }, standing) => {
+                follow_order(standing, *status)
+            }
+            (RequestedChange::Cancel { .. }, Status::Cancelled) | (RequestedChange::Expire, _) => {
+                Err(Obstacle::Already)
+            }
         }
     }
 
@@ -167,14 +175,14 @@ mod tests {
         }
     }
 
-    fn confirm() -> Wish {
-        Wish::Confirm {
+    fn confirm() -> RequestedChange {
+        RequestedChange::Confirm {
             reference: "one".to_owned(),
         }
     }
 
-    const fn cancel(suspended_until: Option<Timestamp>) -> Wish {
-        Wish::Cancel { suspended_until }
+    const fn cancel(suspended_until: Option<Timestamp>) -> RequestedChange {
+        RequestedChange::Cancel { suspended_until }
     }
 
     #[test]
@@ -186,14 +194,14 @@ mod tests {
         ] {
             let now = NOW + TimeDelta::seconds(late);
             assert_eq!(
-                reserved.after(&confirm(), TakesBack::Nothing, now),
+                reserved.after(&confirm(), CancellationPolicy::None, now),
                 confirmed
             );
             assert_eq!(
-                reserved.after(&Wish::Expire, TakesBack::Nothing, now),
+                reserved.after(&RequestedChange::Expire, CancellationPolicy::None, now),
                 expired
             );
-            let cancelled = reserved.after(&cancel(None), TakesBack::Nothing, now);
+            let cancelled = reserved.after(&cancel(None), CancellationPolicy::None, now);
             assert_eq!(cancelled, Ok(Status::Cancelled));
         }
     }
@@ -201,31 +209,32 @@ mod tests {
     #[test]
     fn confirmed_participations_are_cancelled_only_if_the_campaign_is_cancellable() {
         let paid = standing(Status::Confirmed, Some("one"));
-        let refused = paid.after(&cancel(None), TakesBack::Nothing, NOW);
+        let refused = paid.after(&cancel(None), CancellationPolicy::None, NOW);
         assert_eq!(refused, Err(Obstacle::NotCancellable));
-        let taken = paid.after(&cancel(None), TakesBack::Everything, NOW);
+        let taken = paid.after(&cancel(None), CancellationPolicy::All, NOW);
         assert_eq!(taken, Ok(Status::Cancelled));
     }
 
     #[test]
     fn participations_that_may_have_coupons_are_cancelled_while_those_are_suspended() {
         let free = standing(Status::Confirmed, None);
-        let at =
-            |suspended_until| free.after(&cancel(suspended_until), TakesBack::WhatIsSuspended, NOW);
+        let at = |suspended_until| {
+            free.after(&cancel(suspended_until), CancellationPolicy::Suspended, NOW)
+        };
         assert_eq!(at(None), Err(Obstacle::NotSuspended));
         assert_eq!(at(Some(NOW)), Err(Obstacle::NotSuspendedAnyMore));
         let in_time = Some(NOW + TimeDelta::microseconds(1));
         assert_eq!(at(in_time), Ok(Status::Cancelled));
         // A participation that was never confirmed has no reward.
         let reserved = standing(Status::Reserved, None);
-        let given_back = reserved.after(&cancel(None), TakesBack::WhatIsSuspended, NOW);
+        let given_back = reserved.after(&cancel(None), CancellationPolicy::Suspended, NOW);
         assert_eq!(given_back, Ok(Status::Cancelled));
     }
 
     #[test]
     fn a_repeated_payment_is_distinguished_from_a_second_one() {
         let by = |reference| {
-            standing(Status::Confirmed, reference).after(&confirm(), TakesBack::Nothing, NOW)
+            standing(Status::Confirmed, reference).after(&confirm(), CancellationPolicy::None, NOW)
         };
         assert_eq!(by(Some("one")), Err(Obstacle::Already));
         assert_eq!(by(Some("two")), Err(Obstacle::PaidOtherwise));
@@ -240,16 +249,16 @@ mod tests {
         ] {
             let ended = standing(status, None);
             assert_eq!(
-                ended.after(&confirm(), TakesBack::Everything, NOW),
+                ended.after(&confirm(), CancellationPolicy::All, NOW),
                 Err(obstacle)
             );
             assert_eq!(
-                ended.after(&Wish::Expire, TakesBack::Everything, NOW),
+                ended.after(&RequestedChange::Expire, CancellationPolicy::All, NOW),
                 Err(Obstacle::Already)
             );
             assert!(
                 ended
-                    .after(&cancel(None), TakesBack::Everything, NOW)
+                    .after(&cancel(None), CancellationPolicy::All, NOW)
                     .is_err()
             );
         }

@@ -28,7 +28,7 @@ impl ByStatus {
         }
     }
 
-    /// All of them.
+    /// The total.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.reserved + self.confirmed + self.cancelled + self.expired
@@ -44,7 +44,7 @@ pub struct DaySums {
     pub units: u64,
     /// Units of participations that hold units.
     pub units_standing: u64,
-    /// Refused requests, by code.
+    /// Rejected requests, by code.
     pub refusals: BTreeMap<String, u64>,
     /// When the first was committed.
     pub first_at: Option<Timestamp>,
@@ -55,13 +55,13 @@ pub struct DaySums {
 }
 
 impl DaySums {
-    /// Requests refused.
+    /// Rejected requests.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refusals.values().sum()
     }
 
-    /// Counts refusals.
+    /// Counts rejections.
     pub fn refuse(&mut self, reason: &str, count: u64) {
         if let Some(known) = self.refusals.get_mut(reason) {
             *known += count;
@@ -80,7 +80,7 @@ impl DaySums {
         }
     }
 
-    /// Adds others to these.
+    /// Adds the other statistics to these.
     pub fn add(&mut self, other: &Self) {
         let (mine, others) = (&mut self.by_status, &other.by_status);
         mine.reserved += others.reserved;

@@ -9,7 +9,7 @@ use super::words::words;
 use super::{Consumer, EventId};
 
 words! {
-    /// What gave a record up. Lists are in this order, which is that of the consumers' names.
+    /// The source of a dead letter. Lists are in this order, which is that of the consumers' names.
     #[derive(PartialOrd, Ord)]
     pub enum DeadLetterSource {
         /// The relay, which could not publish the event.
@@ -42,16 +42,16 @@ impl From<Consumer> for DeadLetterSource {
     }
 }
 
-/// Names a dead letter: an event may be one of several sources. In the order of lists.
+/// The id of a dead letter: an event may have one of several sources. In the order of lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeadLetterId {
     /// The event.
     pub event: EventId,
-    /// What gave it up.
+    /// The source.
     pub source: DeadLetterSource,
 }
 
-/// What separates the parts of an id as text.
+/// The separator between the parts of an id in text.
 const PARTS: char = '.';
 
 impl fmt::Display for DeadLetterId {
@@ -100,7 +100,7 @@ mod tests {
         }
     }
 
-    /// The database compares the names of consumers, the list their sources.
+    /// The database compares the names of consumers, and the list compares their sources.
     #[test]
     fn sources_are_in_the_order_of_the_consumers_names() {
         let names = DeadLetterSource::ALL.map(|source| source.consumer().map(Consumer::as_str));

@@ -1,4 +1,5 @@
-//! What the outbox holds: one immutable event for each committed change of a participation, and those of campaigns.
+//! The events of the outbox: one immutable event for each committed change of a participation, and those of
+//! campaigns.
 
 use std::sync::Arc;
 
@@ -10,20 +11,20 @@ use super::{
     CampaignEvent, CampaignId, Consumer, EventId, Order, Participation, Status, Timestamp, home_of,
 };
 
-/// Events just committed together: a range of one stream, on its way to the relay.
+/// Newly committed events: a range of one stream, on its way to the relay.
 #[derive(Clone, Debug)]
-pub struct Fresh {
+pub struct CommittedEvents {
     /// Their stream.
     pub stream: StreamId,
-    /// The events, in order of sequence without a gap; none: they have to be read from the database.
+    /// The events, in order of sequence without a gap; none: they must be read from the database.
     pub events: Vec<OutboxEvent>,
-    /// Whether their writer publishes them itself, so that the relay passes them.
+    /// Whether their requests publish them, so that the relay does not.
     pub is_held: bool,
-    /// When their commit was known.
+    /// When the commit became known.
     pub committed_at: std::time::Instant,
 }
 
-/// Where an event is in the outbox.
+/// The place of an event in the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogPlace {
     /// The stream.
@@ -32,8 +33,8 @@ pub struct LogPlace {
     pub sequence: u64,
 }
 
-/// A stream of the outbox: the events of one campaign for one topic. Each stream has sequences and a position of its
-/// own, so neither waits for the topic of the other.
+/// A stream of the outbox: the events of one campaign for one topic. Each stream has its own sequences and position,
+/// so none waits for the topic of another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId {
     /// The campaign.
@@ -145,12 +146,12 @@ words! {
     /// The key of records. Events with the same key are published in order.
     #[derive(Default)]
     pub enum KeyChoice {
-        /// Each participation on its own: most parallel.
+        /// Each participation separately: most parallel.
         #[default]
         Participation = "participation",
-        /// All of one user in order.
+        /// All events of one user in order.
         User = "user",
-        /// All of one campaign in order.
+        /// All events of one campaign in order.
         Campaign = "campaign",
     }
 }
@@ -186,7 +187,7 @@ pub struct OutboxEvent {
     pub key: Arc<str>,
     /// Position among the events of its participation, campaign or order, from 1.
     pub key_sequence: u32,
-    /// Place in line of the participation; none for events about campaigns.
+    /// Rank of the participation; none for events about campaigns.
     pub rank: Option<u64>,
     /// W3C trace context of the request that caused it.
     pub traceparent: Option<String>,
@@ -242,8 +243,8 @@ impl OutboxEvent {
         }
     }
 
-    /// The event of a decision of an order, in the stream of its first campaign; none: an order in this status is not
-    /// announced.
+    /// The event of a decision of an order, in the stream of its first campaign; none: an order in this status has no
+    /// event.
     #[must_use]
     pub fn about_order(order: &Order, sequence: u64, at: Timestamp) -> Option<Self> {
         let event_type = order.status.event_type()?;
@@ -289,7 +290,7 @@ impl OutboxEvent {
     }
 }
 
-/// The value of the record. Numbers, ids and words of ours alone: nothing in it has to be escaped.
+/// The value of the record. It has only numbers, ids and words of the service, so nothing needs to be escaped.
 fn payload(participation: &Participation, at: Timestamp) -> String {
     let Participation {
         id,

@@ -25,7 +25,7 @@ macro_rules! id {
         id! { $(#[$doc])* $name(Uuid) }
 
         impl $name {
-            /// A new identifier, ordered by the time at which it is made.
+            /// A new identifier, in order of creation.
             #[must_use]
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
@@ -102,11 +102,11 @@ fn made_at(at: Timestamp) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
 }
 
-/// Parts that the streams of campaigns are divided into; each is owned by one relay at a time.
+/// Buckets of campaigns; the streams of each are owned by one relay at a time.
 pub const BUCKETS: u16 = 64;
 
 impl CampaignId {
-    /// The part of the streams that this campaign's belongs to.
+    /// The bucket of the campaign's streams.
     #[must_use]
     pub fn bucket(self) -> u16 {
         u16::try_from(self.0.rem_euclid(i64::from(BUCKETS))).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The hash by which producers of Kafka choose a partition for a key. Pure.
+//! The hash of a key that Kafka's producers use to select a partition. Pure.
 
 /// The hash of a record's key, without its sign: the partition is its remainder by the number of partitions. Java
 /// producers compute the same (`Utils.murmur2` of Apache Kafka).
@@ -40,7 +40,7 @@ fn murmur2(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// The values of Kafka's own test of it.
+    /// The values of Kafka's own test.
     #[test]
     fn the_hash_is_that_of_java_producers() {
         let known: [(&str, i32); 6] = [

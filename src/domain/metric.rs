@@ -87,10 +87,10 @@ metrics! {
             "The 99th percentile on the route of participations. If it is far above `writer.wait_max`, the store is slow";
         HTTP_REQUESTS_IN_FLIGHT: Gauge "http_requests_in_flight" [] "always"
             "Requests in progress"
-            "Near `http.concurrent_requests_max` more get 503";
+            "Near `http.concurrent_requests_max`, further requests get 503";
         HTTP_BOUNDS_REFUSED: Counter "firstcome_http_bounds_refused_total" ["of", "bound"] "once one was rejected"
-            "Rejected because too many were in progress at once: `connections`, `bodies` that did not arrive with their head, live `streams`, `pages` being sent; of one `address`, or of `all`"
-            "`address`: a client exceeds its part, or a proxy is missing from `http.trusted_proxies`. `all`: the bound is too low for the traffic";
+            "Rejections because too many of these were in progress at once: `connections`, `bodies` that did not arrive with their head, live `streams`, `pages` being sent. The bound is for one `address`, or for `all`"
+            "`address`: a client exceeds its bound, or a proxy is missing from `http.trusted_proxies`. `all`: the bound is too low for the traffic";
         TRACE_EXPORTS: Counter "firstcome_trace_exports_total" ["result"] "once spans were sent, with `traces.endpoint` set"
             "Batches of spans sent to the collector: `sent`, `refused` by it, or `failed`"
             "`refused`: the address or `traces.headers` are wrong. `failed`: the collector is unavailable; only spans are lost";
@@ -112,9 +112,9 @@ metrics! {
             "One per campaign after a start or an outage is normal, a steady rate is not";
         GATE_REBUILDS_DEFERRED: Counter "firstcome_gate_rebuilds_deferred_total" [] "always"
             "Rebuilds that waited for another rebuild of the same campaign, in progress or just ended"
-            "Grows briefly with each rebuild, and steadily if gates are found wrong again and again";
+            "Grows briefly with each rebuild, and steadily if gates repeatedly differ from the store";
         GATE_SETTINGS_CORRECTED: Counter "firstcome_gate_settings_corrected_total" [] "always"
-            "Gates with older settings than the store that the sweeper corrected"
+            "Gates whose settings were older than those in the store, and were corrected by the sweeper"
             "Should not grow: it grows if a process dies after a change was committed and before the gate had it";
         GATE_MEMORY_USED_BYTES: Gauge "firstcome_gate_memory_used_bytes" [] "always"
             "Memory that Redis uses, in a cluster by its fullest node; read every 10 s, 0 without Redis"
@@ -142,19 +142,19 @@ metrics! {
             "Grows only while the gate is unavailable";
         SECURITY_EVENTS: Counter "firstcome_security_events_total" ["event"] "once one happened"
             "[Security events](security-events.md), logged or not, by name"
-            "Many `admin_token.refused`, `login.failed` or `token.refused`: somebody guesses. `address.unknown`: a proxy names clients in an unreadable form, and they share the bounds of one address";
+            "Many `admin_token.refused`, `login.failed` or `token.refused`: somebody guesses credentials. `address.unknown`: a proxy sends unreadable client addresses, and these clients share the bounds of one address";
         SECURITY_EVENTS_DROPPED: Counter "firstcome_security_events_dropped_total" ["event"] "once one was not logged"
             "Security events that were counted and not logged"
-            "Grows during a flood: raise `log.security_events_per_minute` to see more of it";
+            "Grows during a flood: raise `log.security_events_per_minute` to log more of them";
     }
     "The store" {
         STORE_UNREADABLE_ROWS: Gauge "firstcome_store_unreadable_rows" [] "always"
-            "Rows set aside since the start of the process because this release does not know their contents"
+            "Rows skipped since the start of the process, because this release does not know their contents"
             "Should be 0: [FirstcomeUnreadableRows](runbooks/FirstcomeUnreadableRows.md)";
     }
     "The writer" {
         ADMISSION_SECONDS: Histogram "firstcome_admission_seconds" [] "always"
-            "From the request for an admission to the gate's answer, on both paths: the wait for a call, and the call"
+            "From the request for an admission to the gate's answer, on both paths: the wait for a call and the call itself"
             "A millisecond or two; more means that Redis is busy or saves its file";
         WRITER_QUEUE_SECONDS: Histogram "firstcome_writer_queue_seconds" [] "always"
             "From the admission to the beginning of its transaction; not on the synchronous path, which has one transaction per request"
@@ -171,7 +171,7 @@ metrics! {
             "Age of the oldest event after a position; parked ones do not count"
             "The most important metric of the relay: [FirstcomeOutboxOld](runbooks/FirstcomeOutboxOld.md)";
         RELAY_PARKED: Gauge "firstcome_relay_parked" ["state"] "always"
-            "Parked events: `retry`, also those of partitions that accept no records; `blocked`; `dead`; and `discarded`, which are stored as a record"
+            "Parked events: `retry`, which includes those whose partition accepts no records; `blocked`; `dead`; and `discarded`, which are stored as a record"
             "`dead`: [FirstcomeDeadLetters](runbooks/FirstcomeDeadLetters.md); `blocked`: [FirstcomeKeysBlocked](runbooks/FirstcomeKeysBlocked.md)";
         RELAY_BLOCKED_KEYS: Gauge "firstcome_relay_blocked_keys" [] "always"
             "Keys of this relay's streams with events that wait behind a parked or held one"
@@ -189,7 +189,7 @@ metrics! {
             "From the commit of an event to its acknowledgement"
             "Normally milliseconds";
         RELAY_WAKE_SECONDS: Histogram "firstcome_relay_wake_seconds" [] "always"
-            "From the commit of an event to its sending, for events that came directly from the writer, with the wait for the batch before it ([0017](decisions/0017-one-batch-for-each-partition.md))"
+            "From the commit of an event to its sending, for events that came directly from the writer, including the wait for the previous batch ([0017](decisions/0017-one-batch-for-each-partition.md))"
             "More than a few milliseconds: too few cores, or more events than the producers can send";
         RELAY_PUBLISH_SECONDS: Histogram "firstcome_relay_publish_seconds" [] "always"
             "From the sending of an event to its acknowledgement, for events that came directly from the writer"
@@ -198,7 +198,7 @@ metrics! {
             "Events that came directly from the writer of this process"
             "Compare it with the rate of `ok`: the difference came from polls";
         RELAY_POLLS: Counter "firstcome_relay_polls_total" [] "always"
-            "Polls for events that were not handed over"
+            "Polls for events for which the relay got no hint"
             "About one per second without traffic";
         RELAY_WOKEN: Counter "firstcome_relay_woken_total" [] "always"
             "Notifications of new events from other replicas"
@@ -213,7 +213,7 @@ metrics! {
             "Published events that were deleted because of their age"
             "Grows when campaigns are over and `retention.published_events` has passed";
         RELAY_PURGE_LAG_SECONDS: Gauge "firstcome_relay_purge_lag_seconds" [] "always"
-            "Time for which the oldest event that may be deleted is overdue"
+            "For how long the oldest deletable event is overdue for deletion"
             "[FirstcomePurgeLags](runbooks/FirstcomePurgeLags.md). One relay deletes, the others show 0: take the maximum";
         RELAY_OLDEST_SNAPSHOT_AGE_SECONDS: Gauge "firstcome_relay_oldest_snapshot_age_seconds" [] "always"
             "Age of the oldest transaction in the database; -1: unknown, or another relay shows it"
@@ -227,7 +227,7 @@ metrics! {
             "Unfinished records of a partition, from the group member that has the partition"
             "Its sum by consumer: [FirstcomeConsumerLag](runbooks/FirstcomeConsumerLag.md)";
         CONSUMER_RECORDS: Counter "firstcome_consumer_records_total" ["consumer", "outcome"] "always"
-            "Records read: `applied`, `late` (a later change was there), `duplicate`, `ignored` (nothing to grant), `poison`"
+            "Records read: `applied`, `late` (a later change was already applied), `duplicate`, `ignored` (nothing to grant), `poison`"
             "`poison`: [FirstcomePoison](runbooks/FirstcomePoison.md). Each is a [dead letter](consumers.md#dead-letters)";
         CONSUMER_REWARDS: Counter "firstcome_consumer_rewards_total" ["consumer", "outcome"] "always"
             "Participations whose reward was `granted` or `reversed`"
@@ -263,20 +263,20 @@ metrics! {
             "The audit log has the users who export";
         LOGINS: Counter "firstcome_logins_total" ["result"] "once somebody logged in"
             "Log-ins with a password, with `auth.mode=sessions`: `accepted`, `refused`, `code_required` and `code_refused` (the password was correct, and a one-time code was missing, wrong or used), `limited` (rejected without a check because earlier ones failed), `busy`, `failed`"
-            "Many `limited`: somebody tries passwords";
+            "Many `limited`: somebody guesses passwords";
         SESSIONS_RESUMED: Counter "firstcome_sessions_resumed_total" ["result"] "once a remembered log-in was used"
             "Remembered log-ins: `accepted`, `refused`, `stolen`, `just_used`, `limited`, `busy`, `failed`"
-            "Many `refused` and `limited`: somebody invents cookies. `stolen`: a used token was sent again, and all sessions of its account were ended";
+            "Many `refused` and `limited`: somebody guesses cookies. `stolen`: a used token was sent again, and all sessions of its account were ended";
         SESSIONS_CREATED: Counter "firstcome_sessions_created_total" ["by"] "once a session began"
             "Sessions, begun with a `password` or a `remembered` log-in"
             "";
         SESSIONS_CSRF_REFUSED: Counter "firstcome_sessions_csrf_refused_total" [] "with `auth.mode=sessions`"
-            "Requests without proof that they come from the session's own pages"
-            "Grows: a foreign page sends them";
+            "Requests with a session cookie that were rejected: without a valid CSRF token, or from another site"
+            "If it grows, a page of another site sends such requests";
         TOKENS_REFUSED: Counter "firstcome_tokens_refused_total" ["reason"] "once one was rejected"
             "Tokens that were rejected: `malformed`, `type`, `algorithm`, `unknown_key`, `signature`, `issuer`, `audience`, `expired`, `not_yet_valid`, `subject`"
             "`unknown_key` after a change of keys; many `expired`: a wrong clock";
-        TOKENS_KEY_FETCHES: Counter "firstcome_tokens_key_fetches_total" ["result"] "once keys were fetched anew"
+        TOKENS_KEY_FETCHES: Counter "firstcome_tokens_key_fetches_total" ["result"] "once keys were fetched again"
             "Fetches of the issuer's keys after the first: `fetched` or `failed`"
             "[FirstcomeTokenKeys](runbooks/FirstcomeTokenKeys.md)";
     }

@@ -10,9 +10,9 @@ words! {
         Reserved = "reserved",
         /// Accepted for good.
         Confirmed = "confirmed",
-        /// Given back by the user or an admin.
+        /// Cancelled by the user or an admin.
         Cancelled = "cancelled",
-        /// Not paid for in time.
+        /// Not paid in time.
         Expired = "expired",
     }
 }
@@ -49,14 +49,14 @@ pub struct Participation {
     /// Its price; none: free.
     pub amount: Option<u64>,
     pub payment_reference: Option<String>,
-    /// When a reservation runs out.
+    /// When a reservation expires.
     pub expires_at: Option<Timestamp>,
     /// When it was committed, by the service's clock.
     pub created_at: Timestamp,
 }
 
 impl Participation {
-    /// The same, held for as long, but from then on.
+    /// The same, with a hold of the same length that begins at this time.
     #[must_use]
     pub fn held_from(self, from: Timestamp) -> Self {
         let made = self.created_at;
@@ -66,7 +66,7 @@ impl Participation {
         }
     }
 
-    /// A confirmed one, for tests.
+    /// A confirmed participation, for tests.
     #[cfg(test)]
     #[must_use]
     pub fn example() -> Self {
@@ -122,7 +122,7 @@ pub struct Return {
 /// The reason why the rules reject a participation: an outcome, not a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The user holds all they may of a campaign with a limit of one.
+    /// The user holds the maximum in a campaign with a limit of one.
     AlreadyParticipated {
         /// The existing participation.
         first: ParticipationId,
@@ -131,21 +131,21 @@ pub enum Refusal {
     SoldOut,
     /// The window has not begun.
     NotOpenYet {
-        /// When it begins, if that is known.
+        /// When it begins, if known.
         opens_at: Option<Timestamp>,
     },
     /// The window is over, or the campaign was closed.
     Ended,
     /// Stopped for a while by an admin.
     Paused,
-    /// More units than the user may hold, or than one request may ask for.
+    /// More units than the limit per user or per request.
     LimitExceeded,
     /// The user is not on the campaign's allow-list.
     NotAllowed,
 }
 
 impl Refusal {
-    /// The stable code clients and tallies see.
+    /// The stable code for clients and tallies.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {

@@ -1,14 +1,14 @@
-//! Rewards: what consumers read, what they grant, and what became of it.
+//! Rewards: what consumers read and grant, and the state of granted rewards.
 
 use super::campaign::CouponTerms;
 use super::words::words;
 use super::{CampaignId, CouponId, EventId, ParticipationId, Reward, Status, Timestamp, UserId};
 
-/// Coupons that one participation earns at most: one transaction issues them.
+/// Maximum number of coupons of one participation: one transaction issues them.
 pub const COUPONS_MAX: u32 = 10_000;
 
 words! {
-    /// The consumers there are.
+    /// The consumers.
     #[derive(PartialOrd, Ord)]
     pub enum Consumer {
         /// Grants points.
@@ -19,7 +19,7 @@ words! {
 }
 
 impl Consumer {
-    /// Whether this is the one that grants `reward`.
+    /// Whether this consumer grants `reward`.
     #[must_use]
     pub const fn grants(self, reward: &Reward) -> bool {
         matches!(
@@ -49,11 +49,11 @@ words! {
     pub enum CouponStatus {
         /// Can be used, within its terms.
         Issued = "issued",
-        /// Cannot be used while its participation is being cancelled: then it is revoked, or issued again.
+        /// Not usable while its participation is being cancelled: then it is revoked, or issued again.
         Suspended = "suspended",
-        /// Was used; for good.
+        /// Used; final.
         Used = "used",
-        /// Taken back with its participation before it was used.
+        /// Revoked with its participation before it was used.
         Revoked = "revoked",
     }
 }
@@ -83,9 +83,9 @@ pub struct Coupon {
     pub terms: CouponTerms,
     pub status: CouponStatus,
     pub used_at: Option<Timestamp>,
-    /// Amount of the order that it was used for.
+    /// Amount of the order for which it was used.
     pub order_amount: Option<u64>,
-    /// The shop's name of that order, where one was given.
+    /// The shop's name of that order, if given.
     pub order_id: Option<String>,
     /// The name of the shop that used it; none: its holder used it, or it is unused.
     pub used_by: Option<String>,
@@ -111,7 +111,7 @@ pub struct Entry {
     pub participation: ParticipationId,
     pub campaign: CampaignId,
     pub kind: EntryKind,
-    /// Points; negative where they are taken back.
+    /// Points; negative for a reversal.
     pub amount: i64,
     pub created_at: Timestamp,
 }
@@ -121,7 +121,7 @@ pub struct Entry {
 pub struct Granted {
     /// Points.
     pub points: Option<u64>,
-    /// Whether the points were taken back.
+    /// Whether the points were revoked.
     pub points_reversed: bool,
     /// Coupons, in the order of their units.
     pub coupons: Vec<(CouponId, CouponStatus)>,

@@ -1,5 +1,5 @@
 //! The AsyncAPI document of the topics: which records they contain, and in which order. The document is a file. The
-//! tests below compare it with the domain, and `tests/it/service/asyncapi.rs` with real records.
+//! tests below compare it with the domain, and `tests/it/service/asyncapi.rs` compares it with real records.
 
 /// The document, as JSON.
 #[must_use]

@@ -2,8 +2,8 @@
 //! rewards database, exactly once. In the events' database they only mark participations as rewarded.
 //!
 //! A batch of records is decoded, applied in one transaction and marked; then its offset is committed. A crash at any
-//! point repeats the batch, and the inbox makes the repetition have no effect. A record that cannot be applied becomes a
-//! dead letter before the offset is committed; a second task applies those again that somebody has replayed.
+//! point repeats the batch, and the inbox prevents a second effect. A record that cannot be applied becomes a dead
+//! letter before the offset is committed. A second task applies replayed dead letters again.
 
 mod batch;
 mod config;

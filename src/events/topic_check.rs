@@ -1,9 +1,9 @@
-//! Checks that the records of a topic are what the relay promises: counts redeliveries, events out of order, and
+//! Checks the records of a topic against the promises of the relay: counts redeliveries, events out of order, and
 //! gaps. Pure: it does not read the topic, and does not decide what to do about its findings.
 //!
 //! Kafka orders records within a partition only. The checker stores the id of every event and the last change of
-//! every participation: 46 bytes for an event that is the only one of its participation, in hash tables that are
-//! 7/16 to 7/8 full. So a million events take 55 to 110 MB, and half as much again while a table grows.
+//! every participation. An event that is the only one of its participation takes 46 bytes, in hash tables that are
+//! 7/16 to 7/8 full. So a million events take 55 to 110 MB, and 50 % more while a table grows.
 
 mod difference;
 mod presence;
@@ -40,8 +40,8 @@ pub struct Tally {
     pub redelivered: u64,
     /// Events whose first record follows that of a later event with the same key.
     pub out_of_order: u64,
-    /// Events without the preceding change of their participation. Meaningless if the topic is truncated, so it is
-    /// not shown by itself.
+    /// Events whose preceding change of the same participation is missing. Meaningless if the topic is truncated, so
+    /// it is not shown by itself.
     #[serde(skip)]
     pub gaps: u64,
     /// Events in another partition than the previous event with the same key, because partitions were added. There
@@ -79,7 +79,7 @@ struct Ahead {
     sequences: BTreeSet<u32>,
 }
 
-/// Takes the records of one topic, those of a partition in the order of their offsets.
+/// Adds the records of one topic; those of a partition in the order of their offsets.
 #[derive(Debug, Default)]
 pub struct Checker {
     events: PresenceBuilder,
@@ -169,7 +169,7 @@ impl Checker {
         changes.partition = record.partition;
         let ahead = self.ahead.get(&subject);
         let last = ahead.and_then(|ahead| ahead.sequences.last().copied());
-        // Another event with a number that was already seen is late, too.
+        // A different event with a known number is also late.
         let is_late = sequence <= last.unwrap_or(changes.complete_to);
         if sequence == changes.complete_to + 1 {
             changes.complete_to = sequence;

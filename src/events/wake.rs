@@ -1,16 +1,16 @@
-//! Notifies the relays of other replicas of campaigns to whose streams events were committed here, and wakes ours when
-//! another replica does so. They are hints: a lost one costs a wait of the poll. It must not carry events.
+//! Notifies the relays of other replicas about commits to their streams, and wakes the local relay on such
+//! notifications. They are hints: a lost one costs one poll interval. It must not carry events.
 
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc};
 
-use crate::domain::{CampaignId, Fresh};
+use crate::domain::{CampaignId, CommittedEvents};
 use crate::events::relay::{ForeignStreams, RelayHandle};
 use crate::parts::pubsub::{Channel, Nodes};
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
 
-/// Hints that wait to be collected; more are dropped.
+/// Maximum number of uncollected hints; more are dropped.
 const HINTS_MAX: usize = 1_024;
 
 /// Publishes the streams in `foreign`.
@@ -31,10 +31,10 @@ pub fn listen(spawner: &Spawner, nodes: Nodes, prefix: &str, relay: RelayHandle)
     });
 }
 
-/// For a process without a relay: collects the streams of what its writer hands over.
+/// For a process without a relay: collects the streams of the events that its writer hands over.
 #[must_use]
-pub fn collect(spawner: &Spawner, foreign: ForeignStreams) -> mpsc::Sender<Fresh> {
-    let (hints, hinted) = mpsc::channel::<Fresh>(HINTS_MAX);
+pub fn collect(spawner: &Spawner, foreign: ForeignStreams) -> mpsc::Sender<CommittedEvents> {
+    let (hints, hinted) = mpsc::channel::<CommittedEvents>(HINTS_MAX);
     let hinted = Arc::new(Mutex::new(hinted));
     spawner.start(
         "wake.collect",

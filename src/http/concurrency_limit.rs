@@ -85,7 +85,7 @@ pub struct ConcurrencyLimit {
     proxies: Networks,
     metrics: BoundMetrics,
     permits: Arc<Semaphore>,
-    /// Permits of each address that has some. It has at most as many entries as there are permits.
+    /// Permits of each address that has any. It has at most as many entries as there are permits.
     held: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 

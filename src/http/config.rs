@@ -61,10 +61,10 @@ settings! {
         trusted_proxies: Networks = Networks::default();
         /// Threads that read requests and write responses; participations run on others
         threads: usize = threads(), in 1..=1_024, shown "as many as the machine has";
-        /// Largest head of a request, the URL included. A larger one gets 431, one of more than twice the size without a
-        /// body
+        /// Largest head of a request, including the URL. A larger one gets 431. If it has more than twice this size, the
+        /// 431 has no body
         header_bytes_max: usize = 16 * 1024, in 4_096..=1_048_576;
-        /// Headers of a request. More get 431, more than 100 without a body
+        /// Most headers of a request. With more, it gets 431; with more than 100, the 431 has no body
         headers_max: usize = 64, in 8..=99;
         /// Largest body of a request. A larger one gets 413
         body_bytes_max: usize = 16 * 1024, in 1_024..;
@@ -92,14 +92,14 @@ settings! {
         concurrent_pages_max: usize = 128, in 1..=1_000_000;
         /// Pages that are sent to one address; more get 429
         address_pages_max: usize = 32, in 1..=1_000_000;
-        /// How long the head of a request may take to arrive, from its first byte, or from the connection for the first
-        /// one; then the connection is closed
+        /// How long the head of a request may take to arrive, measured from its first byte (for the first request, from
+        /// the start of the connection); then the connection is closed
         head_timeout: Duration = SECOND * 10, in MILLISECOND * 100..=MINUTE * 60;
         /// How long the body may take to arrive; then the response is 408
         body_timeout: Duration = SECOND * 5, in MILLISECOND * 100..=MINUTE * 60;
         /// How long one request may take; then the response is 503
         request_timeout: Duration = SECOND * 10, in MILLISECOND * 100..=MINUTE * 60;
-        /// How long a connection without requests, or whose client does not read its response, stays open
+        /// How long a connection stays open if it has no request, or if its client does not read the response
         idle_timeout: Duration = SECOND * 75, in MILLISECOND * 100..=MINUTE * 60;
     }
 }

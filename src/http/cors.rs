@@ -17,7 +17,7 @@ const READ: HeaderValue = HeaderValue::from_static(
     "authorization, content-type, idempotency-key, traceparent, x-challenge-token, x-csrf-token, x-request-id",
 );
 
-/// The response headers that a page can read, beside those that every page can.
+/// The response headers that a page can read, in addition to those that every page can read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "allow, content-disposition, etag, idempotency-replayed, location, ratelimit, ratelimit-policy, retry-after, \
      www-authenticate, x-request-id",
@@ -25,14 +25,14 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 
-/// What browsers are told about other origins.
+/// The response headers about other origins.
 pub struct Cors {
     origins: Origins,
     max_age: HeaderValue,
     cookies: CookieUse,
 }
 
-/// Whether requests are authenticated by cookies, which a browser sends for another origin only if it is told to.
+/// Whether cookies authenticate requests. A browser sends them for another origin only if the response allows it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CookieUse {
     Used,

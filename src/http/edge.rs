@@ -25,7 +25,7 @@ use super::problem::{
     Problem, busy, from_framework, head_too_large, host_not_allowed, unclear_host,
 };
 use super::request_context::{RequestContext, note_unknown_address};
-use super::routes::{Fault, Found, RouteEntry, Routes, Target};
+use super::routes::{Fault, MatchedRoute, RouteEntry, Routes, Target};
 use super::settings::Settings;
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::CampaignId;
@@ -185,7 +185,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     }
 
     /// The fault of a URL. The path of a participation was parsed already, and it takes no query.
-    fn fault(request: &Request, found: Found<'_>) -> Option<Fault> {
+    fn fault(request: &Request, found: MatchedRoute<'_>) -> Option<Fault> {
         let (method, uri) = (request.method(), request.uri());
         let is_checked = uri.query().is_none() && matches!(found.target, Target::Participation(_));
         if is_checked || !uri.path().starts_with(API) {
@@ -202,7 +202,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     async fn handle(
         &self,
         mut request: Request,
-        found: Found<'_>,
+        found: MatchedRoute<'_>,
         id: &HeaderValue,
         traced: Option<&Traced>,
     ) -> Result<Response, Stopped> {

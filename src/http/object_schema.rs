@@ -15,7 +15,7 @@ pub struct ObjectSchema {
 struct Property {
     name: &'static str,
     schema: MetaSchemaRef,
-    /// What the object adds to the schema: a description and bounds.
+    /// Further schema of the object: a description and bounds.
     own: MetaSchema,
 }
 
@@ -42,7 +42,7 @@ impl ObjectSchema {
             .extend(self.properties.last().map(|property| property.name));
     }
 
-    /// What the object adds to the schema of the last property.
+    /// Further schema of the last property.
     pub fn last(&mut self) -> Option<&mut MetaSchema> {
         self.properties.last_mut().map(|property| &mut property.own)
     }

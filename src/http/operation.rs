@@ -1,4 +1,4 @@
-//! What operations are written with: their parameters, bodies, responses and problems.
+//! The building blocks of operations: their parameters, bodies, responses and problems.
 
 pub(super) use poem::Request;
 pub(super) use poem_openapi::OpenApi;

@@ -45,7 +45,7 @@ pub enum Target {
 
 /// The route of a path, and what the path addresses.
 #[derive(Clone, Copy)]
-pub struct Found<'a> {
+pub struct MatchedRoute<'a> {
     /// None: the path has no route.
     pub route: Option<&'a RouteEntry>,
     /// What the path addresses.
@@ -150,10 +150,10 @@ impl Routes {
     }
 
     /// The route of a path, and what the path addresses.
-    pub fn find(&self, path: &str) -> Found<'_> {
+    pub fn find(&self, path: &str) -> MatchedRoute<'_> {
         let route = self.templates.find(path.split('/'));
         let target = route.map_or(Target::Other, |route| route.target(path));
-        Found { route, target }
+        MatchedRoute { route, target }
     }
 
     /// The metrics of a route and method.

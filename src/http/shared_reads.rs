@@ -19,7 +19,7 @@ pub struct SharedReads<T, E> {
 }
 
 impl<T: Clone + Send + Sync + 'static, E: Send + Sync + 'static> SharedReads<T, E> {
-    /// For at most this number of campaigns; seconds count from now on.
+    /// For at most this number of campaigns; seconds count from the creation.
     pub fn new(campaigns_max: usize) -> Self {
         let campaigns_max = u64::try_from(campaigns_max).unwrap_or(u64::MAX);
         Self {

@@ -121,7 +121,7 @@ fn only_admin_operations_accept_the_admin_token() {
     }
 }
 
-/// Reads bodies made from the schema and answers with the fields that were refused.
+/// Reads bodies made from the schema and answers with the rejected fields.
 fn refused<T: RequestObject>(body: Value) -> Vec<String> {
     match read::<T>(body) {
         Ok(_) => Vec::new(),
@@ -144,8 +144,7 @@ fn whole(bound: f64) -> i64 {
     if largest - bound <= 1 { largest } else { bound }
 }
 
-/// Holds a body's schema against the way it is read: the same fields, required ones, bounds, nulls
-/// and a working example.
+/// Compares a body's schema with its reader: the same fields, required ones, bounds, nulls and a working example.
 fn agree<T: RequestObject>() {
     let name = T::NAME;
     let document = document();

@@ -10,8 +10,8 @@ use crate::parts::store::{Store, StoreError};
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
 
-const DUTY: &str = "audit";
-/// How long the lease of this duty lasts without renewal.
+const TASK: &str = "audit";
+/// How long the lease of this task lasts without renewal.
 const TERM: Duration = Duration::from_secs(60);
 /// Pause between two batches.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -54,9 +54,9 @@ impl AuditPurger {
         }
     }
 
-    /// Deletes one batch, if this replica has the duty. Returns the number of deleted entries.
+    /// Deletes one batch, if this replica has the task lease. Returns the number of deleted entries.
     pub async fn purge_some(&self, owner: &str) -> Result<u64, StoreError> {
-        if !self.store.take_duty(DUTY, owner, TERM).await? {
+        if !self.store.take_task_lease(TASK, owner, TERM).await? {
             return Ok(0);
         }
         let (age, rows_max) = (self.retention.audit_entries, self.retention.rows_max);

@@ -1,5 +1,5 @@
-//! The difference between this machine's clock and the database's. The service uses the time of the database, which it
-//! reads here, so a wrong machine clock does little harm; but operators have to know about it. The machine's clock is
+//! The difference between this machine's clock and the database's. The service uses the time of the database, which
+//! it reads here, so a wrong machine clock does little harm, but operators must know about it. The machine's clock is
 //! never set.
 
 use std::sync::atomic::AtomicU64;
@@ -23,12 +23,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The lead of this machine's clock over the database's.
 #[derive(Clone, Debug, Default)]
 pub struct Skew {
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<KnownLead>>,
     seconds: Gauge<f64, AtomicU64>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownLead {
     /// None: the time of the database is unknown.
     ahead: Option<TimeDelta>,
     /// The last logged difference.
@@ -45,7 +45,7 @@ enum Change {
 registers!(pub Skew: seconds = CLOCK_AHEAD_SECONDS);
 
 impl Skew {
-    /// Nothing is known yet.
+    /// An unknown difference.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -97,12 +97,12 @@ impl Skew {
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn known(&self) -> std::sync::MutexGuard<'_, KnownLead> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
+impl KnownLead {
     /// Notes a difference, and returns a change once.
     fn note(&mut self, ahead: TimeDelta) -> Option<Change> {
         self.ahead = Some(ahead);
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn each_change_adds_one_log_line() {
-        let mut known = Known::default();
+        let mut known = KnownLead::default();
         let mut note = |millis| known.note(TimeDelta::milliseconds(millis));
         assert_eq!(note(1_000), None);
         assert_eq!(note(-1_001), Some(Change::Off));

@@ -6,15 +6,15 @@ use crate::parts::store::{ConsumerLetter, DeadLetter, DeadLetterFilter, Store, S
 /// A dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
-    /// Which.
+    /// Its id.
     pub id: DeadLetterId,
     /// The campaign; none: the record names none.
     pub campaign: Option<CampaignId>,
-    /// Key of the record; what is not text in it is replaced.
+    /// Key of the record; bytes that are not text are replaced.
     pub key: String,
     /// `ce_type` of the record.
     pub event_type: String,
-    /// Value of the record; what is not text in it is replaced.
+    /// Value of the record; bytes that are not text are replaced.
     pub payload: String,
     /// Attempts made.
     pub attempts: u32,
@@ -22,18 +22,18 @@ pub struct Letter {
     pub error_class: String,
     /// The last failure.
     pub error: String,
-    /// When it became one.
+    /// When it became a dead letter.
     pub parked_at: Timestamp,
     /// When its copy reached the dead letter topic.
     pub copied_at: Option<Timestamp>,
 }
 
-/// What is done with dead letters.
+/// An action on dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LetterAction {
-    /// Those of the relay are published again, those of a consumer are applied again by it.
+    /// The relay publishes its dead letters again, and a consumer applies its own again.
     Replay,
-    /// They are given up; their rows stay as a record.
+    /// They are discarded; their rows stay as a record.
     Discard,
 }
 
@@ -60,7 +60,7 @@ pub async fn list(
     Ok(found)
 }
 
-/// One dead letter; of several of an event, the first.
+/// One dead letter; if an event has several, the first one.
 pub async fn one(
     store: &Store,
     event: EventId,
@@ -74,7 +74,7 @@ pub async fn one(
     Ok(list(store, &filter, 1).await?.pop())
 }
 
-/// Replays or discards dead letters: how many there were. The caller's batch bounds the rate.
+/// Replays or discards dead letters. Returns their number. The caller's batch bounds the rate.
 pub async fn carry_out(
     store: &Store,
     action: LetterAction,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use self::clocks::{Reading, clocks};
+pub use self::clocks::{ClockReading, clocks};
 pub use self::kafka::{Creation, Topic, missing_topic, topic};
 pub use self::mysql::{mysql, mysql_names};
 pub use self::redis::{NAMES as REDIS_NAMES, redis};
@@ -63,7 +63,7 @@ impl Finding {
         let is_local = ["127.0.0.1", "localhost", "[::1]"];
         let is_local = is_local.iter().any(|local| place.contains(local));
         let advice = "encrypt the connection: docs/tls.md explains how";
-        let verdict = good_if(with.is_some() || is_local, Verdict::Warn(advice));
+        let verdict = good_if(with.is_some() || is_local, SettingJudgement::Warn(advice));
         finding(part, "encryption", with.unwrap_or("none"), verdict)
     }
 
@@ -71,7 +71,12 @@ impl Finding {
     #[must_use]
     pub fn simulated_payments() -> Self {
         let advice = "unset payment.allow_simulated: users confirm reservations without paying";
-        finding("payment", "provider", "simulated", Verdict::Bad(advice))
+        finding(
+            "payment",
+            "provider",
+            "simulated",
+            SettingJudgement::Bad(advice),
+        )
     }
 
     /// One line for people.
@@ -96,17 +101,17 @@ impl Finding {
 
 /// A judgement, with the change to make and the reason.
 #[derive(Clone, Copy)]
-enum Verdict {
+enum SettingJudgement {
     Good,
     Warn(&'static str),
     Bad(&'static str),
 }
 
-fn finding(part: &'static str, setting: &str, value: &str, verdict: Verdict) -> Finding {
+fn finding(part: &'static str, setting: &str, value: &str, verdict: SettingJudgement) -> Finding {
     let (level, advice) = match verdict {
-        Verdict::Good => (Level::Ok, None),
-        Verdict::Warn(advice) => (Level::Warn, Some(advice)),
-        Verdict::Bad(advice) => (Level::Bad, Some(advice)),
+        SettingJudgement::Good => (Level::Ok, None),
+        SettingJudgement::Warn(advice) => (Level::Warn, Some(advice)),
+        SettingJudgement::Bad(advice) => (Level::Bad, Some(advice)),
     };
     Finding {
         part,
@@ -118,8 +123,12 @@ fn finding(part: &'static str, setting: &str, value: &str, verdict: Verdict) -> 
 }
 
 /// `Good` if the condition holds; otherwise the other verdict.
-const fn good_if(is_good: bool, otherwise: Verdict) -> Verdict {
-    if is_good { Verdict::Good } else { otherwise }
+const fn good_if(is_good: bool, otherwise: SettingJudgement) -> SettingJudgement {
+    if is_good {
+        SettingJudgement::Good
+    } else {
+        otherwise
+    }
 }
 
 /// Judges one setting. If the part does not report it, its value is unknown.
@@ -127,7 +136,7 @@ fn judged(
     part: &'static str,
     settings: &Settings,
     name: &str,
-    judge: impl FnOnce(&str) -> Verdict,
+    judge: impl FnOnce(&str) -> SettingJudgement,
 ) -> Finding {
     match settings.get(name) {
         Some(value) => finding(part, name, value, judge(value)),
@@ -135,7 +144,7 @@ fn judged(
             part,
             name,
             "unknown",
-            Verdict::Warn("the part does not report it: check it in its configuration"),
+            SettingJudgement::Warn("the part does not report it: check it in its configuration"),
         ),
     }
 }
@@ -171,7 +180,7 @@ fn changed(correct: &[(&str, &str)], changed: &[(&str, &str)]) -> Settings {
 
 #[cfg(test)]
 mod tests {
-    use super::Verdict::{Bad, Good};
+    use super::SettingJudgement::{Bad, Good};
     use super::{Finding, Level, Settings, finding, judged, version};
 
     #[test]

@@ -33,7 +33,7 @@ settings! {
         concurrent_max: usize = 4, in 1..=1_000;
         /// Participations read by one statement
         piece_rows: u32 = 1_000, in 1..=10_000;
-        /// Pieces that wait for the client; they are the memory of one export
+        /// Pieces that may wait for the client; they determine the memory of one export
         pieces_max: usize = 4, in 1..=1_000;
     }
 }

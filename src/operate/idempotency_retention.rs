@@ -12,8 +12,8 @@ use crate::runtime::settings::{DAY, MINUTE, settings};
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
 
-const DUTY: &str = "idempotency_keys";
-/// How long the lease of this duty lasts without renewal during a sweep.
+const TASK: &str = "idempotency_keys";
+/// How long the lease of this task lasts without renewal during a sweep.
 const TERM: Duration = MINUTE;
 /// Pauses between sweeps in one retention. So a key is deleted late by at most a quarter of the retention and the duration
 /// of a sweep, and is read five times.
@@ -49,7 +49,7 @@ impl IdempotencyConfig {
 /// A step of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Another replica has the duty.
+    /// Another replica has the task lease.
     NotOwner,
     /// Number of keys deleted on a page; more pages follow.
     Page(u64),
@@ -118,10 +118,10 @@ impl KeyPurger {
         }
     }
 
-    /// Reads a page of keys and deletes the old ones, if this replica has the duty. After the last page it keeps the
-    /// duty until the next sweep is due, so that no other replica begins one before.
+    /// Reads a page of keys and deletes the old ones, if this replica has the task lease. After the last page it keeps
+    /// the lease until the next sweep is due, so that no other replica begins one before.
     pub async fn sweep_page(&self, owner: &str) -> Result<Step, StoreError> {
-        if !self.store.take_duty(DUTY, owner, TERM).await? {
+        if !self.store.take_task_lease(TASK, owner, TERM).await? {
             // The other replica starts a new sweep, and so will this one.
             *self.lock() = Sweep::default();
             return Ok(Step::NotOwner);
@@ -135,7 +135,9 @@ impl KeyPurger {
         if deleted > 0 {
             tracing::info!(read, deleted, "old idempotency keys deleted");
         }
-        self.store.take_duty(DUTY, owner, self.between()).await?;
+        self.store
+            .take_task_lease(TASK, owner, self.between())
+            .await?;
         Ok(Step::Last(page.deleted))
     }
 

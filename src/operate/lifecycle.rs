@@ -20,7 +20,7 @@ use crate::sale::catalogue::Catalogue;
 use crate::sale::reconcile::{Patience, ReconcileError, Reconciler, Renewed};
 use crate::sale::relay_hints::RelayHints;
 
-/// Attempts of a change when other changes interfere.
+/// Maximum number of attempts of a change, if other changes interfere.
 const CHANGE_ATTEMPTS: usize = 5;
 
 /// Why a campaign was not changed.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt};
 use uuid::Uuid;
 
-use self::job::Job;
+use self::job::SimulationJob;
 pub use self::job::{Figures, JobStatus, Latency, Report};
 use crate::domain::{CampaignId, ParticipationId, UserId};
 use crate::parts::store::Applicant;
@@ -44,11 +44,11 @@ settings! {
     /// `[test]`: simulated participants.
     #[derive(Copy)]
     SimulateConfig in "test" {
-        /// Whether there are simulated participants; otherwise their paths get 404
+        /// Whether the operations for simulated participants are available; otherwise they return 404
         endpoints: bool = false;
         /// Simulations at the same time; more get 409
         jobs_max: usize = 2, in 1..=16;
-        /// Most stored results
+        /// Maximum number of stored results
         results_max: usize = 100, in 1..=10_000;
         /// How long a result is stored after its simulation has ended
         results_age: Duration = Duration::from_secs(3_600),
@@ -133,7 +133,7 @@ struct Shared {
     clock: Clock,
     config: SimulateConfig,
     /// Ordered by id, and so by age.
-    jobs: Mutex<BTreeMap<Uuid, Arc<Job>>>,
+    jobs: Mutex<BTreeMap<Uuid, Arc<SimulationJob>>>,
 }
 
 impl Simulator {
@@ -159,7 +159,7 @@ impl Simulator {
 
     /// Starts a job.
     pub fn start(&self, plan: Plan) -> Result<Report, SimulateError> {
-        let job = Arc::new(Job::new(plan, self.shared.clock.now()));
+        let job = Arc::new(SimulationJob::new(plan, self.shared.clock.now()));
         self.shared.admit(&job)?;
         let report = job.report();
         let (shared, running) = (Arc::clone(&self.shared), Arc::clone(&job));
@@ -204,7 +204,7 @@ impl Simulator {
 
 impl Shared {
     /// Adds the job, if there is room, and deletes old ones.
-    fn admit(&self, job: &Arc<Job>) -> Result<(), SimulateError> {
+    fn admit(&self, job: &Arc<SimulationJob>) -> Result<(), SimulateError> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         self.delete_old(&mut jobs);
         let running = jobs.values().filter(|job| !job.is_over()).count();
@@ -215,14 +215,14 @@ impl Shared {
         Ok(())
     }
 
-    fn job(&self, id: Uuid) -> Result<Arc<Job>, SimulateError> {
+    fn job(&self, id: Uuid) -> Result<Arc<SimulationJob>, SimulateError> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         self.delete_old(&mut jobs);
         jobs.get(&id).cloned().ok_or(SimulateError::Unknown)
     }
 
     /// Deletes old results, and the oldest ones beyond the maximum number.
-    fn delete_old(&self, jobs: &mut BTreeMap<Uuid, Arc<Job>>) {
+    fn delete_old(&self, jobs: &mut BTreeMap<Uuid, Arc<SimulationJob>>) {
         let now = self.clock.now();
         jobs.retain(|_, job| {
             let age = job.over_for(now);
@@ -237,7 +237,7 @@ impl Shared {
     }
 
     /// Lets all users of a job participate, until it is cancelled.
-    async fn take_part(&self, job: &Job, cancelled: impl Future<Output = ()>) {
+    async fn take_part(&self, job: &SimulationJob, cancelled: impl Future<Output = ()>) {
         let plan = job.plan;
         let users = (plan.first_user.0..).take(plan.requests as usize);
         let cancelled = std::pin::pin!(cancelled);

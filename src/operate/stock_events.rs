@@ -1,7 +1,7 @@
 //! Events about the stock of campaigns: that one has sold out, or has units again. Sales write none of them, so that
-//! they cost no participation anything. One replica at a time compares the campaigns on sale with their last event, and
-//! writes what differs; the store does so too when it closes a campaign or changes its stock, so a stock that lasts is
-//! never missed. That it is one replica only saves work: two would find that the other was faster.
+//! participations do not pay for them. One replica at a time compares the campaigns on sale with their last event,
+//! and writes the differences. The store also does so when it closes a campaign or changes its stock, so a lasting
+//! change of the stock is never missed. One replica is enough to save work; of two, one would find nothing to write.
 
 use std::time::{Duration, Instant};
 
@@ -12,16 +12,16 @@ use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
 use crate::sale::relay_hints::RelayHints;
 
-const DUTY: &str = "stock_events";
-/// How long the duty stays with a replica that does not renew it.
+const TASK: &str = "stock_events";
+/// The lease of this task.
 const TERM: Duration = Duration::from_secs(5);
 /// Pause between two comparisons.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A comparison is followed by a pause of its own duration times this factor at least.
 const SLOW_SHARE: u32 = 20;
-/// And never by a longer one than this.
+/// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Campaigns written about in one go.
+/// Maximum number of campaigns per run.
 const CAMPAIGNS_MAX: u64 = 500;
 
 /// Writes the events.
@@ -56,10 +56,10 @@ impl StockEvents {
         });
     }
 
-    /// Compares once, unless another replica has the duty. Returns how many events were written.
+    /// Compares once, unless another replica has the task lease. Returns how many events were written.
     pub async fn step(&self, owner: &str) -> Result<usize, StoreError> {
         let mut written = 0;
-        if !self.store.take_duty(DUTY, owner, TERM).await? {
+        if !self.store.take_task_lease(TASK, owner, TERM).await? {
             return Ok(written);
         }
         for campaign in self.store.stock_changes(CAMPAIGNS_MAX).await? {
@@ -69,7 +69,7 @@ impl StockEvents {
                     written += events;
                     self.hints.campaign_changed(campaign);
                 }
-                // The others have theirs all the same.
+                // The other campaigns still get their events.
                 Err(error) => tracing::warn!(
                     campaign.id = %campaign,
                     error = cause(&error),

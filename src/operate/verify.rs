@@ -19,7 +19,7 @@ mod reading;
 mod run;
 mod seal;
 mod table;
-mod trust;
+mod usable_sums;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +30,10 @@ pub use self::grants::{Grants, Keys};
 pub use self::table::table;
 
 use self::run::Run;
-use self::trust::{Known, Trust};
+use self::usable_sums::{SumsOfKind, UsableSums};
 use crate::domain::CampaignId;
 use crate::parts::gate::{Gate, GateError};
-use crate::parts::store::{Books, Store, StoreError};
+use crate::parts::store::{CampaignCounters, Store, StoreError};
 
 /// Campaigns read in one page.
 const PAGE: u32 = 1_000;
@@ -133,34 +133,35 @@ impl Verification {
 
     /// Verifies the campaigns in the scope; the findings are in order of campaign.
     pub async fn run_within(&self, scope: &Scope) -> Result<Vec<Finding>, VerifyError> {
-        let trust = match scope.depth {
-            Depth::Incremental => Trust {
-                ranks: Known::all_but(self.store.segments_due(AGAIN_SHARE, AGE_MAX).await?),
-                logs: Known::all_but(self.store.logs_due(AGAIN_SHARE, AGE_MAX).await?),
+        let usable_sums = match scope.depth {
+            Depth::Incremental => UsableSums {
+                ranks: SumsOfKind::all_but(self.store.segments_due(AGAIN_SHARE, AGE_MAX).await?),
+                logs: SumsOfKind::all_but(self.store.logs_due(AGAIN_SHARE, AGE_MAX).await?),
             },
-            Depth::Full => Trust::none(),
+            Depth::Full => UsableSums::none(),
         };
         let mut run = Run {
             verification: self,
             scope: *scope,
-            trust,
+            usable_sums,
         };
         if let Some(id) = scope.campaign {
-            let books: Vec<Books> = self.store.books_of(id).await?.into_iter().collect();
-            return run.page(&books).await;
+            let counters: Vec<CampaignCounters> =
+                self.store.counters_of(id).await?.into_iter().collect();
+            return run.page(&counters).await;
         }
         let mut findings = Vec::new();
         let mut after = None;
         loop {
-            let page = self.store.books(after, PAGE).await?;
+            let page = self.store.counters(after, PAGE).await?;
             findings.extend(run.page(&page).await?);
-            after = page.last().map(|books| books.id);
+            after = page.last().map(|counters| counters.id);
             if page.len() < usize::try_from(PAGE).unwrap_or_default() {
                 break;
             }
         }
-        for half in self.store.half_orders().await? {
-            let (id, breach) = (half.campaign.0, half.to_string());
+        for line in self.store.contradicting_lines().await? {
+            let (id, breach) = (line.campaign.0, line.to_string());
             match findings
                 .iter_mut()
                 .find(|finding| finding.campaign_id == id)

@@ -9,15 +9,15 @@ use chrono::SecondsFormat;
 use crate::domain::OutboxEvent;
 use crate::runtime::trace::{self, SpanKind, Traced};
 
-/// The header with the place of a record in a trace (W3C Trace Context).
+/// The header with the trace context of a record (W3C Trace Context).
 pub const TRACEPARENT: &str = "traceparent";
 
-/// A record on its way to a topic.
+/// A record to be sent to a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Topic it goes to.
+    /// Its topic.
     pub topic: String,
-    /// Key: picks the partition.
+    /// Key, which selects the partition.
     pub key: String,
     /// Value, JSON.
     pub payload: String,
@@ -129,7 +129,7 @@ impl Delivered {
 pub enum CopyOf {
     /// All of it.
     Everything,
-    /// Its key and headers: its value is too large for where it goes.
+    /// Its key and headers only, because its value is too large for the target topic.
     HeadOnly,
 }
 
@@ -142,27 +142,27 @@ pub struct Acknowledged {
     pub offset: i64,
 }
 
-/// Why a record was not acknowledged, by the reaction that it needs.
+/// Why a record was not acknowledged, classified by the necessary reaction.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The broker is away or asks to come back later: no attempt is charged, order is kept.
+    /// The broker is away, or requests a later retry: no attempt is charged, and the order is kept.
     #[error("reach the broker: {0}")]
     Away(String),
     /// The local queue is full: wait, no attempt is charged.
     #[error("the producer's queue is full")]
     QueueFull,
-    /// Every record for this topic fails: missing topic or permission. The topic is parked.
+    /// Every record for this topic fails: the topic or a permission is missing. The topic is parked.
     #[error("write to the topic: {0}")]
     Destination(String),
-    /// The partition takes nothing for now: it has no leader, or too few in-sync replicas, or acknowledges
-    /// nothing. No attempt is charged, order is kept, and other partitions go on.
+    /// The partition accepts no records for now: it has no leader or too few in-sync replicas, or does not
+    /// acknowledge. No attempt is charged, the order is kept, and other partitions continue.
     #[error("the partition accepts no records: {0}")]
     Partition(String),
-    /// This record is refused, or its batch was refused because of one in it.
+    /// This record is rejected, or its batch was rejected because of one record in it.
     #[error("write the record: {0}")]
     Record(String),
-    /// No answer in time, though its partition acknowledged later ones: it may have been written. Sent again;
-    /// consumers deduplicate.
+    /// No answer in time, though its partition acknowledged later records: it may have been written. It is sent
+    /// again; consumers deduplicate.
     #[error("await the acknowledgement: {0}")]
     PossiblyDelivered(String),
     /// The producer cannot continue and must be replaced.
@@ -171,7 +171,7 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// What it is in one word, for metrics.
+    /// The failure in one word, for metrics.
     #[must_use]
     pub const fn class(&self) -> &'static str {
         match self {
@@ -187,7 +187,7 @@ impl PublishError {
 }
 
 /// Publishes records. The caller keeps the order within a partition: it sends the next records when it knows the
-/// results of those before.
+/// results of the previous ones.
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
     /// Number of partitions of a topic, if it is known without a request. The [hash](crate::domain::key_hash) of its key
@@ -196,17 +196,17 @@ pub trait Publisher: Send + Sync + 'static {
         None
     }
 
-    /// Checks whether the partition of a record accepts records again, if it accepted none before. A probe checks first:
-    /// a record that is sent in vain may be written, and published twice.
+    /// Checks whether the partition of a record accepts records again, if it accepted none before. A probe checks
+    /// first: a record that is sent without success may still be written, and published twice.
     async fn ask_partition(&self, _record: &Record) -> Result<(), PublishError> {
         Ok(())
     }
 
-    /// Sends one record and waits for the broker's acknowledgement (acks=all) or the failure.
+    /// Sends one record and waits for the broker's acknowledgement (acks=all), or for the failure.
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError>;
 
-    /// Sends records, in order, and waits for the acknowledgement or the failure of each. Records behind the last result
-    /// were not sent; there is at least one result for some records.
+    /// Sends records in order, and waits for the acknowledgement or the failure of each. Records after the last
+    /// result were not sent. There is at least one result if there are records.
     async fn publish_all(&self, records: &[Record]) -> Vec<Result<Acknowledged, PublishError>> {
         let mut results = Vec::with_capacity(records.len());
         for record in records {
@@ -221,7 +221,7 @@ pub trait Publisher: Send + Sync + 'static {
     /// Number of partitions of a topic; an error if the broker is away or the topic is missing.
     async fn partitions(&self, topic: &str) -> Result<u32, PublishError>;
 
-    /// Creates the topics that are missing.
+    /// Creates missing topics.
     async fn create_topics(&self, topics: &[String], partitions: u32) -> Result<(), PublishError>;
 
     /// Waits for records in flight, at most for `deadline`.

@@ -22,7 +22,7 @@ mod settings;
 mod start_error;
 mod state;
 
-pub use self::bucket::{Bucket, Taken};
+pub use self::bucket::{Bucket, TokenResult};
 pub use self::digest::{Digest, hex_bytes};
 pub use self::entrant::{Admission, Entrant, Key, KeyDigest, KeyRefused, Lease};
 pub use self::login::{LoginBounds, LoginEnd, LoginTry};
@@ -30,7 +30,9 @@ pub use self::memory::MemoryMetrics;
 pub use self::recent::Answered;
 pub use self::redis::{Layout, RedisConfig, read_admissions};
 pub use self::script_gate::{OVER_RETENTION, ScriptGate};
-pub use self::session::{Found, Lifetime, Listed, Login, Opened, Opening, Series, SeriesToken};
+pub use self::session::{
+    Lifetime, Listed, Login, OpenSession, Opened, Opening, Series, SeriesToken,
+};
 pub use self::settings::{Configured, Settings};
 pub use self::start_error::StartError;
 pub use self::state::{ExpiredLease, Footprint, GateState, ServerMemory};
@@ -42,8 +44,7 @@ use async_trait::async_trait;
 use crate::domain::{CampaignId, ParticipationId};
 pub use crate::domain::{Mark, Return, UserUnits};
 
-/// The largest whole number that Lua 5.1 counts with exactly; more stock than this is no stock limit
-/// anybody could reach.
+/// The largest integer that Lua 5.1 represents exactly; a larger stock counts as unlimited.
 const EXACT_MAX: u64 = (1 << 53) - 1;
 
 /// The result of returning units to the gate.
@@ -112,16 +113,15 @@ pub trait Gate: Send + Sync + 'static {
         returns: &[Return],
     ) -> Result<GivenBack, GateError>;
 
-    /// Puts new settings in force unless the gate has newer ones. The state of a campaign that is over expires
-    /// some time later.
+    /// Applies new settings unless the gate has newer ones. The state of an ended campaign expires some time later.
     async fn configure(
         &self,
         campaign: CampaignId,
         settings: &Settings,
     ) -> Result<Configured, GateError>;
 
-    /// Replaces the whole state by what is committed, and ends all leases (the writer refuses their holders,
-    /// because the epoch has changed). Returns false, and does nothing, unless `epoch` is newer than the gate's.
+    /// Replaces the whole state by the committed one, and ends all leases (the writer rejects them, because the epoch
+    /// has changed). Returns false, and does nothing, unless `epoch` is newer than the gate's.
     async fn rebuild(
         &self,
         campaign: CampaignId,
@@ -131,7 +131,7 @@ pub trait Gate: Send + Sync + 'static {
         mark: Mark,
     ) -> Result<bool, GateError>;
 
-    /// Up to `limit` leases that have run out by the gate's clock, oldest first.
+    /// At most `limit` leases that have expired by the gate's clock, oldest first.
     async fn expired(
         &self,
         campaign: CampaignId,
@@ -141,10 +141,10 @@ pub trait Gate: Send + Sync + 'static {
     /// The state of one campaign, if the gate has it.
     async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError>;
 
-    /// How much memory one campaign takes.
+    /// The memory of one campaign.
     async fn footprint(&self, campaign: CampaignId) -> Result<Footprint, GateError>;
 
-    /// Whether the gate answers and takes writes.
+    /// Whether the gate answers and accepts writes.
     async fn ping(&self) -> Result<(), GateError>;
 }
 

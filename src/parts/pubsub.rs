@@ -1,5 +1,5 @@
-//! Notifications between replicas, over Redis pub/sub. They are hints: a lost one costs a little time, so
-//! nothing here retries a notification and nothing waits for one. It must not carry what has to arrive.
+//! Notifications between replicas, over Redis pub/sub. They are hints: a lost one costs a little time, so nothing
+//! retries a notification or waits for one. They must not carry data that has to arrive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +45,8 @@ impl Channel {
         }
     }
 
-    /// Starts a task that publishes each message of `next`, one after the other. A message that cannot be
-    /// published is dropped.
+    /// Starts a task that publishes the messages of `next`, one after the other. A message that cannot be published
+    /// is dropped.
     pub fn notify<F>(
         self,
         spawner: &Spawner,
@@ -69,7 +69,7 @@ impl Channel {
         });
     }
 
-    /// Starts a task that hands the messages of all replicas, this one included, to `receive`.
+    /// Starts a task that passes the messages of all replicas, including this one, to `receive`.
     pub fn listen<F>(
         self,
         spawner: &Spawner,
@@ -87,7 +87,7 @@ impl Channel {
         });
     }
 
-    /// The node to connect to: after a failure the next one.
+    /// The node to connect to; after a failure, the next one.
     fn node(&self, failures: u32) -> Result<&Client, BoxError> {
         let nth = usize::try_from(failures).unwrap_or(0);
         let mut nodes = self.nodes.iter().cycle();
@@ -163,7 +163,7 @@ impl Notifier {
         }
     }
 
-    /// Publishes a message. After a failure the next message has to wait a little.
+    /// Publishes a message. After a failure the next message waits a little.
     async fn notify(&mut self, message: u64) {
         match self.publish(message).await {
             Ok(()) => self.failures = 0,

@@ -16,7 +16,6 @@ mod current;
 mod daily;
 mod dead_letters;
 mod demotion;
-mod duties;
 mod entity;
 mod error;
 mod history;
@@ -30,10 +29,11 @@ mod query;
 mod reviews;
 mod rewards;
 mod schema;
-mod shapes;
 mod sql;
+mod statement_lengths;
 mod tallies;
-mod texts;
+mod task_leases;
+mod text_limits;
 mod totp;
 mod unreadable;
 mod verification;
@@ -47,22 +47,25 @@ pub use carts::CartLine;
 pub use config::StoreConfig;
 pub use consumer_letters::{ConsumerLetter, NewConsumerLetter, RecordBytes};
 pub use counts::Counts;
-pub use daily::{Begun, Cause, DailyRow, Done, Ended, Progress, Redo, Run, RunFailure, RunState};
+pub use daily::{
+    AggregatedDay, Begun, CampaignSpan, CampaignSpans, Cause, DailyRow, Progress, RankRange,
+    RankedAt, Redo, Run, RunFailure, RunResult, RunState,
+};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use error::StoreError;
 pub use history::History;
 pub use order::Ordered;
-pub use orders::{DecidedOrder, DecisionContext, HalfOrder, NewOrder};
+pub use orders::{DecidedOrder, DecisionContext, DueOrder, LineContradiction, NewOrder};
 pub use outbox::{
     DueRows, LeasedBucket, LogEntry, NewlyParked, ORPHAN_KEYS_MAX, OutboxCounts, Parked, ParkedRow,
-    ParkedState, Partitions, PublishedEvent, PurgePage, Purgeable, RelayLease, Released,
-    StreamEnds, StreamKey, Targets, Tenure, Verdict,
+    ParkedState, ParkedVerdict, Partitions, PublishedEvent, PurgePage, Purgeable, RelayLease,
+    Released, StreamEnds, StreamKey, Targets, Tenure,
 };
 pub use participations::{
-    Applicant, Applicants, Changed, Closing, CommitError, Committed, Decision, DueReservations,
-    Entered, Entries, EventState, GateInForce, Group, GroupOutcome, Intake, KeyPage, Making,
-    Mismatch, ParticipationEvent, ParticipationEvents, PassedOver, Place, Raise, Raised, RankPage,
-    Ranked, RankedRow, Rewarding, Standing, Turn, UserKey, Wished,
+    Applicant, Applicants, ChangeRequest, Changed, Closing, CommitError, Committed, Decision,
+    DueReservations, Entries, EntriesResult, EventState, GateStatus, Group, GroupOutcome, KeyPage,
+    Making, Mismatch, NewParticipation, ParticipationEvent, ParticipationEvents, PassedOver, Raise,
+    Raised, RankAssignment, RankPage, Ranked, RankedRow, RankedStatus, Rewarding, Turn, UserKey,
 };
 pub use reviews::Review;
 pub use rewards::{
@@ -71,8 +74,8 @@ pub use rewards::{
 pub use tallies::{MinuteTally, TallyRow};
 pub use totp::{AccountTotp, TotpChange};
 pub use verification::{
-    Books, EventRow, EventSums, Ground, Kept, KeptLog, LogSums, Purged, SEGMENT_RANKS, Segment,
-    Snapshot, Sums, Waiting,
+    CampaignCounters, EventRow, EventSums, LogSums, Purged, RowSelection, SEGMENT_RANKS, Segment,
+    Snapshot, StoredLogSums, StoredSums, Sums, Waiting,
 };
 
 use std::fmt::Debug;
@@ -87,16 +90,17 @@ use self::sql::Sql;
 use crate::domain::Timestamp;
 use crate::runtime::clock::{Clock, TimeReading};
 
-/// Longest wait for the answer to a statement that reads a lot.
+/// Longest wait for the answer to a statement that reads many rows.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The schema of a database.
 pub trait Schema: Clone + Debug + Send + Sync + 'static {
     /// Its migrations.
     type Migrations: MigratorTrait;
-    /// The name of the lock that lets one process change it, in SQL. Schemas beside each other have different locks.
+    /// The name of the lock that lets one process change it, in SQL. Other schemas on the same server have other
+    /// locks.
     const LOCK: &'static str;
-    /// Longest wait for the answer to a statement that reads a lot.
+    /// Longest wait for the answer to a statement that reads many rows.
     const PATIENCE: Duration;
 }
 
@@ -149,17 +153,17 @@ impl<S: Schema> Database<S> {
         }
     }
 
-    /// Brings the schema up to date. It is safe to repeat; of several processes one does so at a time.
+    /// Brings the schema up to date. It is safe to repeat; only one process at a time does it.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         schema::up::<S::Migrations>(&self.db, self.schema_lock).await
     }
 
-    /// Removes the schema with everything in it.
+    /// Drops the schema with all its data.
     pub async fn migrate_down(&self) -> Result<(), StoreError> {
         schema::down::<S::Migrations>(&self.db, self.schema_lock).await
     }
 
-    /// Fails if the database takes no writes; the error names the server settings that say so.
+    /// Fails if the database accepts no writes; the error names the responsible server settings.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         self.db.demotion().require_writable(&self.db).await
     }
@@ -181,8 +185,8 @@ impl<S: Schema> Database<S> {
         connection::close(&self.db).await
     }
 
-    /// A transaction that writes. In SQLite it takes the write lock at once, because a transaction
-    /// that reads first and writes later can be refused half-way.
+    /// A write transaction. In SQLite it takes the write lock at once, because a transaction that reads first and
+    /// writes later can be rejected half-way.
     async fn begin(&self) -> Result<Tx, StoreError> {
         connection::begin(&self.db).await
     }
@@ -203,13 +207,13 @@ impl Store {
         &self.clock
     }
 
-    /// The time by the database's clock, which decides what cannot be taken back. Embedded, that is this
-    /// process's.
+    /// The time by the database's clock, which decides irrevocable changes. For the embedded database, this is the
+    /// process's clock.
     pub async fn time(&self) -> Result<Timestamp, StoreError> {
         Sql::time(self, &self.db).await
     }
 
-    /// The same, for the clock of this store to follow from then on.
+    /// The same; the clock of this store follows it from then on.
     pub async fn ask_time(&self) -> Result<TimeReading, StoreError> {
         let asked = Instant::now();
         let time = self.time().await?;
@@ -232,7 +236,7 @@ impl Store {
         }
     }
 
-    /// Creates an empty MySQL schema beside the one connected to; letters, digits and underscores only.
+    /// Creates an empty MySQL schema on the same server; its name has letters, digits and underscores only.
     pub async fn create_schema(&self, name: &str) -> Result<(), StoreError> {
         if !name
             .chars()
@@ -251,7 +255,7 @@ impl Store {
         self.performance_schema("global_variables", name).await
     }
 
-    /// The value of one of the variables of a session of MySQL.
+    /// The value of a session variable of MySQL.
     pub async fn session_variable(&self, name: &str) -> Result<Option<String>, StoreError> {
         self.performance_schema("session_variables", name).await
     }

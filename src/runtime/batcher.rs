@@ -43,7 +43,7 @@ pub struct BatcherConfig {
     pub pace: Duration,
 }
 
-/// Smaller batches have no pace: with few callers waiting would only delay the response.
+/// Smaller batches have no pace: with few callers, a wait would only delay the responses.
 const PACED_ITEMS_MIN: usize = 4;
 
 /// The callers' end of a batcher.
@@ -102,11 +102,11 @@ pub struct Slot<T> {
     occupancy: Occupancy,
 }
 
-/// A place in a queue, for an item that comes later.
+/// A slot in a queue, for an item that comes later.
 #[derive(Debug)]
-pub struct Place<T>(mpsc::OwnedPermit<T>);
+pub struct QueueSlot<T>(mpsc::OwnedPermit<T>);
 
-impl<T> Place<T> {
+impl<T> QueueSlot<T> {
     /// Queues the item.
     pub fn send(self, item: T) {
         self.0.send(item);
@@ -116,14 +116,14 @@ impl<T> Place<T> {
 impl<T> Slot<T> {
     /// Queues the item. The caller drops the occupancy when it has the result.
     pub fn send(self, item: T) -> Occupancy {
-        let (place, occupancy) = self.split();
-        place.send(item);
+        let (slot, occupancy) = self.split();
+        slot.send(item);
         occupancy
     }
 
-    /// The place, for another task to send the item, and the occupancy, which the caller drops when it has the result.
-    pub fn split(self) -> (Place<T>, Occupancy) {
-        (Place(self.permit), self.occupancy)
+    /// The slot, for another task to send the item, and the occupancy, which the caller drops when it has the result.
+    pub fn split(self) -> (QueueSlot<T>, Occupancy) {
+        (QueueSlot(self.permit), self.occupancy)
     }
 }
 
@@ -255,7 +255,7 @@ where
         tokio::select! {
             biased;
             taken = waiting.recv_many(&mut batch, config.batch_max) => if taken == 0 { return Ok(()) },
-            // Once only: it stays cancelled, and the loop would not yield while a place is reserved.
+            // Once only: it stays cancelled, and the loop would not yield while a slot is reserved.
             () = stop.cancelled(), if !waiting.is_closed() => {
                 waiting.close();
                 continue;

@@ -1,5 +1,5 @@
-//! Read-through views: callers share the latest read of a key. A view is repeated less often the slower it is, so that
-//! counting a long backlog does not become the work. It must not know what is read.
+//! Read-through views: callers share the latest read of a key. A slow view is repeated less often, so that counting a
+//! long backlog does not use most of the time. It must not know what is read.
 //!
 //! One read of a key runs at a time. Callers that arrive while it runs, and cannot use it because their version is
 //! newer, share the next one: the cost of a rush is bounded by the time of a read, not by the number of callers.

@@ -1,6 +1,6 @@
 //! Crash points: places between two writes where a test aborts the process, to prove that a crash there does no harm.
-//! They exist only with the feature `failpoints`. The variable `FAILPOINTS` arms them in the syntax of the crate `fail`:
-//! `FAILPOINTS='writer.committed=5*off->return'` aborts when the sixth group is committed.
+//! They exist only with the feature `failpoints`. The variable `FAILPOINTS` arms them in the syntax of the crate
+//! `fail`: `FAILPOINTS='writer.committed=5*off->return'` aborts when the sixth group is committed.
 
 /// The crash points of a participation, in their order, followed by those of the repairs.
 pub const POINTS: [&str; 16] = [

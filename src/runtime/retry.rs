@@ -36,14 +36,14 @@ impl Default for Policy {
 
 /// What to do after a failed attempt; the caller decides by the type of the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RetryDecision {
     /// Retry: it may succeed.
     Again,
     /// Give up: it cannot succeed.
     GiveUp,
 }
 
-impl Verdict {
+impl RetryDecision {
     /// `Again` if the condition holds, otherwise `GiveUp`.
     #[must_use]
     pub const fn again_if(again: bool) -> Self {
@@ -134,7 +134,7 @@ impl Iterator for Delays {
 /// last failure is returned.
 pub async fn retry<T, E, F>(
     policy: &Policy,
-    classify: impl Fn(&E) -> Verdict,
+    classify: impl Fn(&E) -> RetryDecision,
     mut operation: impl FnMut() -> F,
 ) -> Result<T, E>
 where
@@ -147,7 +147,7 @@ where
             Err(failure) => failure,
         };
         match (classify(&failure), delays.next()) {
-            (Verdict::Again, Some(delay)) => tokio::time::sleep(delay).await,
+            (RetryDecision::Again, Some(delay)) => tokio::time::sleep(delay).await,
             _ => return Err(failure),
         }
     }
@@ -210,9 +210,9 @@ mod tests {
         };
         let again = |failure: &u32| {
             if *failure < 3 {
-                Verdict::Again
+                RetryDecision::Again
             } else {
-                Verdict::GiveUp
+                RetryDecision::GiveUp
             }
         };
         assert_eq!(retry(&Policy::default(), again, operation).await, Err(3));

@@ -1,6 +1,6 @@
-//! Declares settings. One declaration holds a setting's type, default, bounds and documentation; the struct it
-//! makes is a section of the configuration file and the configuration type of the component. The name of the
-//! environment variable follows from the section and the key. Sources are read in `config`, not here.
+//! Declares settings. One declaration has a setting's type, default, bounds and documentation. The generated struct
+//! is a section of the configuration file and the configuration type of the component. The name of the environment
+//! variable follows from the section and the key. Sources are read in `config`, not here.
 
 mod bounds;
 mod kind;
@@ -31,7 +31,7 @@ pub struct Described<'a> {
     pub key: &'static str,
     /// The lines of its documentation.
     doc: &'static [&'static str],
-    /// The default in words, if the documentation shows it so.
+    /// The default in words, if the documentation shows words.
     shown: Option<&'static str>,
     /// The value.
     pub value: &'a dyn AnySetting,
@@ -95,7 +95,7 @@ pub trait Section {
     fn settings(&self) -> Vec<Described<'_>>;
 }
 
-/// The settings of a section whose bounds do not hold, each as `key: must be …, not …`.
+/// The settings of a section outside of their bounds, each as `key: must be …, not …`.
 #[must_use]
 pub fn out_of_bounds(section: &dyn Section) -> Vec<String> {
     let settings = section.settings().into_iter();

@@ -32,7 +32,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub enum Stage {
     /// Takes requests.
     Http,
-    /// Work for requests that must not be cut short: admissions and their commits.
+    /// Work for requests that must not be interrupted: admissions and their commits.
     Admission,
     /// Commits admissions.
     Writer,
@@ -132,7 +132,7 @@ impl Supervisor {
         tokio::select! {
             Some(()) = signals.recv() => tracing::info!("stop requested: draining"),
             Some(reason) = self.failures.recv() => {
-                tracing::error!(reason, "a task failed for good: draining");
+                tracing::error!(reason, "a task failed permanently: draining");
                 outcome.failed(reason);
             }
         }

@@ -174,8 +174,7 @@ impl HttpMetrics {
         metrics
     }
 
-    /// The handles of one route and method, fetched once at start so that counting a request looks
-    /// nothing up.
+    /// The handles of one route and method, fetched once at start, so that counting a request needs no lookup.
     #[must_use]
     pub fn route(&self, route: &Arc<str>, method: &'static str) -> RouteMetrics {
         let answers = ["2xx", "3xx", "4xx", "5xx"].map(|status| {

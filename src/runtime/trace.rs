@@ -52,9 +52,9 @@ settings! {
         /// Receiver of OTLP over HTTP (protobuf): `http://127.0.0.1:4318/v1/traces`, or `https://…`. Without one there
         /// are no traces
         endpoint: Option<String> = None;
-        /// Headers for it: `name=value,name=value`
+        /// Request headers for the receiver: `name=value,name=value`
         headers: Option<SecretString> = None;
-        /// Fraction of the requests without a trace that begin one
+        /// Fraction of requests that are traced; a `traceparent` from `http.trusted_proxies` overrides it
         sample: f64 = 0.01, in 0.0..=1.0;
         /// How long one export may take
         timeout: Duration = Duration::from_secs(5), in Duration::from_millis(100)..=Duration::from_secs(60);
@@ -222,7 +222,7 @@ pub enum Sampling {
     ByService,
 }
 
-/// The span of a request, if it is traced. It belongs to the trace of the request, if there is one.
+/// The span of a request, if it is traced. It belongs to the trace of the request, if the request has one.
 #[must_use]
 pub fn begin(traceparent: Option<&str>, sampling: Sampling, name: &'static str) -> Option<Traced> {
     let sampled = TRACED.get()?;
@@ -242,7 +242,7 @@ pub fn begin(traceparent: Option<&str>, sampling: Sampling, name: &'static str) 
     }
 }
 
-/// Whether anything is traced at all.
+/// Whether the service traces at all.
 #[must_use]
 pub fn is_on() -> bool {
     TRACED.get().is_some()

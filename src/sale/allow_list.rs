@@ -34,11 +34,11 @@ settings! {
         /// How long one import may take, in place of `http.request_timeout`
         import_timeout: Duration = Duration::from_secs(600),
             in Duration::from_secs(1)..=Duration::from_secs(86_400);
-        /// Lines of a file
+        /// Maximum number of lines of a file
         users_max: u64 = 10_000_000, in 1..=1_000_000_000;
         /// Users written in one transaction
         batch_rows_max: usize = 1_000, in 1..=10_000;
-        /// Answers in the cache, some 100 bytes each
+        /// Results of look-ups in the cache, some 100 bytes each
         answers_max: u64 = 100_000, in 1..=100_000_000;
         /// Users that wait to be looked up, in each of two batchers; more are answered 503
         waiting_max: usize = 4_096, in 1..=1_000_000;

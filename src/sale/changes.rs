@@ -1,7 +1,6 @@
-//! What becomes of a participation after its commit, top to bottom: confirmed when it is paid for,
-//! cancelled, or expired when nobody paid in time. The store decides on the row it holds, so however many
-//! race, one wins and units return once. The gate is notified right after; if that fails, the sweeper finds
-//! that it counts too much.
+//! Changes of a participation after its commit: confirmation when it is paid, cancellation, and expiry of unpaid
+//! reservations. The store decides on the locked row, so of concurrent changes one wins, and units return once. Then
+//! the gate is notified. If that fails, the sweeper finds that the gate counts too many units.
 
 mod cancellation;
 mod confirmation;
@@ -15,25 +14,25 @@ use std::time::{Duration, Instant};
 
 pub use self::expiry::start as start_expiry;
 pub use self::revocation::{Revocations, start as start_revocations};
-use crate::domain::{CampaignId, Obstacle, Origin, Participation, Wish};
-use crate::parts::store::{Store, Wished};
+use crate::domain::{CampaignId, Obstacle, Origin, Participation, RequestedChange};
+use crate::parts::store::{ChangeRequest, Store};
 use crate::runtime::batcher::Occupancy;
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::runtime::telemetry::cause;
-use crate::sale::group_commit::{ChangeOutcome, NotCommitted, Writer, WriterPlace};
+use crate::sale::group_commit::{ChangeOutcome, NotCommitted, Writer, WriterSlot};
 use crate::sale::payment::{Payability, PaymentError};
 
 /// The result of a request to change a participation.
 type ChangeResult = Result<Participation, ChangeError>;
 
-/// How long a payment that was authorised waits for a place, and how often it looks.
+/// How long a change waits for a slot in the queue after its payment was authorised, and the pause between attempts.
 const PLACE_WAIT_MAX: Duration = Duration::from_secs(3);
 const PLACE_LOOK: Duration = Duration::from_millis(20);
 /// Length of a payment's reference.
 pub const REFERENCE: RangeInclusive<usize> = 1..=128;
 
-/// Whether the reference of a payment can be kept: of that length, in printable ASCII, without spaces around it,
-/// by which databases do not tell two apart.
+/// Whether a payment reference can be stored: with this length, in printable ASCII, and without spaces around it,
+/// which databases ignore in comparisons.
 #[must_use]
 pub fn is_reference(text: &str) -> bool {
     REFERENCE.contains(&text.len())
@@ -44,9 +43,9 @@ pub fn is_reference(text: &str) -> bool {
 /// Authorises payments.
 #[derive(Clone)]
 pub struct Payments {
-    /// Authorises payments; none: nothing can be paid here.
+    /// Authorises payments; none: nothing can be paid.
     pub provider: Option<Arc<dyn Payability>>,
-    /// How long an answer may take.
+    /// Time limit of a response of the provider.
     pub timeout: Duration,
 }
 
@@ -58,23 +57,23 @@ pub struct Changes {
 
 struct Inner {
     payments: Payments,
-    /// None: this process does not know where the rewards are.
+    /// None: this process has no rewards database.
     revocations: Option<Revocations>,
     store: Store,
     writer: Writer,
     spawner: Spawner,
 }
 
-/// What the payer says of the payment.
+/// The payment data that the payer sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payment {
-    /// What the provider named it.
+    /// The provider's reference of the payment.
     pub reference: Option<String>,
-    /// What the payer takes it to cost.
+    /// The amount that the payer expects to pay.
     pub amount: Option<u64>,
 }
 
-/// What comes along with a request.
+/// The context of a request.
 #[derive(Clone)]
 struct ChangeContext {
     /// W3C trace context, passed on to the event.
@@ -89,39 +88,39 @@ pub enum ChangeError {
     /// There is no such participation.
     #[error("find the participation")]
     Unknown,
-    /// It stays as it is.
+    /// The change is not possible.
     #[error("change the participation: {obstacle:?}")]
     Unchanged {
-        /// As it stands.
+        /// The participation, unchanged.
         participation: Box<Participation>,
-        /// Why.
+        /// The reason.
         obstacle: Obstacle,
     },
-    /// Another amount is to be paid.
+    /// The payer expects another amount.
     #[error("wrong amount: {due} is due")]
     WrongAmount {
-        /// What it costs.
+        /// The correct amount.
         due: u64,
     },
-    /// The reference is that of another participation's payment.
+    /// The reference belongs to the payment of another participation.
     #[error("the payment reference was already used for another participation")]
     ReferenceUsed,
-    /// No provider is configured that may take payments here.
+    /// No payment provider is configured.
     #[error("no payment provider is configured")]
     NoProvider,
-    /// Nothing was authorised.
+    /// The payment was not authorised.
     #[error(transparent)]
     Payment(#[from] PaymentError),
-    /// More changes are waiting than can be made in time.
+    /// The queue is full: more changes wait than can be made in time.
     #[error("the queue is full")]
     Busy,
-    /// The store did not answer, or not for certain: asking again tells.
+    /// The store did not answer, or the result is unknown: a repeated request gets the result.
     #[error("reach the store")]
     Unavailable,
-    /// Whether its coupons were used is not known: the rewards database did not answer.
+    /// It is unknown whether its coupons were used: the rewards database did not answer.
     #[error("reach the rewards database")]
     RewardsUnavailable,
-    /// The same, because this process does not know of one.
+    /// It is unknown whether its coupons were used: this process has no rewards database.
     #[error("no rewards database is configured")]
     RewardsOff,
 }
@@ -148,8 +147,8 @@ impl Changes {
         }
     }
 
-    /// Confirms a reservation, as it was read a moment ago, that is paid for. A repetition with the same
-    /// payment gets the same result.
+    /// Confirms a paid reservation, given as it was read just now. A repetition with the same payment gets the same
+    /// result.
     pub async fn confirm(
         &self,
         stands: Participation,
@@ -162,8 +161,7 @@ impl Changes {
             .await
     }
 
-    /// Gives a participation back. A repetition gets the same result. `by` is the admin who does it for its
-    /// user.
+    /// Cancels a participation. A repetition gets the same result. `by` is the admin who does it for its user.
     pub async fn cancel(
         &self,
         stands: Participation,
@@ -175,7 +173,7 @@ impl Changes {
             .await
     }
 
-    /// What was begun is brought to its end when the client has gone away.
+    /// The change continues if the client disconnects.
     async fn detached<F>(&self, change: impl FnOnce(Arc<Inner>) -> F) -> ChangeResult
     where
         F: Future<Output = ChangeResult> + Send + 'static,
@@ -188,7 +186,7 @@ impl Changes {
 }
 
 impl Inner {
-    /// A line of an order is changed by its order alone.
+    /// A line of an order is changed only by its order.
     async fn check_is_no_line(&self, stands: &Participation) -> Result<(), ChangeError> {
         match self.store.order_of_line(stands.id).await {
             Ok(None) => Ok(()),
@@ -200,13 +198,13 @@ impl Inner {
         }
     }
 
-    /// A place for what was authorised, or suspended, which is worth waiting for: many whom the provider
-    /// answered at the same time come at the same time.
-    async fn place_in_time(&self, campaign: CampaignId) -> Option<(WriterPlace, Occupancy)> {
+    /// Waits for a slot after the payment was authorised or the coupons were suspended. When the provider answers
+    /// many requests at the same time, many changes need a slot at once.
+    async fn slot_in_time(&self, campaign: CampaignId) -> Option<(WriterSlot, Occupancy)> {
         let deadline = Instant::now() + PLACE_WAIT_MAX;
         loop {
-            if let Some(place) = self.writer.reserve_change(campaign) {
-                return Some(place);
+            if let Some(slot) = self.writer.reserve_change(campaign) {
+                return Some(slot);
             }
             if Instant::now() >= deadline {
                 return None;
@@ -215,20 +213,20 @@ impl Inner {
         }
     }
 
-    /// Has the wish granted in the next transaction, and says how it stands.
+    /// Requests the change in the next transaction. Returns its result.
     async fn grant(
-        (place, _occupancy): (WriterPlace, Occupancy),
+        (slot, _occupancy): (WriterSlot, Occupancy),
         stands: &Participation,
-        wish: Wish,
+        requested: RequestedChange,
         context: ChangeContext,
     ) -> ChangeResult {
-        let wished = Wished {
+        let change_request = ChangeRequest {
             id: stands.id,
-            wish,
+            requested,
             traceparent: context.traceparent,
             by: context.by,
         };
-        match place.change(wished).await {
+        match slot.change(change_request).await {
             Ok(ChangeOutcome::Changed(participation)) => Ok(participation),
             Ok(ChangeOutcome::Unchanged(participation, obstacle)) => {
                 as_it_stands(participation, obstacle)
@@ -240,7 +238,7 @@ impl Inner {
     }
 }
 
-/// The answer about one that did not change: what is so already is a yes.
+/// The result for an unchanged participation: if it already has the requested status, this is a success.
 fn as_it_stands(participation: Participation, obstacle: Obstacle) -> ChangeResult {
     match obstacle {
         Obstacle::Already => Ok(participation),

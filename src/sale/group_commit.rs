@@ -1,6 +1,7 @@
 //! The writer: carries out commands for campaigns, many in one transaction, and reports the result of each. A command
-//! is a participation that the gate admitted, an applicant whom the database admits while the gate is away, or a change
-//! of a participation. It must never report a commit that is not durable, nor commit an admission whose lease has ended.
+//! commits a participation that the gate admitted, lets the database admit an applicant while the gate is away, or
+//! changes a participation. It must never report a commit that is not durable, nor commit an admission whose lease
+//! has ended.
 
 mod committer;
 mod report;
@@ -21,8 +22,10 @@ use self::committer::{Committer, Waits};
 use self::waiting::{Command, Queued};
 use crate::domain::metric;
 use crate::domain::{self, Campaign, CampaignId, Obstacle, OutboxEvent, Participation};
-use crate::parts::store::{Applicant, Closing, Decision, Intake, Mismatch, Wished};
-use crate::runtime::batcher::{BatcherConfig, Batchers, Occupancy, Place, Reply, WAIT_BUCKETS};
+use crate::parts::store::{
+    Applicant, ChangeRequest, Closing, Decision, Mismatch, NewParticipation,
+};
+use crate::runtime::batcher::{BatcherConfig, Batchers, Occupancy, QueueSlot, Reply, WAIT_BUCKETS};
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
@@ -39,18 +42,18 @@ pub struct Committed {
 /// The result for an applicant.
 #[derive(Clone, Debug)]
 pub struct Decided {
-    /// By the rules; durable if accepted.
+    /// The decision; an acceptance is durable.
     pub decision: Decision,
     /// The event, if its request publishes it.
     pub event: Option<OutboxEvent>,
 }
 
-/// The result of a wish to change a participation.
+/// The result of a requested change of a participation.
 #[derive(Clone, Debug)]
 pub enum ChangeOutcome {
-    /// Durable.
+    /// It was changed; durable.
     Changed(Participation),
-    /// It stays as it is.
+    /// The change is not possible.
     Unchanged(Participation, Obstacle),
     /// It has a value that this release does not know.
     Unreadable,
@@ -65,13 +68,13 @@ pub enum NotCommitted {
     StaleEpoch,
     /// The store has too few units.
     SoldOut,
-    /// The schema refuses it (the user or the key has one already).
+    /// A rule of the schema is broken (the user or the key has a participation already).
     Conflict,
     /// The gate is open, so the database admits nobody. Ask the gate.
     GateOpen,
     /// There is no such campaign.
     UnknownCampaign,
-    /// The order of which it is a line is decided.
+    /// It is a line of an order that is already decided.
     OrderDecided,
     /// Too many commands concern the same participation.
     Busy,
@@ -82,7 +85,7 @@ pub enum NotCommitted {
 }
 
 impl NotCommitted {
-    /// Whether it is certain that nothing happened, in the epoch of the admission.
+    /// Whether it is certain that nothing was committed in the epoch of the admission.
     const fn releases_the_lease(self) -> bool {
         !matches!(self, Self::StaleEpoch | Self::Unknown)
     }
@@ -100,8 +103,8 @@ impl From<Mismatch> for NotCommitted {
     }
 }
 
-/// The result of the commit of what the gate admitted. A lease is released with any error but `StaleEpoch` and
-/// `Unknown`, which the sweeper ends.
+/// The result of the commit of an admission. With any error but `StaleEpoch` and `Unknown`, its lease is released;
+/// after those two the sweeper ends it.
 pub type CommitResult = Result<Committed, NotCommitted>;
 /// The result of the database path.
 pub type DecidedResult = Result<Decided, NotCommitted>;
@@ -113,9 +116,10 @@ pub type ChangeResult = Result<ChangeOutcome, NotCommitted>;
 pub struct WriterConfig {
     /// Queue and batch.
     pub batchers: BatcherConfig,
-    /// How long a transaction of admissions may take, which is left of each lease when it begins.
+    /// Time limit of a transaction of admissions. Each lease must last at least this long when the transaction
+    /// begins.
     pub transaction_max: Duration,
-    /// How long another transaction may take.
+    /// Time limit of any other transaction.
     pub unleased_max: Duration,
     /// How deadlocks and lock waits are retried.
     pub contention: retry::Policy,
@@ -123,7 +127,7 @@ pub struct WriterConfig {
 
 /// One participation to commit.
 #[derive(Debug)]
-pub struct Job {
+pub struct CommitJob {
     /// Its campaign.
     pub campaign: Arc<Campaign>,
     /// Generation of the gate that admitted it.
@@ -131,22 +135,22 @@ pub struct Job {
     /// When its lease ends.
     pub lease_deadline: Instant,
     /// The rows.
-    pub intake: Intake,
+    pub new_participation: NewParticipation,
 }
 
-/// A place in the writer's queue. Each reply is called with the result; dropped without one, the result is unknown.
-pub struct WriterPlace {
+/// A slot in the writer's queue. Each reply is called with the result; if it is dropped, the result is unknown.
+pub struct WriterSlot {
     campaign: CampaignId,
-    place: Place<Queued>,
+    slot: QueueSlot<Queued>,
 }
 
-impl WriterPlace {
-    /// Commits what the gate admitted, in the next group.
-    pub fn commit(self, job: Job, reply: Reply<CommitResult>) {
+impl WriterSlot {
+    /// Commits an admission, in the next group.
+    pub fn commit(self, job: CommitJob, reply: Reply<CommitResult>) {
         self.send(Command::Commit(Box::new(job), reply));
     }
 
-    /// Has the database admit an applicant, in the next group.
+    /// Lets the database admit an applicant, in the next group.
     pub fn admit(self, applicant: Applicant, closing: Closing, reply: Reply<DecidedResult>) {
         self.send(Command::Admit {
             applicant,
@@ -156,15 +160,18 @@ impl WriterPlace {
         });
     }
 
-    /// Changes a participation, in the next group: the result.
-    pub fn change(self, wished: Wished) -> impl Future<Output = ChangeResult> + use<> {
+    /// Changes a participation, in the next group. Returns the result.
+    pub fn change(
+        self,
+        change_request: ChangeRequest,
+    ) -> impl Future<Output = ChangeResult> + use<> {
         let (reply, result) = reply();
-        self.send(Command::Change(wished, reply));
+        self.send(Command::Change(change_request, reply));
         async { known(result.await) }
     }
 
     fn send(self, command: Command) {
-        self.place.send(Queued {
+        self.slot.send(Queued {
             campaign: self.campaign,
             command,
             since: Instant::now(),
@@ -218,41 +225,42 @@ impl Writer {
         registry.add(&metric::WRITER_COMMIT_SECONDS, waits.commit.clone());
     }
 
-    /// Reserves a place in the queue; none: it is full. The caller drops the occupancy when it has the result.
+    /// Reserves a slot in the queue; none: it is full. The caller drops the occupancy when it has the result.
     #[must_use]
-    pub fn reserve(&self, campaign: CampaignId) -> Option<(WriterPlace, Occupancy)> {
-        let (place, occupancy) = self.batchers.reserve(campaign)?.split();
-        Some((WriterPlace { campaign, place }, occupancy))
+    pub fn reserve(&self, campaign: CampaignId) -> Option<(WriterSlot, Occupancy)> {
+        let (slot, occupancy) = self.batchers.reserve(campaign)?.split();
+        Some((WriterSlot { campaign, slot }, occupancy))
     }
 
-    /// Reserves a place for a change. Those who want to take part cannot use these places: who has something comes first.
+    /// Reserves a slot for a change. New participations cannot use these slots, so existing participants come
+    /// first.
     #[must_use]
-    pub fn reserve_change(&self, campaign: CampaignId) -> Option<(WriterPlace, Occupancy)> {
-        let (place, occupancy) = self.batchers.reserve_prior(campaign)?.split();
-        Some((WriterPlace { campaign, place }, occupancy))
+    pub fn reserve_change(&self, campaign: CampaignId) -> Option<(WriterSlot, Occupancy)> {
+        let (slot, occupancy) = self.batchers.reserve_prior(campaign)?.split();
+        Some((WriterSlot { campaign, slot }, occupancy))
     }
 
-    /// Whether there is a place for a change now.
+    /// Whether a slot for a change is free now.
     #[must_use]
     pub fn has_place_for_change(&self, campaign: CampaignId) -> bool {
         self.batchers.has_prior_slot(campaign)
     }
 
-    /// Whether there is a place now.
+    /// Whether a slot is free now.
     #[must_use]
     pub fn has_place(&self, campaign: CampaignId) -> bool {
         self.batchers.has_slot(campaign)
     }
 
-    /// Commits at once, in a transaction of its own: the synchronous path.
-    pub async fn commit_alone(&self, job: Job) -> CommitResult {
+    /// Commits at once, in a separate transaction: the synchronous path.
+    pub async fn commit_alone(&self, job: CommitJob) -> CommitResult {
         let campaign = job.campaign.id;
         let command = |reply| Command::Commit(Box::new(job), reply);
         self.at_once(campaign, command).await
     }
 
-    /// Has the database admit an applicant at once, in a transaction of its own. The relay leaves the event to the
-    /// request for this long.
+    /// Lets the database admit an applicant at once, in a separate transaction. The relay does not publish the event
+    /// for this long, because the request does.
     pub async fn admit_alone(
         &self,
         campaign: CampaignId,
@@ -269,14 +277,18 @@ impl Writer {
         self.at_once(campaign, command).await
     }
 
-    /// Changes participations of a campaign at once, in a transaction of their own: a result for each, in order.
-    pub async fn change_all(&self, campaign: CampaignId, wishes: Vec<Wished>) -> Vec<ChangeResult> {
+    /// Changes participations of a campaign at once, in a separate transaction. Returns a result for each, in order.
+    pub async fn change_all(
+        &self,
+        campaign: CampaignId,
+        change_requests: Vec<ChangeRequest>,
+    ) -> Vec<ChangeResult> {
         let since = Instant::now();
-        let (queued, results): (Vec<Queued>, Vec<_>) = wishes
+        let (queued, results): (Vec<Queued>, Vec<_>) = change_requests
             .into_iter()
-            .map(|wished| {
+            .map(|change_request| {
                 let (reply, result) = reply();
-                let command = Command::Change(wished, reply);
+                let command = Command::Change(change_request, reply);
                 let queued = Queued {
                     campaign,
                     command,
@@ -312,7 +324,7 @@ type ReplyAndResult<T> = (Reply<T>, oneshot::Receiver<T>);
 
 fn reply<T: Send + 'static>() -> ReplyAndResult<Result<T, NotCommitted>> {
     let (sender, receiver) = oneshot::channel();
-    // The caller may have gone: what is committed stays committed.
+    // The caller may be disconnected: a commit stays committed.
     (Box::new(move |result| drop(sender.send(result))), receiver)
 }
 

@@ -1,6 +1,6 @@
 //! One participation from the request to the answer: the local checks, a place in the writer's queue, the gate, the
-//! commit. It is accepted only when it is durable. While the gate is away the database admits and commits in one
-//! step (`by_database`), or nobody is admitted, by configuration.
+//! commit. It is accepted only when it is durable. While the gate is away, the configuration decides: the database
+//! admits and commits in one step (`by_database`), or nobody is admitted.
 
 mod by_database;
 mod by_gate;
@@ -32,15 +32,15 @@ use crate::sale::meter::Meter;
 use crate::sale::reconcile::Reconciler;
 use chrono::TimeDelta;
 
-/// How often a participation is tried again because the gate was rebuilt, went away or came back.
+/// Maximum number of attempts for a participation, because the gate was rebuilt, went away or came back.
 const ATTEMPTS_MAX: usize = 8;
-/// How often, and how far apart, the first answer to an idempotency key is looked for.
+/// How often the first answer to an idempotency key is read, and the pause between reads.
 const FIRST_ANSWER_READS: usize = 40;
 const FIRST_ANSWER_PAUSE: Duration = Duration::from_millis(50);
-/// How long the database path keeps a gate closed after each commit. A gate that is back is rebuilt once this is over
-/// for whoever could not reach it.
+/// How long the database path keeps a gate closed after each commit. The replica that lost the gate rebuilds it when
+/// this time is over.
 const CLOSED_FOR: Duration = Duration::from_millis(500);
-/// How long the relay leaves alone what the synchronous path publishes itself.
+/// How long the relay does not publish an event that the synchronous path publishes.
 const SYNC_HOLD: TimeDelta = TimeDelta::seconds(30);
 
 words! {
@@ -61,7 +61,7 @@ pub struct Participate {
     dependencies: Arc<Dependencies>,
 }
 
-/// What a participation uses, in order.
+/// What a participation uses, in this order.
 pub struct Dependencies {
     /// Cached campaigns.
     pub catalogue: Catalogue,
@@ -73,9 +73,9 @@ pub struct Dependencies {
     pub gate: Arc<ScriptGate>,
     /// Group commit.
     pub writer: Writer,
-    /// Whether the database path is taken.
+    /// Whether the database admits while the gate is away.
     pub when_away: WhenAway,
-    /// Where participations are.
+    /// The store with the participations.
     pub store: Store,
     /// Looks up earlier answers.
     pub lookups: Lookups,
@@ -85,22 +85,22 @@ pub struct Dependencies {
     pub meter: Meter,
     /// Time.
     pub clock: Clock,
-    /// Runs what must not end with the client's connection.
+    /// Runs work that must continue if the client disconnects.
     pub spawner: Spawner,
     /// What the key of an event is.
     pub key_choice: KeyChoice,
     /// Whether reservations can be paid for.
     pub pricing: Pricing,
-    /// The path kept for comparison.
+    /// The synchronous path, for comparison.
     pub sync: SyncPath,
 }
 
 /// How a participation is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitMode {
-    /// With others, in one transaction; the relay publishes the event.
+    /// In a group; the relay publishes the event.
     Grouped,
-    /// In a transaction of its own; the broker acknowledges the event before the response.
+    /// In a separate transaction; the broker acknowledges the event before the response.
     Alone,
 }
 
@@ -110,7 +110,7 @@ enum AdmissionPath {
     Database(Closing),
 }
 
-/// The result of one try.
+/// The result of one attempt.
 enum Step {
     Done(Outcome),
     /// Nothing was committed; the path may have changed.
@@ -143,7 +143,8 @@ impl Participate {
         Ok(refusal.is_some())
     }
 
-    /// The campaign of a request, and why the request is refused without asking the gate; none: that is not known yet.
+    /// The campaign of a request, and the reason if the request is refused without asking the gate; none: the gate
+    /// decides.
     pub async fn check_locally(
         &self,
         request: &Request,
@@ -182,7 +183,7 @@ impl Participate {
                 refusal,
                 remaining: None,
             },
-            // An attempt with the same key may be under way: the gate knows, and decides for all of them.
+            // An attempt with the same key may be in progress: the gate decides for all of them.
             refusal => {
                 let entrant = request.entrant(refusal.as_ref());
                 self.take_part(campaign, request, entrant, mode).await?
@@ -196,8 +197,8 @@ impl Participate {
         Ok(outcome)
     }
 
-    /// From the admission on, the work goes on when the client has gone away: the batchers own it, and what does not
-    /// pass through them at once goes on in a task of its own.
+    /// From the admission on, the work continues if the client disconnects: the batchers own it, and all other steps
+    /// run in a separate task.
     async fn take_part(
         &self,
         campaign: Arc<Campaign>,
@@ -243,7 +244,7 @@ impl Participate {
 }
 
 impl Dependencies {
-    /// Tries until it is known what became of it.
+    /// Tries until the result is known.
     async fn attempt_until_known(
         self: &Arc<Self>,
         campaign: &Arc<Campaign>,
@@ -269,7 +270,7 @@ impl Dependencies {
         let step = match self.admission_path(campaign.id)? {
             AdmissionPath::Gate => self.by_gate(campaign, request, entrant, mode).await?,
             AdmissionPath::Database(closing) => {
-                // Rare, and large: no part of every other participation.
+                // Rare, and large: on the heap, so that it is not part of the future of every participation.
                 Box::pin(self.by_database(request, entrant.key, closing, mode)).await?
             }
         };
@@ -283,7 +284,7 @@ impl Dependencies {
         let closing = if self.gate.is_away() {
             Closing::For(CLOSED_FOR)
         } else if self.reconciler.is_closed(id) {
-            // Another replica has it closed.
+            // Another replica keeps it closed.
             Closing::Never
         } else {
             return Ok(AdmissionPath::Gate);
@@ -294,8 +295,8 @@ impl Dependencies {
         }
     }
 
-    /// A no of the database, which held the campaign's row: what is under way elsewhere comes after it, and
-    /// is refused because it began before.
+    /// A refusal by the database, which had locked the campaign's row. Concurrent attempts with the same key come
+    /// after it, and are refused because they began earlier.
     async fn refused_by_database(
         &self,
         request: &Request,

@@ -5,16 +5,16 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use crate::domain::{CampaignId, Fresh, OutboxEvent, StreamId};
+use crate::domain::{CampaignId, CommittedEvents, OutboxEvent, StreamId};
 
-/// The way to the relay; without one, or where another process publishes, its poll finds the events.
+/// The channel to the relay. Without one, or if another process publishes, the relay's poll finds the events.
 #[derive(Clone, Debug, Default)]
-pub struct RelayHints(Option<mpsc::Sender<Fresh>>);
+pub struct RelayHints(Option<mpsc::Sender<CommittedEvents>>);
 
 impl RelayHints {
     /// Hints through this channel; it may be full.
     #[must_use]
-    pub const fn new(channel: Option<mpsc::Sender<Fresh>>) -> Self {
+    pub const fn new(channel: Option<mpsc::Sender<CommittedEvents>>) -> Self {
         Self(channel)
     }
 
@@ -28,10 +28,10 @@ impl RelayHints {
         self.hint(vec![event], true);
     }
 
-    /// Events about a campaign itself were committed: the relay is to read them.
+    /// Events about a campaign itself were committed: the relay must read them.
     pub fn campaign_changed(&self, campaign: CampaignId) {
         if let Some(channel) = &self.0 {
-            drop(channel.try_send(Fresh {
+            drop(channel.try_send(CommittedEvents {
                 stream: StreamId::of_campaign(campaign),
                 events: Vec::new(),
                 is_held: false,
@@ -46,13 +46,13 @@ impl RelayHints {
             return;
         };
         let committed_at = Instant::now();
-        let mut ranges: Vec<Fresh> = Vec::new();
+        let mut ranges: Vec<CommittedEvents> = Vec::new();
         for event in events {
             let follows = ranges.last().and_then(|range| range.events.last());
             let follows = follows.is_some_and(|last| last.sequence + 1 == event.sequence);
             match ranges.last_mut() {
                 Some(range) if follows => range.events.push(event),
-                _ => ranges.push(Fresh {
+                _ => ranges.push(CommittedEvents {
                     stream: event.stream(),
                     events: vec![event],
                     is_held,

@@ -88,7 +88,7 @@ async fn a_change_applies_to_the_version_that_was_read_and_is_recorded_once() {
         assert_eq!(changed.password_hash.expose_secret(), "another hash");
         assert_eq!(notes(store).await.len(), 2);
 
-        // The same password in another way is no change of the account, and never undoes one.
+        // Another hash of the same password is no change of the account, and never undoes one.
         let again = "the same in another way".to_owned().into();
         let (old, now) = (&ada.password_hash, &changed.password_hash);
         assert!(!store.rehash_account(ada.id, old, &again).await.unwrap());

@@ -26,7 +26,7 @@ pub fn alert() -> Alert {
     }
 }
 
-/// How many alerts went this way.
+/// The number of alerts over this channel.
 pub fn count(alerts: &Alerts, channel: &str, result: &str) -> u64 {
     let mut registry = prometheus_client::registry::Registry::default();
     alerts.register(&mut registry);

@@ -233,7 +233,7 @@ async fn an_upload_is_read_no_faster_than_it_is_stored() {
                 let written = writing.count("allow_list_user").await;
                 let batch = i64::try_from(BATCH_ROWS).unwrap();
                 let given = i64::from(nth * piece_users);
-                // Less than a batch is held in memory.
+                // Less than a batch is in memory.
                 assert!(given - written < batch, "{written} of {given} users");
                 let users = nth * piece_users + 1..=(nth + 1) * piece_users;
                 Ok::<_, io::Error>(lines(users).into_bytes())
@@ -300,7 +300,7 @@ async fn known_answers_are_not_looked_up_again() {
                 .count()
         };
         assert_eq!(ask().await, 50);
-        // Gone from the database, and still known.
+        // Deleted from the database, and still cached.
         bench
             .db
             .execute_unprepared("DELETE FROM allow_list_user")

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use graph::{Graph, rust_files};
 
-/// The modules at the top, from the lowest; each may name those before it.
+/// The top modules, from the lowest; each may use those before it.
 const LAYERS: [&str; 10] = [
     "domain", "runtime", "parts", "access", "sale", "events", "operate", "http", "config",
     "command",
@@ -29,7 +29,7 @@ fn graph() -> Graph {
     Graph::read(&root().join("src"))
 }
 
-/// From each module at the top to those it names.
+/// The modules that each top module uses.
 fn layers() -> BTreeMap<String, BTreeSet<String>> {
     let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (module, to) in graph().edges() {
@@ -41,7 +41,7 @@ fn layers() -> BTreeMap<String, BTreeSet<String>> {
     edges
 }
 
-/// From each module directly below `room` to those beside it that it names, whatever files they consist of.
+/// The modules next to it that each module directly below `room` uses, including all of its files.
 fn edges_inside(graph: &Graph, room: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (module, to) in graph.edges() {

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::domain::{
-    Actor, AuditAction, AuditNote, Campaign, CampaignId, EventId, KeyChoice, Origin, Timestamp,
-    Wish,
+    Actor, AuditAction, AuditNote, Campaign, CampaignId, EventId, KeyChoice, Origin,
+    RequestedChange, Timestamp,
 };
 use firstcome::events::relay::Retention;
 use firstcome::operate::audit_retention::AuditPurger;
 use firstcome::parts::store::{
-    AuditEntry, AuditFilter, CampaignChange, ParkedState, Store, Wished,
+    AuditEntry, AuditFilter, CampaignChange, ChangeRequest, ParkedState, Store,
 };
 use sea_orm::{ConnectionTrait, Database, Statement};
 use serde_json::json;
 
 use crate::groups::Groups;
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{TestStore, campaign_of, create, park, sell, stores};
 
 fn by(actor: &str) -> Origin {
@@ -47,7 +47,7 @@ async fn forget_the_table(test: &TestStore) {
         .unwrap();
 }
 
-/// Has all entries written at this time.
+/// Sets the time of all entries.
 async fn date(test: &TestStore, at: Timestamp) {
     let db = Database::connect(&test.url).await.unwrap();
     let backend = db.get_database_backend();
@@ -63,16 +63,19 @@ fn renamed() -> CampaignChange {
     }
 }
 
-/// Gives up the events of this many participations, as the relay does.
+/// Makes the events of this number of participations dead letters, as the relay does.
 async fn dead_letters(store: &Store, campaign: &Campaign, count: u64) -> Vec<EventId> {
     let batch: Vec<_> = (1..=count)
-        .map(|rank| intake(campaign, i64::try_from(rank).unwrap(), rank, 1))
+        .map(|rank| new_participation(campaign, i64::try_from(rank).unwrap(), rank, 1))
         .collect();
     let batch = sell(store, campaign, batch).await;
-    for intake in &batch {
-        park(store, &intake.event, ParkedState::Dead, None).await;
+    for new_participation in &batch {
+        park(store, &new_participation.event, ParkedState::Dead, None).await;
     }
-    batch.iter().map(|intake| intake.event.id).collect()
+    batch
+        .iter()
+        .map(|new_participation| new_participation.event.id)
+        .collect()
 }
 
 #[tokio::test]
@@ -154,15 +157,15 @@ async fn a_cancellation_by_an_admin_commits_with_its_audit_entry() {
         new.cancellable = true;
         let campaign = create(store, new).await;
         let batch: Vec<_> = (1..=3)
-            .map(|user| intake(&campaign, user, user.unsigned_abs(), 1))
+            .map(|user| new_participation(&campaign, user, user.unsigned_abs(), 1))
             .collect();
         let epoch = campaign.gate_epoch;
         let committed = store.commit_participations(&campaign, epoch, &batch);
         committed.await.unwrap();
         let cancelled = async |nth: usize, by: Option<Origin>| {
-            let wished = Wished {
+            let change_request = ChangeRequest {
                 id: batch[nth].participation.id,
-                wish: Wish::Cancel {
+                requested: RequestedChange::Cancel {
                     suspended_until: None,
                 },
                 traceparent: None,
@@ -170,7 +173,7 @@ async fn a_cancellation_by_an_admin_commits_with_its_audit_entry() {
             };
             let key = KeyChoice::Participation;
             store
-                .change_participations(campaign.id, &[wished], key)
+                .change_participations(campaign.id, &[change_request], key)
                 .await
         };
         cancelled(0, None).await.unwrap();
@@ -207,7 +210,7 @@ async fn dead_letters_are_reported_by_campaign() {
         let somebody = by("somebody");
         let replayed = store.replay_dead_letters(&letters[..1], Some(&somebody));
         assert_eq!(replayed.await.unwrap(), 1);
-        // The first is dead no more, and so is not among those discarded.
+        // The first one is no longer dead, so it is not discarded.
         let discarded = store.discard_dead_letters(&letters, Some(&somebody));
         assert_eq!(discarded.await.unwrap(), 2);
         let told: BTreeSet<_> = all(store)

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::domain::{
-    CampaignId, OutboxEvent, Pricing, State, StreamId, Timestamp, UserId, Wish, to_stored_precision,
+    CampaignId, OutboxEvent, Pricing, RequestedChange, State, StreamId, Timestamp, UserId,
+    to_stored_precision,
 };
 use firstcome::operate::lifecycle::Lifecycle;
 use firstcome::operate::stock_events::StockEvents;
 use firstcome::operate::verify::Verification;
 use firstcome::parts::gate::ScriptGate;
-use firstcome::parts::store::{CampaignChange, LogEntry, NewCampaign, Store, Wished};
+use firstcome::parts::store::{CampaignChange, ChangeRequest, LogEntry, NewCampaign, Store};
 use firstcome::runtime::clock::Clock;
 use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
 use firstcome::sale::reconcile::Reconciler;
@@ -23,7 +24,7 @@ use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 
 use crate::groups::Groups;
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{TestStore, acknowledge_upto, campaign_of, raised, sell, spawner, stores};
 
 fn lifecycle(store: &Store) -> Lifecycle {
@@ -68,7 +69,7 @@ async fn events(store: &Store, id: CampaignId) -> Vec<OutboxEvent> {
     events
 }
 
-/// The last words of their types.
+/// The last words of the event types.
 fn words(events: &[OutboxEvent]) -> Vec<&str> {
     let word = |event: &'_ OutboxEvent| event.event_type.rfind('.').map_or(0, |dot| dot + 1);
     let words = events.iter().map(|event| &event.event_type[word(event)..]);
@@ -115,7 +116,7 @@ async fn each_transition_writes_its_event_in_order() {
             ..CampaignChange::default()
         };
         lifecycle.change(id, renamed.clone(), &by).await.unwrap();
-        // Nothing changes, and nothing happens.
+        // Nothing changes, so there is no event.
         lifecycle.change(id, renamed, &by).await.unwrap();
         lifecycle.move_to(id, State::Open, &by).await.unwrap();
         lifecycle.move_to(id, State::Paused, &by).await.unwrap();
@@ -197,7 +198,7 @@ async fn events_of_racing_admins_tell_the_changes_in_order() {
                     name: Some(format!("name {nth}")),
                     ..CampaignChange::default()
                 };
-                // Others may be faster too often: then nothing is written.
+                // If other changes interfere too often, nothing is written.
                 drop(lifecycle.move_to(id, state, by).await);
                 drop(lifecycle.change(id, renamed, by).await);
             }
@@ -286,7 +287,7 @@ async fn the_schedules_of_replicas_tell_opening_and_closing_once() {
 async fn sell_to(store: &Store, id: CampaignId, users: std::ops::RangeInclusive<u64>) {
     let campaign = raised(store, id).await;
     let batch: Vec<_> = users
-        .map(|nth| intake(&campaign, i64::try_from(nth).unwrap(), nth, 1))
+        .map(|nth| new_participation(&campaign, i64::try_from(nth).unwrap(), nth, 1))
         .collect();
     sell(store, &campaign, batch).await;
 }
@@ -294,25 +295,27 @@ async fn sell_to(store: &Store, id: CampaignId, users: std::ops::RangeInclusive<
 async fn cancel_one(store: &Store, id: CampaignId, user: i64) {
     let page = store.participations_of(UserId(user), None, 10).await;
     let one = page.unwrap().into_iter().find(|one| one.campaign_id == id);
-    let wished = Wished {
+    let change_request = ChangeRequest {
         id: one.unwrap().id,
-        wish: Wish::Cancel {
+        requested: RequestedChange::Cancel {
             suspended_until: None,
         },
         traceparent: None,
         by: None,
     };
     let key = firstcome::domain::KeyChoice::Participation;
-    let changed = store.change_participations(id, &[wished], key).await;
+    let changed = store
+        .change_participations(id, &[change_request], key)
+        .await;
     assert_eq!(changed.unwrap().changed.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sold_out_and_back_in_stock_are_told_once_each() {
+async fn sold_out_and_back_in_stock_are_each_published_once() {
     for test in stores().await {
         let store = &test.store;
         let step = async || {
-            // Two that both believe to have the duty.
+            // Two replicas that both believe they have the duty.
             let events = [stock_events(store), stock_events(store)];
             let steps = events.iter().map(|events| events.step("one"));
             let written = join_all(steps).await.into_iter().map(Result::unwrap);
@@ -368,7 +371,7 @@ async fn another_owner_does_not_write_stock_events_while_the_duty_is_held() {
 }
 
 #[tokio::test]
-async fn a_stock_that_changes_faster_than_it_is_compared_is_told_by_the_change() {
+async fn a_stock_change_between_two_comparisons_is_published_by_the_change() {
     for test in stores().await {
         let store = &test.store;
         let lifecycle = lifecycle(store);
@@ -442,7 +445,12 @@ async fn published_events_of_a_campaign_that_is_over_are_purged_and_counted() {
                 .unwrap()
                 .id;
             let campaign = raised(store, id).await;
-            let sold = sell(store, &campaign, vec![intake(&campaign, 1, 1, 1)]).await;
+            let sold = sell(
+                store,
+                &campaign,
+                vec![new_participation(&campaign, 1, 1, 1)],
+            )
+            .await;
             acknowledge_upto(store, &sold[0].event).await;
             store
                 .advance(&[(StreamId::of_campaign(id), 2)])
@@ -463,7 +471,7 @@ async fn published_events_of_a_campaign_that_is_over_are_purged_and_counted() {
                 break;
             }
         }
-        // One of a participation, and those that are published of the campaign.
+        // The event of a participation, and the published events of the campaign.
         assert_eq!(purged, 3);
         let left = store
             .read_stream(StreamId::of_campaign(ids[0]), 0, 10)

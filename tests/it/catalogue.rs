@@ -11,10 +11,10 @@ use firstcome::sale::catalogue::{Catalogue, CatalogueConfig, share};
 use tokio_util::sync::CancellationToken;
 
 use crate::groups::{BatchOutcome, Groups};
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{all, campaign_of, create, mysql, real, sqlite, unique, until};
 
-/// So old that nothing is forgotten by age.
+/// A maximum age that no entry reaches.
 fn lasting() -> CatalogueConfig {
     CatalogueConfig {
         age_max: Duration::from_secs(3_600),
@@ -53,7 +53,7 @@ async fn a_change_on_one_replica_is_seen_on_the_others() {
             .change_campaign(campaign.id, campaign.version, &change, None);
         assert!(changed.await.unwrap());
         campaign = test.store.campaign(campaign.id).await.unwrap().unwrap();
-        // A notification that is published before the other listens is lost.
+        // A notification that is published before the other replica listens is lost.
         until("the other replica knows", async || {
             here.invalidate(campaign.id).await;
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -86,7 +86,7 @@ async fn reads_see_earlier_commits_of_the_same_replica() {
     let catalogue = Catalogue::new(test.store.clone(), lasting());
     let campaign = create(&test.store, campaign_of(Some(500))).await;
     let stop = CancellationToken::new();
-    // Somebody is always just reading, often while something is committed.
+    // There is always a concurrent read, often during a commit.
     let readers: Vec<_> = (0..4)
         .map(|_| {
             let (catalogue, stop) = (catalogue.clone(), stop.clone());
@@ -100,7 +100,7 @@ async fn reads_see_earlier_commits_of_the_same_replica() {
         })
         .collect();
     for nth in 1..=200 {
-        let batch = [intake(&campaign, nth, nth.unsigned_abs(), 1)];
+        let batch = [new_participation(&campaign, nth, nth.unsigned_abs(), 1)];
         let commit = test
             .store
             .commit_participations(&campaign, campaign.gate_epoch, &batch);
@@ -135,6 +135,6 @@ async fn concurrent_live_views_share_one_read() {
     let looks = futures_util::future::join_all(looks).await;
     let mut copies: Vec<_> = looks.iter().map(Arc::as_ptr).collect();
     copies.dedup();
-    // Two, should the machine have slept for a tenth of a second among them.
+    // Two, in case the machine pauses for a tenth of a second between them.
     assert!(copies.len() <= 2, "{} readings", copies.len());
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::domain::{
-    Campaign, KeyChoice, Obstacle, Participation, ParticipationId, Status, StreamId, Wish,
-    to_stored_precision,
+    Campaign, KeyChoice, Obstacle, Participation, ParticipationId, RequestedChange, Status,
+    StreamId, to_stored_precision,
 };
 use firstcome::parts::gate::ScriptGate;
-use firstcome::parts::store::{Intake, LogEntry, ParkedState, PassedOver, Store, Targets, Wished};
+use firstcome::parts::store::{
+    ChangeRequest, LogEntry, NewParticipation, ParkedState, PassedOver, Store, Targets,
+};
 use firstcome::runtime::batcher::BatcherConfig;
 use firstcome::runtime::clock::Clock;
 use firstcome::runtime::retry::Policy;
@@ -26,10 +28,10 @@ use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, TransactionTrait};
 
 use crate::groups::{BatchOutcome, Groups};
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{all, campaign_of, create, mysql, stores, until};
 
-const CANCEL: Wish = Wish::Cancel {
+const CANCEL: RequestedChange = RequestedChange::Cancel {
     suspended_until: None,
 };
 
@@ -48,7 +50,7 @@ pub async fn reserved(
     seconds: i64,
 ) -> Participation {
     let user = i64::try_from(rank).unwrap();
-    let of = intake(campaign, user, rank, 2);
+    let of = new_participation(campaign, user, rank, 2);
     let expires_at = to_stored_precision(Clock::System.now() + TimeDelta::seconds(seconds));
     let participation = Participation {
         status: Status::Reserved,
@@ -56,7 +58,7 @@ pub async fn reserved(
         expires_at: Some(expires_at),
         ..of.participation.clone()
     };
-    let batch = [Intake {
+    let batch = [NewParticipation {
         participation: participation.clone(),
         ..of
     }];
@@ -68,7 +70,7 @@ pub async fn reserved(
     participation
 }
 
-/// Thirty reservations, with ranks from 1, that wait for a minute yet.
+/// Thirty reservations, with ranks from 1, that expire in a minute.
 pub async fn thirty_reserved(store: &Store, campaign: &Campaign) -> Vec<Participation> {
     let mut orders = Vec::new();
     for rank in 1..=30 {
@@ -77,17 +79,17 @@ pub async fn thirty_reserved(store: &Store, campaign: &Campaign) -> Vec<Particip
     orders
 }
 
-fn wished(one: &Participation, wish: Wish) -> Wished {
-    Wished {
+fn change_request(one: &Participation, requested: RequestedChange) -> ChangeRequest {
+    ChangeRequest {
         id: one.id,
-        wish,
+        requested,
         traceparent: None,
         by: None,
     }
 }
 
-fn pay(reference: &str) -> Wish {
-    Wish::Confirm {
+fn pay(reference: &str) -> RequestedChange {
+    RequestedChange::Confirm {
         reference: reference.to_owned(),
     }
 }
@@ -101,10 +103,13 @@ async fn the_first_of_two_changes_with_the_same_payment_is_granted() {
         for rank in 1..=3 {
             orders.push(reserved(store, &campaign, rank, 60).await);
         }
-        let wishes: Vec<Wished> = orders.iter().map(|one| wished(one, pay("one"))).collect();
+        let change_requests: Vec<ChangeRequest> = orders
+            .iter()
+            .map(|one| change_request(one, pay("one")))
+            .collect();
         let key = KeyChoice::Participation;
         let changed = store
-            .change_participations(campaign.id, &wishes[..2], key)
+            .change_participations(campaign.id, &change_requests[..2], key)
             .await;
         let changed = changed.unwrap();
         assert_eq!(changed.changed.len(), 1);
@@ -114,7 +119,7 @@ async fn the_first_of_two_changes_with_the_same_payment_is_granted() {
         assert_eq!(store.paid_by("one").await.unwrap(), Some(first.0));
         // Nor is it in a later one.
         let changed = store
-            .change_participations(campaign.id, &wishes[2..], key)
+            .change_participations(campaign.id, &change_requests[2..], key)
             .await;
         assert_eq!(changed.unwrap().kept[0].1, Obstacle::ReferenceUsed);
         assert_eq!(store.paid_by("two").await.unwrap(), None);
@@ -134,18 +139,18 @@ async fn changes_in_one_transaction_are_decided_one_by_one() {
             id: ParticipationId::generate(),
             ..orders[0].clone()
         };
-        let wishes = [
-            wished(&orders[0], pay("one")),
-            wished(&orders[1], pay("two")),
-            wished(&orders[2], CANCEL),
-            wished(&orders[3], Wish::Expire),
-            wished(&orders[4], Wish::Expire),
-            wished(&orders[5], pay("late")),
-            wished(&nobody, CANCEL),
+        let change_requests = [
+            change_request(&orders[0], pay("one")),
+            change_request(&orders[1], pay("two")),
+            change_request(&orders[2], CANCEL),
+            change_request(&orders[3], RequestedChange::Expire),
+            change_request(&orders[4], RequestedChange::Expire),
+            change_request(&orders[5], pay("late")),
+            change_request(&nobody, CANCEL),
         ];
         let key = KeyChoice::Participation;
         let changed = store
-            .change_participations(campaign.id, &wishes, key)
+            .change_participations(campaign.id, &change_requests, key)
             .await
             .unwrap();
 
@@ -182,19 +187,19 @@ async fn changes_in_one_transaction_are_decided_one_by_one() {
             assert_eq!(kept.payment_reference.as_deref(), reference);
             assert_eq!(told.map(|told| told.status), Some(kept.status));
         }
-        let books = store.campaign(campaign.id).await.unwrap().unwrap();
-        assert_eq!(books.committed_units, 8);
+        let counters = store.campaign(campaign.id).await.unwrap().unwrap();
+        assert_eq!(counters.committed_units, 8);
         let counts = store.counts(campaign.id).await.unwrap();
         assert_eq!((counts.participations, counts.events), (6, 10));
 
-        // The same again: nothing to do, and nothing done.
+        // A repetition: nothing is done.
         let again = store
-            .change_participations(campaign.id, &wishes, key)
+            .change_participations(campaign.id, &change_requests, key)
             .await
             .unwrap();
         assert!(again.changed.is_empty() && again.events.is_empty() && again.returns.is_empty());
-        let books = store.campaign(campaign.id).await.unwrap().unwrap();
-        assert_eq!(books.committed_units, 8);
+        let counters = store.campaign(campaign.id).await.unwrap().unwrap();
+        assert_eq!(counters.committed_units, 8);
     }
 }
 
@@ -204,7 +209,7 @@ async fn holds_have_their_full_length_with_any_clock_of_the_writer() {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
         for (off, rank) in [(-3_600, 1), (3_600, 2)] {
-            let mut held = intake(&campaign, off, rank, 1);
+            let mut held = new_participation(&campaign, off, rank, 1);
             let wrong = held.participation.created_at + TimeDelta::seconds(off);
             held.participation.status = Status::Reserved;
             held.participation.created_at = wrong;
@@ -236,7 +241,7 @@ async fn holds_have_their_full_length_with_any_clock_of_the_writer() {
                 matches!(&read[..], [LogEntry::Parked(row, ParkedState::Held)] if row.key == event.key),
                 "{read:?}"
             );
-            // It is not expired before its time is over.
+            // It does not expire early.
             let buckets = [campaign.id.bucket()];
             let due = store
                 .parked_due(ParkedState::Held, &buckets, &Targets::ALL, 10)
@@ -253,7 +258,7 @@ async fn holds_have_their_full_length_with_any_clock_of_the_writer() {
     }
 }
 
-/// The service's own way of changing participations of this store.
+/// The service's changes of participations, on this store.
 fn changes_on(store: &Store, supervisor: &Supervisor) -> Changes {
     changes_with(store, supervisor, Arc::new(Simulated))
 }
@@ -312,8 +317,8 @@ async fn a_change_refused_by_the_database_fails_alone() {
         let is_cancelled = told.is_ok_and(|told| told.status == Status::Cancelled);
         assert_eq!(is_cancelled, order.rank != 7, "{order:?}");
     }
-    let books = store.campaign(campaign.id).await.unwrap().unwrap();
-    assert_eq!(books.committed_units, 2);
+    let counters = store.campaign(campaign.id).await.unwrap().unwrap();
+    assert_eq!(counters.committed_units, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -330,8 +335,8 @@ async fn concurrent_cancellations_return_the_units_once() {
         let later = |told: &&Result<_, ChangeError>| matches!(told, Err(ChangeError::Busy));
         assert_eq!(yes + told.iter().filter(later).count(), 40, "{told:?}");
         assert!(yes > 0);
-        let books = store.books_of(campaign.id).await.unwrap().unwrap();
-        assert_eq!((books.committed_units, books.returns), (0, 1));
+        let counters = store.counters_of(campaign.id).await.unwrap().unwrap();
+        assert_eq!((counters.committed_units, counters.returns), (0, 1));
     }
 }
 
@@ -347,12 +352,12 @@ async fn many_due(store: &Store, campaign: &Campaign, db: &DatabaseConnection) {
     for batch in 0..10_u64 {
         let ranks = batch * 60 + 1..=(batch + 1) * 60;
         let reservation = |rank: u64| {
-            let mut of = intake(campaign, i64::try_from(rank).unwrap(), rank, 1);
+            let mut of = new_participation(campaign, i64::try_from(rank).unwrap(), rank, 1);
             of.participation.status = Status::Reserved;
             of.participation.expires_at = Some(due);
             of
         };
-        let batch: Vec<Intake> = ranks.map(reservation).collect();
+        let batch: Vec<NewParticipation> = ranks.map(reservation).collect();
         let committed = store.commit_participations(campaign, campaign.gate_epoch, &batch);
         committed.await.unwrap();
     }

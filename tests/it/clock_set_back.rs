@@ -19,7 +19,7 @@ use crate::gate::{forget, redis_config, redis_connection};
 use crate::support::{TestStore, campaign_of, create, spawner, sqlite, stores, unique, until};
 use crate::verify::{run, vandal};
 
-/// Longer than any wait that was meant.
+/// Longer than any intended wait.
 const SET_BACK: Duration = Duration::from_secs(3_600);
 /// Shorter than the pause between rebuilds in these tests.
 const AT_ONCE: Duration = Duration::from_secs(4);
@@ -44,7 +44,7 @@ impl Scene {
         }
     }
 
-    /// As long as this lasts, another replica seems to rebuild the campaign's gate.
+    /// While this lasts, another replica seems to rebuild the campaign's gate.
     async fn hold(&self, test: &TestStore, term: Duration) {
         let epoch = test.store.campaign(self.campaign.id).await;
         let epoch = epoch.unwrap().unwrap().gate_epoch;
@@ -59,7 +59,7 @@ impl Scene {
     }
 }
 
-/// Writes a moment as it was written before the clock was set back.
+/// Writes a time as it was written before the clock was set back.
 async fn write(test: &TestStore, campaign: &Campaign, column: &str) {
     let at = test.store.time().await.unwrap() + SET_BACK;
     let at = at.format("%Y-%m-%d %H:%M:%S%.6f+00:00");
@@ -108,7 +108,7 @@ async fn on_the_database_path_only_keys_under_way_get_503() {
         let scene = Scene::new(&test).await;
         ask(&test.store, &scene.campaign, &[applicant(1, 1)]).await;
         write(&test, &scene.campaign, "loosened_at").await;
-        // It is unknown whether it came before room was made.
+        // It is unknown whether it came before units became available.
         let decision = decide(&test.store, &scene.campaign, &keyed(2)).await;
         assert!(matches!(decision, Decision::Outstanding), "{decision:?}");
         let decision = decide(&test.store, &scene.campaign, &keyed(2)).await;
@@ -165,7 +165,7 @@ async fn a_campaign_rebuilt_elsewhere_does_not_delay_the_alignment_of_others() {
     assert!(scene.gate.inspect(held.id).await.unwrap().is_none());
 }
 
-/// The same of Redis' clock: when the gate was rebuilt is when the keys it knows begin.
+/// The same for Redis' clock: the keys that a gate knows begin at the time of its rebuild.
 #[tokio::test]
 async fn after_the_clock_of_redis_was_set_back_keys_are_undecided_only_once() {
     let test = sqlite().await;

@@ -18,12 +18,12 @@ use firstcome::runtime::clock::Clock;
 use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
 use firstcome::sale::reconcile::Reconciler;
 
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{TestStore, campaign_of, create, mysql, patient, sell, spawner};
 
 const NINE_HOURS: TimeDelta = TimeDelta::hours(9);
 
-/// The store of a replica whose clock is so far ahead.
+/// The store of a replica whose clock is ahead by this.
 async fn replica(test: &TestStore, ahead: TimeDelta) -> Store {
     let clock = Clock::manual(Clock::System.now() + ahead);
     Store::connect(&patient(&test.url), clock).await.unwrap()
@@ -144,9 +144,9 @@ async fn a_replica_with_a_fast_clock_deletes_no_audit_entry_early() {
 async fn a_replica_with_a_fast_clock_forgets_no_key_early() {
     let test = mysql().await;
     let campaign = create(&test.store, campaign_of(None)).await;
-    let mut intake = intake(&campaign, 1, 1, 1);
-    intake.idempotency_key = Some("a".to_owned());
-    sell(&test.store, &campaign, vec![intake]).await;
+    let mut new_participation = new_participation(&campaign, 1, 1, 1);
+    new_participation.idempotency_key = Some("a".to_owned());
+    sell(&test.store, &campaign, vec![new_participation]).await;
     let ahead = replica(&test, NINE_HOURS).await;
     let age = Duration::from_secs(8 * 60 * 60);
     let page = ahead.purge_keys(None, age, 10).await.unwrap();

@@ -17,17 +17,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts three servers and has them share the slots.
+    /// Starts three servers and distributes the slots among them.
     pub async fn up(stem: &str) -> Self {
         // A cluster that failed to start does not disturb the next one.
         static NTH: AtomicU32 = AtomicU32::new(0);
         let stem = format!("{stem}{}", NTH.fetch_add(1, Ordering::Relaxed));
         let settings = [
             "cluster-enabled=yes",
-            // Not the one that it would choose itself: the system may have given that to a connection.
+            // Not the default port of the cluster bus: the system may have given that to a connection.
             "cluster-port=@next",
             "cluster-config-file=nodes.conf",
-            // Of a master that is away the others' campaigns are none the worse.
+            // The campaigns of available masters are not affected by an unavailable one.
             "cluster-require-full-coverage=no",
             "cluster-node-timeout=5000",
             "appendonly=yes",
@@ -50,7 +50,7 @@ impl Cluster {
             ask::<()>(&master.address, &epoch).await;
         }
         let cluster = Self { masters };
-        // One that was not answered in time forgets that it was to meet anybody.
+        // A server whose introduction timed out forgets it.
         until("all have met", async || {
             cluster.meet().await;
             let met = tokio::time::timeout(Duration::from_secs(5), cluster.until_whole());
@@ -60,7 +60,7 @@ impl Cluster {
         cluster
     }
 
-    /// Has the others meet the first.
+    /// Introduces the other servers to the first.
     async fn meet(&self) {
         let (host, port) = self.masters[0].address.split_once(':').unwrap();
         let port: u16 = port.parse().unwrap();
@@ -71,7 +71,7 @@ impl Cluster {
         }
     }
 
-    /// The addresses as the service takes them.
+    /// The addresses in the form of the configuration.
     pub fn url(&self) -> String {
         let urls = self.masters.iter();
         urls.map(|master| format!("redis://{}", master.address))
@@ -79,7 +79,7 @@ impl Cluster {
             .join(",")
     }
 
-    /// Waits until each knows all the others and all slots are served.
+    /// Waits until each server knows all others and all slots are served.
     pub async fn until_whole(&self) {
         for master in &self.masters {
             until("the cluster is whole", async || {

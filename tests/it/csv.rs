@@ -1,4 +1,4 @@
-//! Reads CSV files, strictly: each line has an end.
+//! Reads CSV files strictly: each line must end with a line break.
 
 use csv_core::{ReadRecordResult, Reader};
 
@@ -7,7 +7,7 @@ pub fn lines(file: &[u8]) -> Vec<Vec<String>> {
     let mut reader = Reader::new();
     let (mut rest, mut cells, mut ends) = (file, vec![0; 4_096], [0; 64]);
     let mut lines = Vec::new();
-    // A line is over at the first of the two characters of its end.
+    // A line ends at the first of the two characters of a line break.
     while !matches!(rest, b"" | b"\n") {
         let (result, read, _, count) = reader.read_record(rest, &mut cells, &mut ends);
         assert_eq!(result, ReadRecordResult::Record, "a line without an end");
@@ -23,7 +23,7 @@ pub fn lines(file: &[u8]) -> Vec<Vec<String>> {
     lines
 }
 
-/// The lines below the first, which must have these names in these places.
+/// The lines after the header, which must have these names in these places.
 pub fn below(names: &[(usize, &str)], file: &[u8]) -> Vec<Vec<String>> {
     let mut lines = lines(file);
     let first = lines.remove(0);

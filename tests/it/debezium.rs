@@ -10,7 +10,7 @@ use firstcome::parts::store::{LogEntry, Store};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 
 use crate::groups::{BatchOutcome, Groups};
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{campaign_of, create, mysql};
 
 const PAGE: &str = include_str!("../../docs/debezium.md");
@@ -63,7 +63,7 @@ fn is_on_the_page(settings: &[&str]) {
     }
 }
 
-/// The message that the router makes of a row.
+/// The message that the router makes from a row.
 #[derive(Debug)]
 struct Routed {
     topic: String,
@@ -137,14 +137,14 @@ fn route(settings: &BTreeMap<String, String>, row: &BTreeMap<String, Option<Stri
     }
 }
 
-/// Commits a participation as the service does; its event.
+/// Commits a participation as the service does. Returns its event.
 async fn written(store: &Store) -> OutboxEvent {
     let campaign = create(store, campaign_of(None)).await;
-    let mut intake = intake(&campaign, 42, 1, 1);
-    intake.event.key = "user-42".into();
-    intake.event.traceparent =
+    let mut new_participation = new_participation(&campaign, 42, 1, 1);
+    new_participation.event.key = "user-42".into();
+    new_participation.event.traceparent =
         Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into());
-    let batch = [intake];
+    let batch = [new_participation];
     let outcome = store.commit_participations(&campaign, campaign.gate_epoch, &batch);
     assert!(matches!(
         outcome.await.unwrap(),
@@ -232,7 +232,7 @@ async fn the_documented_debezium_settings_make_the_record_of_the_relay() {
             // The same without hyphens, and in another header, as the page documents.
             "ce_id" => event.id.0.simple().to_string(),
             "ce_time" => continue,
-            // Literals, which other transformations add.
+            // Constants, which other transformations add.
             "content-type" | "ce_source" => {
                 is_on_the_page(&[
                     &format!(".header={name}"),
@@ -240,7 +240,7 @@ async fn the_documented_debezium_settings_make_the_record_of_the_relay() {
                 ]);
                 continue;
             }
-            // `InsertHeader` would make a number of it.
+            // `InsertHeader` would convert it to a number.
             "ce_specversion" => {
                 is_on_the_page(&[
                     "transforms=specversion,toheader,outbox,source,contenttype",

@@ -10,8 +10,8 @@ use firstcome::domain::{
 use firstcome::operate::verify::Verification;
 use firstcome::parts::gate::{Admission, Entrant, Gate, Key, ScriptGate};
 use firstcome::parts::store::{
-    Applicant, CampaignChange, Closing, Decision, Intake, Making, Mismatch, Place, Raise, Raised,
-    Store,
+    Applicant, CampaignChange, Closing, Decision, Making, Mismatch, NewParticipation, Raise,
+    Raised, RankAssignment, Store,
 };
 use firstcome::runtime::clock::Clock;
 use firstcome::sale::reconcile::{Patience, Reconciler};
@@ -19,7 +19,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::groups::{BatchOutcome, DirectOutcome, Groups};
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{campaign_of, create, move_to, mysql, spawner, stores};
 
 const TERM: Duration = Duration::from_secs(60);
@@ -128,7 +128,7 @@ async fn a_closed_gate_commits_nothing_and_is_not_rebuilt_before_its_term() {
         let store = &test.store;
         let campaign = create(store, campaign_of(Some(10))).await;
         ask(store, &campaign, &[applicant(1, 1)]).await;
-        let admitted = [intake(&campaign, 2, 1, 1)];
+        let admitted = [new_participation(&campaign, 2, 1, 1)];
         let outcome = store
             .commit_participations(&campaign, campaign.gate_epoch, &admitted)
             .await
@@ -198,7 +198,7 @@ async fn a_used_key_fails_the_batch_and_changes_nothing() {
         let other = create(&test.store, other).await;
         ask(&test.store, &other, &[applicant(4, 1)]).await;
         let before = test.store.campaign(other.id).await.unwrap().unwrap();
-        // However long the store takes to tell the time, the key came after the gate was closed.
+        // However slow the store's clock query is, the key came after the gate was closed.
         let later = Applicant {
             since: std::time::Instant::now() + TERM,
             ..keyed(1)
@@ -233,7 +233,7 @@ async fn a_key_that_arrived_before_the_gate_closed_is_not_admitted() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(Some(1))).await;
-        // The gate was open when it came, and may have refused the key.
+        // The gate was open when the request came, and may have refused the key.
         let before_closing = keyed(1);
         let decision = decide(store, &campaign, &before_closing).await;
         assert!(matches!(decision, Decision::Outstanding), "{decision:?}");
@@ -247,8 +247,8 @@ async fn a_key_that_arrived_before_the_gate_closed_is_not_admitted() {
         assert!(matches!(decision, Decision::Outstanding), "{decision:?}");
         let other = decide(store, &campaign, &applicant(2, 1)).await;
         assert!(matches!(other, Decision::Accepted(_)), "{other:?}");
-        // No room, then room: a request from before the room was made is the first of two attempts, the second
-        // of which was rejected.
+        // Sold out, then available: the request from before is the first of two attempts, the second of which was
+        // rejected.
         let early = keyed(3);
         let refused = decide(store, &campaign, &keyed(3)).await;
         assert!(matches!(refused, Decision::Refused { .. }), "{refused:?}");
@@ -300,11 +300,16 @@ async fn by_gate(gate: &ScriptGate, reconciler: &Reconciler, store: &Store, user
         participation: entrant.participation,
         ..applicant(user, 1)
     };
-    let place = Place {
+    let assignment = RankAssignment {
         rank: ticket.rank,
         remaining: ticket.remaining,
     };
-    let rows = [Intake::of(&campaign, &applicant, place, &making())];
+    let rows = [NewParticipation::of(
+        &campaign,
+        &applicant,
+        assignment,
+        &making(),
+    )];
     let outcome = store
         .commit_participations(&campaign, ticket.epoch, &rows)
         .await
@@ -344,7 +349,7 @@ async fn a_replica_with_a_gate_and_one_without_never_hand_out_a_unit_twice() {
             let mut yes = 0;
             for _ in 0..80 {
                 let user = random.random_range(0..400);
-                // Two of six cannot reach the gate, and are at it only now and then.
+                // Two of six cannot reach the gate, and use the database path only now and then.
                 if nth >= 4 && random.random_ratio(1, 3) {
                     let closing = Closing::For(Duration::from_millis(random.random_range(0..15)));
                     let batch = [applicant(user, 1)];
@@ -360,7 +365,7 @@ async fn a_replica_with_a_gate_and_one_without_never_hand_out_a_unit_twice() {
         });
     }
     let yes: u64 = tasks.join_all().await.into_iter().sum();
-    // Further users get the remaining units, through the gate alone.
+    // Further users get the remaining units, through the gate only.
     let mut late = 0;
     for user in 1_000..1_000 + 2 * i64::try_from(STOCK).unwrap() {
         late += u64::from(by_gate(&gate, &reconciler, &test.store, user).await);

@@ -41,7 +41,7 @@ impl Scene {
     async fn lose(&self, test: &TestStore, change: &CampaignChange) {
         let id = self.campaign.id;
         let before = test.store.campaign(id).await.unwrap().unwrap();
-        // Twice, so that the next change of the store has an older version still.
+        // Twice, so that the next change of the store still has an older version.
         for version in [before.version, before.version + 1] {
             let changed = test.store.change_campaign(id, version, change, None).await;
             assert!(changed.unwrap());
@@ -240,7 +240,7 @@ async fn many_replicas_rebuild_a_gate_at_most_once_per_interval() {
             assert_eq!(renewed, Renewed::Later);
         }
         assert_eq!(rebuilds(), 1);
-        // An admin does not wait.
+        // A request of an admin does not wait.
         assert!(replicas[0].rebuild(id).await.unwrap() > seen);
         assert_eq!(rebuilds(), 2);
     }
@@ -277,8 +277,8 @@ async fn the_lease_of_a_killed_rebuild_expires() {
     }
 }
 
-/// A rebuild that began before a failover brings its state after it, in an epoch that the store has not given out
-/// yet: the next rebuild is given that epoch, too.
+/// A rebuild that began before a failover swaps its state in after it, in an epoch that the restored store has not
+/// used yet: the next rebuild gets the same epoch.
 #[tokio::test]
 async fn a_gate_that_already_has_the_new_epoch_is_rebuilt_in_a_newer_one() {
     for test in stores().await {

@@ -2,9 +2,11 @@
 
 use std::io;
 
-use firstcome::domain::{Campaign, CampaignId, KeyChoice, ParticipationId, Status, Wish};
+use firstcome::domain::{
+    Campaign, CampaignId, KeyChoice, ParticipationId, RequestedChange, Status,
+};
 use firstcome::operate::export::{ExportConfig, ExportError, Exporter, Pieces};
-use firstcome::parts::store::{Intake, Store, Wished};
+use firstcome::parts::store::{ChangeRequest, NewParticipation, Store};
 use firstcome::runtime::clock::Clock;
 use firstcome::runtime::supervisor::{Stage, Supervisor};
 use futures_util::StreamExt;
@@ -12,7 +14,7 @@ use sea_orm::{ConnectionTrait, Database};
 
 use crate::csv::below;
 use crate::groups::Groups;
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{campaign_of, create, stores, until};
 
 const PIECE_ROWS: u32 = 10;
@@ -38,8 +40,8 @@ fn bench(store: &Store) -> Bench {
 
 /// Commits participations with these ranks, each by the user of that number.
 async fn sell(store: &Store, campaign: &Campaign, ranks: std::ops::RangeInclusive<u64>) {
-    let batch: Vec<Intake> = ranks
-        .map(|rank| intake(campaign, i64::try_from(rank).unwrap(), rank, 1))
+    let batch: Vec<NewParticipation> = ranks
+        .map(|rank| new_participation(campaign, i64::try_from(rank).unwrap(), rank, 1))
         .collect();
     let epoch = campaign.gate_epoch;
     let committed = store.commit_participations(campaign, epoch, &batch);
@@ -75,7 +77,7 @@ async fn items_present_throughout_paging_appear_exactly_once() {
         new.cancellable = true;
         let campaign = create(store, new).await;
         sell(store, &campaign, 1..=95).await;
-        // Ranks that stayed unused.
+        // Unused ranks.
         sell(store, &campaign, 300..=320).await;
         let bench = bench(store);
         let mut pieces = begin(&bench, campaign.id, None).await;
@@ -85,9 +87,9 @@ async fn items_present_throughout_paging_appear_exactly_once() {
             bytes.extend(piece.unwrap());
             sell(store, &campaign, next..=next + 4).await;
             next += 5;
-            let cancel = [Wished {
+            let cancel = [ChangeRequest {
                 id: ParticipationId(read(&bytes).last().unwrap()[0].parse().unwrap()),
-                wish: Wish::Cancel {
+                requested: RequestedChange::Cancel {
                     suspended_until: None,
                 },
                 traceparent: None,
@@ -139,11 +141,11 @@ async fn an_export_of_one_status_has_only_that_status() {
         sell(store, &campaign, 1..=250).await;
         let all = whole(begin(&bench(store), campaign.id, None).await).await;
         let all = read(&all.unwrap());
-        let wishes: Vec<Wished> = [120, 249]
+        let change_requests: Vec<ChangeRequest> = [120, 249]
             .into_iter()
-            .map(|rank: usize| Wished {
+            .map(|rank: usize| ChangeRequest {
                 id: ParticipationId(all[rank - 1][0].parse().unwrap()),
-                wish: Wish::Cancel {
+                requested: RequestedChange::Cancel {
                     suspended_until: None,
                 },
                 traceparent: None,
@@ -151,7 +153,7 @@ async fn an_export_of_one_status_has_only_that_status() {
             })
             .collect();
         let key = KeyChoice::Participation;
-        let changed = store.change_participations(campaign.id, &wishes, key);
+        let changed = store.change_participations(campaign.id, &change_requests, key);
         changed.await.unwrap();
         for (status, expected) in [
             (Status::Cancelled, vec![120, 249]),
@@ -172,7 +174,7 @@ async fn an_export_line_has_the_known_fields_of_a_participation() {
         let mut new = campaign_of(Some(10));
         (new.price, new.per_user_limit, new.max_quantity) = (Some(500), 2, 2);
         let campaign = create(store, new).await;
-        let mut one = intake(&campaign, 7, 1, 2);
+        let mut one = new_participation(&campaign, 7, 1, 2);
         let expires_at = one.participation.created_at + chrono::TimeDelta::seconds(60);
         one.participation.status = Status::Reserved;
         one.participation.amount = Some(1_000);
@@ -196,7 +198,7 @@ async fn an_export_line_has_the_known_fields_of_a_participation() {
         let number = campaign.id.to_string();
         let (id_text, made) = (id.to_string(), time(made));
         let reserved = line().await;
-        // It is held for as long as was promised, by the database's clock.
+        // It is held for the promised time, by the database's clock.
         let until = reserved[10].clone();
         let held: firstcome::domain::Timestamp = until.parse().unwrap();
         assert!(until.ends_with('Z') && held >= expires_at - chrono::TimeDelta::seconds(5));
@@ -204,9 +206,9 @@ async fn an_export_line_has_the_known_fields_of_a_participation() {
             &id_text, &number, "7", "1", "2", "reserved", "1", "1000", "", &made, &until, "",
         ];
         assert_eq!(reserved, expected);
-        let pay = [Wished {
+        let pay = [ChangeRequest {
             id,
-            wish: Wish::Confirm {
+            requested: RequestedChange::Confirm {
                 reference: "=HYPERLINK(\"http://x\"),1".to_owned(),
             },
             traceparent: None,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 const NOT_YET: &str = "not yet";
 
-/// The rows of the tables of features: the feature, and what shows it.
+/// The rows of the tables of features: the feature, and its evidence.
 fn rows() -> Vec<(String, String)> {
     let page = fs::read_to_string("docs/features.md").unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| "));
@@ -17,7 +17,7 @@ fn rows() -> Vec<(String, String)> {
     cells.filter(|(feature, _)| feature != "feature").collect()
 }
 
-/// What is missing of the evidence of a feature; none: all of it exists.
+/// The missing evidence of a feature; none: all of it exists.
 fn missing(evidence: &str) -> Option<String> {
     if evidence == NOT_YET {
         return None;

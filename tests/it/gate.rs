@@ -31,7 +31,7 @@ use crate::cluster;
 /// One check of the suite: an error names the violation.
 type Check = for<'a> fn(&'a Subject) -> BoxFuture<'a, Verdict>;
 
-/// Makes the list of all checks, and of each check one test per gate.
+/// Declares the list of all checks, and one test of each check per gate.
 macro_rules! suite {
     ($($module:ident :: $check:ident),+ $(,)?) => {
         const CHECKS: &[(&str, Check)] = &[
@@ -145,7 +145,7 @@ async fn redis_gate(prefix: &str) -> ScriptGate {
     ScriptGate::redis(&redis_config(), prefix).await.unwrap()
 }
 
-/// A missing part fails the test: a suite that skips in silence proves nothing.
+/// A missing part fails the test: a skipped suite proves nothing.
 pub fn redis_config() -> RedisConfig {
     let url = std::env::var("FIRSTCOME_REDIS_URL").unwrap_or_else(|_| {
         panic!(

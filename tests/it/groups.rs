@@ -1,9 +1,9 @@
-//! Groups of commands of one kind, as most tests of the store commit them.
+//! Groups of commands of one kind, for most tests of the store.
 
 use firstcome::domain::{Campaign, CampaignId, KeyChoice, OutboxEvent, Timestamp};
 use firstcome::parts::store::{
-    Applicant, Applicants, Changed, Closing, CommitError, Decision, Entered, Entries, Group,
-    GroupOutcome, Intake, Making, Mismatch, Store, Wished,
+    Applicant, Applicants, ChangeRequest, Changed, Closing, CommitError, Decision, Entries,
+    EntriesResult, Group, GroupOutcome, Making, Mismatch, NewParticipation, Store,
 };
 
 /// The outcome of a group of entries that the gate admitted.
@@ -30,13 +30,13 @@ pub trait Groups {
         &self,
         campaign: &Campaign,
         epoch: u64,
-        batch: &[Intake],
+        batch: &[NewParticipation],
     ) -> Result<BatchOutcome, CommitError>;
 
     async fn change_participations(
         &self,
         campaign: CampaignId,
-        wishes: &[Wished],
+        change_requests: &[ChangeRequest],
         key_choice: KeyChoice,
     ) -> Result<Changed, CommitError>;
 
@@ -53,17 +53,21 @@ fn group(campaign: CampaignId, entries: Entries<'_>) -> Group<'_> {
     Group {
         campaign,
         entries,
-        wishes: Vec::new(),
+        change_requests: Vec::new(),
         key_choice: KeyChoice::Participation,
     }
 }
 
 /// Entries admitted by the gate.
-pub fn admitted<'a>(campaign: &'a Campaign, epoch: u64, batch: &'a [Intake]) -> Group<'a> {
+pub fn admitted<'a>(
+    campaign: &'a Campaign,
+    epoch: u64,
+    batch: &'a [NewParticipation],
+) -> Group<'a> {
     let entries = Entries::Admitted {
         campaign,
         epoch,
-        intakes: batch.iter().collect(),
+        new_participations: batch.iter().collect(),
     };
     group(campaign.id, entries)
 }
@@ -73,12 +77,12 @@ impl Groups for Store {
         &self,
         campaign: &Campaign,
         epoch: u64,
-        batch: &[Intake],
+        batch: &[NewParticipation],
     ) -> Result<BatchOutcome, CommitError> {
         let outcome = self.commit_group(&admitted(campaign, epoch, batch)).await?;
         Ok(match outcome {
             GroupOutcome::Committed(
-                Entered::Admitted {
+                EntriesResult::Admitted {
                     held_from,
                     first_sequence,
                 },
@@ -96,16 +100,16 @@ impl Groups for Store {
     async fn change_participations(
         &self,
         campaign: CampaignId,
-        wishes: &[Wished],
+        change_requests: &[ChangeRequest],
         key_choice: KeyChoice,
     ) -> Result<Changed, CommitError> {
         let group = Group {
-            wishes: wishes.iter().collect(),
+            change_requests: change_requests.iter().collect(),
             key_choice,
             ..group(campaign, Entries::None)
         };
         match self.commit_group(&group).await? {
-            GroupOutcome::Committed(Entered::None, changed) => Ok(changed),
+            GroupOutcome::Committed(EntriesResult::None, changed) => Ok(changed),
             other => panic!("{other:?}"),
         }
     }
@@ -123,7 +127,7 @@ impl Groups for Store {
             closing,
         });
         Ok(match self.commit_group(&group(campaign, entries)).await? {
-            GroupOutcome::Committed(Entered::Decided(decisions, events), _) => {
+            GroupOutcome::Committed(EntriesResult::Decided(decisions, events), _) => {
                 DirectOutcome::Decided(decisions, events)
             }
             GroupOutcome::Mismatch(Mismatch::GateOpen) => DirectOutcome::Open,

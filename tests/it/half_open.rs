@@ -15,7 +15,7 @@ use crate::support::{campaign_of, create, mysql, patient, until};
 
 const LEASE: Duration = Duration::from_secs(60);
 
-/// The same URL by another address.
+/// The same URL with another address.
 fn through(url: &str, address: SocketAddr) -> String {
     let (head, rest) = url.split_once('@').unwrap();
     let (_, schema) = rest.split_once('/').unwrap();
@@ -33,7 +33,7 @@ async fn count(db: &DatabaseConnection, select: &str) -> i64 {
     row.unwrap().try_get_by_index(0).unwrap()
 }
 
-/// Locks of rows that sessions on this schema hold.
+/// Row locks of sessions on this schema.
 const HELD: &str = "SELECT COUNT(*) FROM performance_schema.data_locks \
      WHERE OBJECT_SCHEMA = DATABASE() AND LOCK_TYPE = 'RECORD' AND LOCK_STATUS = 'GRANTED'";
 
@@ -49,7 +49,7 @@ async fn locks_of_a_half_open_connection_last_no_longer_than_its_session_may_be_
     };
     let gone = Store::connect(&config, Clock::System).await.unwrap();
     let db = Database::connect(&test.url).await.unwrap();
-    // Whatever it does when the line goes dead, it is in the middle of a transaction soon.
+    // Whatever it does when the connection is cut, it soon is in the middle of a transaction.
     while count(&db, HELD).await == 0 {
         proxy.set(Mode::Pass);
         let (store, id) = (gone.clone(), campaign.id);

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::spare::Spare;
 use crate::support::until;
 
-/// A record whose payload has this in it marks the connection it goes through.
+/// A record with this in its payload marks its connection.
 const MARK: &str = "goes through the connection that will hang";
 
 fn record(key: &str, payload: &str) -> Record {
@@ -83,8 +83,7 @@ impl Proxy {
     }
 }
 
-/// Forwards until it is told to hang; then marked and new connections forward nothing, until it is told to
-/// continue.
+/// Forwards until it must hang; then marked and new connections forward nothing, until it must continue.
 async fn carry(
     mut client: TcpStream,
     target: SocketAddr,

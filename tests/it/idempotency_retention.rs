@@ -9,7 +9,7 @@ use firstcome::operate::idempotency_retention::{KeyPurger, Step};
 use firstcome::parts::store::{Store, UserKey};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait, Value};
 
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{TestStore, campaign_of, create, mysql, sell, stores};
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -31,13 +31,13 @@ fn purger(store: &Store, rows_max: u32) -> KeyPurger {
     KeyPurger::new(store.clone(), MONTH, retention)
 }
 
-/// Commits a participation for each of these keys, each of them of a campaign of its own.
+/// Commits a participation for each of these keys, each in a separate campaign.
 async fn use_keys(store: &Store, keys: &[UserKey]) {
     for one in keys {
         let campaign = create(store, campaign_of(None)).await;
-        let mut intake = intake(&campaign, one.user.0, 1, 1);
-        intake.idempotency_key = Some(one.key.clone());
-        sell(store, &campaign, vec![intake]).await;
+        let mut new_participation = new_participation(&campaign, one.user.0, 1, 1);
+        new_participation.idempotency_key = Some(one.key.clone());
+        sell(store, &campaign, vec![new_participation]).await;
     }
 }
 
@@ -47,7 +47,7 @@ async fn run(db: &DatabaseConnection, sql: &str, values: impl IntoIterator<Item 
     db.execute_raw(statement).await.unwrap();
 }
 
-/// Has the keys of this user written at this time.
+/// Sets the time of the keys of this user.
 async fn date(test: &TestStore, user: i64, at: Timestamp) {
     let db = Database::connect(&test.url).await.unwrap();
     let sql = "UPDATE idempotency SET created_at = ? WHERE user_id = ?";

@@ -82,7 +82,7 @@ impl Empty {
         }
     }
 
-    /// All that the schema is, row by row; and the rows that it begins with.
+    /// The whole schema, row by row, and its initial rows.
     async fn look(&self) -> Vec<String> {
         let backend = self.db.get_database_backend();
         let asked: &[&str] = match backend {

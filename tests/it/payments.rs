@@ -18,7 +18,7 @@ const REFERENCE: &str = "pi_of_the_victim";
 
 /// A provider that answers on demand, and records the payments that it voids.
 struct Provider {
-    /// Whose payment it is; none: anybody's.
+    /// The owner of the payment; none: anybody.
     payer: Option<ParticipationId>,
     /// Number of requests.
     asked: Semaphore,

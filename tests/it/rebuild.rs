@@ -1,4 +1,4 @@
-//! Rebuilds whose callers go away or come in crowds.
+//! Rebuilds whose callers disconnect or are many.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -120,7 +120,7 @@ impl Gate for LostGate {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rebuild_ends_although_its_caller_has_gone() {
+async fn a_rebuild_completes_after_its_caller_is_dropped() {
     let test = sqlite().await;
     let campaign = create(&test.store, campaign_of(Some(5))).await;
     let gate = LostGate::new(0);
@@ -133,7 +133,7 @@ async fn a_rebuild_ends_although_its_caller_has_gone() {
         gate.begun.load(Ordering::SeqCst) == 1
     })
     .await;
-    // As of a request whose client closes the connection.
+    // Like a request whose client closes the connection.
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
     gate.may_end.add_permits(1);

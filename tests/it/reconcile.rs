@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 use crate::gate::{forget, redis_config, redis_connection};
 use crate::groups::Groups;
 use crate::proxy::{Mode, Proxy};
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{campaign_of, create, spawner, sqlite, unique};
 
 const LEASE: Duration = Duration::from_secs(3_600);
@@ -39,7 +39,7 @@ async fn a_gate_ahead_of_the_store_is_rebuilt_in_a_newer_epoch() {
     let test = sqlite().await;
     let campaign = create(&test.store, campaign_of(Some(5))).await;
     let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
-    // As after the store was set back to an earlier copy of itself.
+    // As after the store was restored to an earlier copy.
     let settings = Settings::from(&campaign);
     gate.rebuild(campaign.id, 40, &settings, &[], Mark::default())
         .await
@@ -87,7 +87,7 @@ async fn after_losing(name: &str) -> (Admission, u64) {
     let three = [entrant(1), entrant(2), entrant(3)];
     gate.admit(campaign.id, &three, LEASE).await.unwrap();
     let epoch = gate.inspect(campaign.id).await.unwrap().unwrap().epoch;
-    let rows = [intake(&campaign, 1, 1, 1)];
+    let rows = [new_participation(&campaign, 1, 1, 1)];
     let store = &test.store;
     store
         .commit_participations(&campaign, epoch, &rows)
@@ -126,7 +126,7 @@ async fn state_of_another_run_of_redis_counts_as_missing_and_is_replaced() {
     let mut connection = redis_connection().await;
     let run = connection.hget(&state, "run").await.unwrap();
     assert_eq!(run.as_ref().map(String::len), Some(40));
-    // As a file of an earlier run would have it: an epoch that looks right, and no units taken.
+    // As from a file of an earlier run: with a plausible epoch, and no units taken.
     let other = "0".repeat(40);
     connection
         .hset_multiple(&state, &[("run", other.as_str()), ("epoch", "99")])
@@ -179,7 +179,7 @@ async fn a_gate_that_does_not_answer_is_not_called_until_a_probe_succeeds() {
     forget(&prefix).await;
 }
 
-/// As behind a proxy that has lost the server: the bytes are acknowledged, and nothing answers.
+/// As behind a proxy that has lost the server: the bytes are acknowledged, and there is no response.
 #[tokio::test]
 async fn a_connection_that_takes_everything_and_answers_nothing_is_replaced() {
     let real = redis_config();

@@ -34,12 +34,12 @@ async fn handed_over_rows_are_published_once_without_a_poll() {
     };
     let running = Running::start(&bench, double.clone(), slow_poll);
     running.owns(64).await;
-    // Hints are accepted after the first poll has taken over the buckets, which this row shows.
+    // Hints are accepted after the first poll has acquired the buckets, which this row shows.
     let first = events(1, 1);
     bench.commit(&first[0]).await;
     let hints = running.handle.hints();
     until("a row is published", async || {
-        hints.send(bench.fresh(&first)).await.unwrap();
+        hints.send(bench.committed(&first)).await.unwrap();
         !double.ids().is_empty()
     })
     .await;
@@ -50,8 +50,8 @@ async fn handed_over_rows_are_published_once_without_a_poll() {
     for event in &events {
         bench.commit(event).await;
     }
-    hints.send(bench.fresh(&events)).await.unwrap();
-    hints.send(bench.fresh(&events)).await.unwrap();
+    hints.send(bench.committed(&events)).await.unwrap();
+    hints.send(bench.committed(&events)).await.unwrap();
     bench.settled().await;
     let ids: HashSet<String> = double.ids().into_iter().collect();
     assert_eq!(ids.len(), 21);
@@ -94,7 +94,7 @@ async fn a_later_event_handed_over_does_not_overtake_an_unread_one() {
     running
         .handle
         .hints()
-        .send(bench.fresh(&later))
+        .send(bench.committed(&later))
         .await
         .unwrap();
     bench.settled().await;
@@ -139,7 +139,7 @@ async fn a_worker_that_panics_releases_its_rows() {
     let ids: HashSet<String> = double.ids().into_iter().collect();
     assert_eq!(ids.len(), events.len());
     for event in &events {
-        // Its stream was read again from its position: events may go out a second time.
+        // Its stream was read again from its position: events may be sent twice.
         assert_eq!(double.first_sequences(&event.key), [1, 2, 3]);
     }
     assert!(running.stop().await.is_clean());
@@ -187,7 +187,7 @@ async fn a_stopping_relay_leaves_nothing_unfinished() {
     assert!(first.stop().await.is_clean());
     let published = u64::try_from(double.ids().len()).unwrap();
     assert_eq!(bench.counts().await.pending, 200 - published);
-    // The leases were given back: the next one need not wait for their end.
+    // The leases were released: the next relay need not wait for their end.
     let second = Running::start(&bench, double.clone(), config());
     second.owns(64).await;
     bench.settled().await;
@@ -214,7 +214,7 @@ async fn a_sender_that_always_panics_stops_the_process_and_loses_nothing() {
     );
     assert_eq!(double.ids().len(), 0);
     assert_eq!(bench.counts().await.pending, 3);
-    // Whatever starts the process again finds everything.
+    // The restarted process finds everything.
     let next = Running::start(&bench, Arc::new(Double::default()), config());
     bench.settled().await;
     assert!(next.stop().await.is_clean());
@@ -300,7 +300,7 @@ async fn an_unwritable_topic_delays_no_other() {
 async fn a_commit_for_another_relay_notifies_and_wakes_it() {
     let bench = Bench::sqlite().await;
     let double = Arc::new(Double::default());
-    // Longer than `until` waits: nothing but a wake is in time.
+    // Longer than `until` waits: only a wake-up is fast enough.
     let slow_poll = || Config {
         poll_min: Duration::from_secs(120),
         poll_max: Duration::from_secs(120),
@@ -326,10 +326,10 @@ async fn a_commit_for_another_relay_notifies_and_wakes_it() {
         bench.commit(event).await;
     }
     let hints = first.handle.hints();
-    hints.send(bench.fresh(&events)).await.unwrap();
+    hints.send(bench.committed(&events)).await.unwrap();
     let said = first.handle.foreign_streams().next().await;
     assert_eq!(said, campaign);
-    // Taking over buckets may have caused a poll already; the test checks the poll caused by the wake-up.
+    // Acquiring buckets may have caused a poll already; the test checks the poll caused by the wake-up.
     let polls = &second.handle.metrics().polls;
     let before = polls.get();
     second.handle.wake(said);

@@ -14,7 +14,7 @@ use firstcome::runtime::clock::Clock;
 use firstcome::sale::meter::Meter;
 use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{
     self, aged, campaign_of, create, move_to, mysql, sqlite, stores, unique, until,
 };
@@ -22,20 +22,23 @@ use crate::support::{
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Commits participations whose events are so old; the users are numbered from `first_user`.
+/// Commits participations whose events have this age; the users are numbered from `first_user`.
 async fn sell(store: &Store, campaign: &Campaign, ages: &[Duration]) -> Vec<OutboxEvent> {
     let known = store.campaign_and_count(campaign.id).await.unwrap();
     let (_, taken) = known.unwrap();
     let batch: Vec<_> = (taken + 1..)
         .zip(ages)
         .map(|(nth, age)| {
-            let mut intake = intake(campaign, i64::try_from(nth).unwrap(), nth, 1);
-            intake.event = aged(intake.event, *age);
-            intake
+            let mut new_participation =
+                new_participation(campaign, i64::try_from(nth).unwrap(), nth, 1);
+            new_participation.event = aged(new_participation.event, *age);
+            new_participation
         })
         .collect();
     let sold = support::sell(store, campaign, batch).await;
-    sold.into_iter().map(|intake| intake.event).collect()
+    sold.into_iter()
+        .map(|new_participation| new_participation.event)
+        .collect()
 }
 
 /// Everything up to the last of these is acknowledged or parked.
@@ -47,7 +50,7 @@ async fn park(store: &Store, event: &OutboxEvent, state: ParkedState) {
     support::park(store, event, state, None).await;
 }
 
-/// Purges all that may go, in pieces of three rows.
+/// Purges everything that may be deleted, in batches of three rows.
 async fn purge_all(store: &Store) -> u64 {
     let (mut cursor, mut purged) = (None, 0);
     loop {
@@ -64,7 +67,7 @@ async fn purge_all(store: &Store) -> u64 {
     }
 }
 
-/// Which of these events are there.
+/// Those of these events that exist.
 async fn ids_left(store: &Store, events: &[OutboxEvent]) -> BTreeSet<EventId> {
     let mut left = BTreeSet::new();
     for event in events {
@@ -174,7 +177,7 @@ async fn concurrent_purges_count_each_event_once() {
             }
         }
         assert_eq!(purgeable.len(), 120);
-        // Overlapping pieces, so that they meet in the middle of each other.
+        // Overlapping batches, so that they interfere.
         let pieces = [0..70, 20..120, 0..120, 50..90].map(|range| &purgeable[range]);
         let purging = pieces.map(|piece| async move {
             loop {
@@ -254,7 +257,7 @@ async fn the_age_of_the_oldest_snapshot_is_known() {
         .unwrap();
     until("it has been open for a second", async || {
         let history = test.store.history().await.unwrap().unwrap();
-        // In the wrong time zone it would be off by hours; others use the server, too.
+        // With a wrong time zone it would be off by hours; others use the server, too.
         assert!(history.oldest_snapshot_age < Duration::from_secs(3_000));
         history.oldest_snapshot_age >= Duration::from_secs(1)
     })

@@ -7,12 +7,13 @@ use std::time::Duration;
 use chrono::{DurationRound, TimeDelta};
 use firstcome::domain::{
     Campaign, CampaignId, Change, Consumer, EventId, KeyChoice, Participation, ParticipationId,
-    Reward, Status, UserId, Wish, to_stored_precision,
+    RequestedChange, Reward, Status, UserId, to_stored_precision,
 };
 use firstcome::operate::status::{Replicas, StatusBoard};
 use firstcome::parts::gate::ScriptGate;
 use firstcome::parts::store::{
-    Applicant, Due, Intake, RankPage, Rewards, Store, StoreConfig, TallyRow, Wished,
+    Applicant, ChangeRequest, Due, NewParticipation, RankPage, Rewards, Store, StoreConfig,
+    TallyRow,
 };
 use firstcome::runtime::clock::Clock;
 use firstcome::sale::meter::Meter;
@@ -21,7 +22,7 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use crate::consumers::coupon_terms;
 use crate::direct::{applicant, ask};
 use crate::groups::Groups;
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{campaign_of, create, mysql, unique};
 
 const BATCH: u64 = 250;
@@ -51,7 +52,7 @@ impl Tables {
         tables
     }
 
-    /// How many rows of it were read, ever.
+    /// The total number of rows read from it.
     pub async fn read(&self, table: &str) -> u64 {
         let of = format!(
             "performance_schema.table_io_waits_summary_by_table WHERE object_schema = '{}' AND \
@@ -73,20 +74,24 @@ async fn reserve(store: &Store, campaign: &Campaign) -> Vec<Participation> {
     let mut made = Vec::new();
     for batch in 0..BATCHES {
         let ranks = batch * BATCH + 1..=(batch + 1) * BATCH;
-        let batch: Vec<Intake> = ranks.map(|rank| reservation(campaign, rank)).collect();
+        let batch: Vec<NewParticipation> = ranks.map(|rank| reservation(campaign, rank)).collect();
         let epoch = campaign.gate_epoch;
         store
             .commit_participations(campaign, epoch, &batch)
             .await
             .unwrap();
-        made.extend(batch.into_iter().map(|intake| intake.participation));
+        made.extend(
+            batch
+                .into_iter()
+                .map(|new_participation| new_participation.participation),
+        );
     }
     made
 }
 
-fn reservation(campaign: &Campaign, rank: u64) -> Intake {
-    let of = intake(campaign, i64::try_from(rank).unwrap(), rank, 1);
-    Intake {
+fn reservation(campaign: &Campaign, rank: u64) -> NewParticipation {
+    let of = new_participation(campaign, i64::try_from(rank).unwrap(), rank, 1);
+    NewParticipation {
         participation: Participation {
             status: Status::Reserved,
             amount: Some(500),
@@ -100,11 +105,11 @@ fn reservation(campaign: &Campaign, rank: u64) -> Intake {
 }
 
 async fn pay(store: &Store, campaign: &Campaign, batch: &[Participation]) {
-    let wishes: Vec<Wished> = batch
+    let change_requests: Vec<ChangeRequest> = batch
         .iter()
-        .map(|one| Wished {
+        .map(|one| ChangeRequest {
             id: one.id,
-            wish: Wish::Confirm {
+            requested: RequestedChange::Confirm {
                 reference: format!("paid-{}", one.id),
             },
             traceparent: None,
@@ -112,7 +117,9 @@ async fn pay(store: &Store, campaign: &Campaign, batch: &[Participation]) {
         })
         .collect();
     let key = KeyChoice::Participation;
-    let changed = store.change_participations(campaign.id, &wishes, key).await;
+    let changed = store
+        .change_participations(campaign.id, &change_requests, key)
+        .await;
     assert_eq!(changed.unwrap().changed.len(), batch.len());
 }
 
@@ -164,7 +171,7 @@ async fn a_page_of_participations_reads_only_its_own_rows() {
     assert_eq!(pages, ROWS / 20);
     let read = tables.read("participation").await - before;
     assert!(read < 2 * ROWS, "{read} of {ROWS} rows were read");
-    // None has this status: a statement scans ten ranks for each row of a page, not the campaign.
+    // No participation has this status: a statement scans ten ranks for each row of a page, not the campaign.
     page = RankPage {
         status: Some(Status::Expired),
         after: 0,

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-/// A part beside the one that every other test uses.
+/// A separate part, next to the shared ones.
 pub struct Spare {
     name: String,
     pub address: String,
@@ -20,7 +20,7 @@ impl Spare {
         Self { name, address }
     }
 
-    /// Where one will be that is on its way up.
+    /// The address of a part that is being started.
     pub async fn address_of(stem: &str) -> String {
         spare(&["address", &name(stem)]).await
     }
@@ -35,7 +35,7 @@ impl Spare {
         spare(&["kill", &self.name]).await;
     }
 
-    /// SIGSTOP: its connections stay open and say nothing.
+    /// SIGSTOP: its connections stay open and silent.
     pub async fn pause(&self) {
         spare(&["pause", &self.name]).await;
     }
@@ -54,7 +54,7 @@ fn name(stem: &str) -> String {
     format!("{stem}-{}", std::process::id())
 }
 
-/// Runs a verb of the script that the other parts were started with, or of this checkout's.
+/// Runs an action of the script that started the other parts, or of this checkout's script.
 async fn spare(arguments: &[&str]) -> String {
     let script = std::env::vars()
         .find_map(|(name, value)| (name == "FIRSTCOME_PARTS_SCRIPT").then_some(value))

@@ -4,6 +4,7 @@ mod dates;
 mod events;
 mod keys;
 mod limits;
+mod orders;
 mod unreadable;
 
 use chrono::{DurationRound, TimeDelta};
@@ -12,8 +13,8 @@ use firstcome::domain::{
     to_stored_precision,
 };
 use firstcome::parts::store::{
-    CampaignChange, CampaignFilter, Intake, LogEntry, Mismatch, States, Store, StoreConfig,
-    StoreError, TallyRow, UserKey,
+    CampaignChange, CampaignFilter, LogEntry, Mismatch, NewParticipation, States, Store,
+    StoreConfig, StoreError, TallyRow, UserKey,
 };
 use firstcome::runtime::clock::Clock;
 use sea_orm::{ConnectionTrait, Database, Statement};
@@ -22,7 +23,12 @@ use crate::groups::{BatchOutcome, Groups};
 use crate::support::{campaign_of, create, mysql, patient, raised, stores};
 
 /// A free participation and its event, ready to be committed.
-pub fn intake(campaign: &Campaign, user: i64, rank: u64, quantity: u32) -> Intake {
+pub fn new_participation(
+    campaign: &Campaign,
+    user: i64,
+    rank: u64,
+    quantity: u32,
+) -> NewParticipation {
     let now = to_stored_precision(Clock::System.now());
     let participation = Participation {
         id: ParticipationId::generate(),
@@ -38,7 +44,7 @@ pub fn intake(campaign: &Campaign, user: i64, rank: u64, quantity: u32) -> Intak
         created_at: now,
     };
     let event = OutboxEvent::about(&participation, 1, KeyChoice::Participation, now);
-    Intake {
+    NewParticipation {
         participation,
         idempotency_key: None,
         event,
@@ -53,8 +59,8 @@ async fn a_batch_is_committed_whole_with_its_outbox_rows() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(Some(3))).await;
-        let batch: Vec<Intake> = (1..=3)
-            .map(|user| intake(&campaign, user, user.unsigned_abs(), 1))
+        let batch: Vec<NewParticipation> = (1..=3)
+            .map(|user| new_participation(&campaign, user, user.unsigned_abs(), 1))
             .collect();
         let outcome = store
             .commit_participations(&campaign, campaign.gate_epoch, &batch)
@@ -96,8 +102,8 @@ async fn a_batch_over_the_stock_is_refused_whole() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(Some(2))).await;
-        let batch: Vec<Intake> = (1..=3)
-            .map(|user| intake(&campaign, user, user.unsigned_abs(), 1))
+        let batch: Vec<NewParticipation> = (1..=3)
+            .map(|user| new_participation(&campaign, user, user.unsigned_abs(), 1))
             .collect();
         let outcome = store
             .commit_participations(&campaign, campaign.gate_epoch, &batch)
@@ -122,7 +128,7 @@ async fn an_old_epoch_is_refused() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
-        let batch = [intake(&campaign, 1, 1, 1)];
+        let batch = [new_participation(&campaign, 1, 1, 1)];
         let outcome = store
             .commit_participations(&campaign, campaign.gate_epoch - 1, &batch)
             .await
@@ -136,7 +142,10 @@ async fn a_user_never_holds_more_than_the_limit() {
     for test in stores().await {
         let store = &test.store;
         let one = create(store, campaign_of(None)).await;
-        let twice = [intake(&one, 7, 1, 1), intake(&one, 7, 2, 1)];
+        let twice = [
+            new_participation(&one, 7, 1, 1),
+            new_participation(&one, 7, 2, 1),
+        ];
         let outcome = store
             .commit_participations(&one, one.gate_epoch, &twice)
             .await
@@ -146,7 +155,7 @@ async fn a_user_never_holds_more_than_the_limit() {
         let mut new = campaign_of(None);
         (new.per_user_limit, new.max_quantity) = (3, 3);
         let three = create(store, new).await;
-        let first = [intake(&three, 7, 1, 2)];
+        let first = [new_participation(&three, 7, 1, 2)];
         let outcome = store
             .commit_participations(&three, three.gate_epoch, &first)
             .await
@@ -158,13 +167,13 @@ async fn a_user_never_holds_more_than_the_limit() {
                 ..
             }
         ));
-        let over = [intake(&three, 7, 2, 2)];
+        let over = [new_participation(&three, 7, 2, 2)];
         let outcome = store
             .commit_participations(&three, three.gate_epoch, &over)
             .await
             .unwrap();
         assert_eq!(outcome, BatchOutcome::Conflict);
-        let rest = [intake(&three, 7, 3, 1)];
+        let rest = [new_participation(&three, 7, 3, 1)];
         let outcome = store
             .commit_participations(&three, three.gate_epoch, &rest)
             .await
@@ -185,7 +194,10 @@ async fn each_rank_is_given_once() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
-        let batch = [intake(&campaign, 1, 5, 1), intake(&campaign, 2, 5, 1)];
+        let batch = [
+            new_participation(&campaign, 1, 5, 1),
+            new_participation(&campaign, 2, 5, 1),
+        ];
         let outcome = store
             .commit_participations(&campaign, campaign.gate_epoch, &batch)
             .await
@@ -200,9 +212,9 @@ async fn an_idempotency_key_belongs_to_one_participation_of_its_user() {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
         let with_key = |user, rank| {
-            let mut intake = intake(&campaign, user, rank, 1);
-            intake.idempotency_key = Some("Key".to_owned());
-            intake
+            let mut new_participation = new_participation(&campaign, user, rank, 1);
+            new_participation.idempotency_key = Some("Key".to_owned());
+            new_participation
         };
         let batch = [with_key(1, 1), with_key(2, 2)];
         let outcome = store
@@ -223,11 +235,14 @@ async fn an_idempotency_key_belongs_to_one_participation_of_its_user() {
         let keys = [key(2, "Key"), key(2, "key"), key(3, "Key"), key(1, "Key")];
         let found = store.participations_by_keys(&keys).await.unwrap();
         assert_eq!(found.len(), 2);
-        for (user, intake) in [(1, &batch[0]), (2, &batch[1])] {
-            assert_eq!(found[&key(user, "Key")].id, intake.participation.id);
+        for (user, new_participation) in [(1, &batch[0]), (2, &batch[1])] {
+            assert_eq!(
+                found[&key(user, "Key")].id,
+                new_participation.participation.id
+            );
         }
         let other = create(store, campaign_of(None)).await;
-        let mut again = intake(&other, 1, 1, 1);
+        let mut again = new_participation(&other, 1, 1, 1);
         again.idempotency_key = Some("Key".to_owned());
         let outcome = store
             .commit_participations(&other, other.gate_epoch, &[again])
@@ -242,7 +257,10 @@ async fn stock_is_never_lowered_below_the_committed_units() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(Some(5))).await;
-        let batch = [intake(&campaign, 1, 1, 1), intake(&campaign, 2, 2, 1)];
+        let batch = [
+            new_participation(&campaign, 1, 1, 1),
+            new_participation(&campaign, 2, 2, 1),
+        ];
         store
             .commit_participations(&campaign, campaign.gate_epoch, &batch)
             .await
@@ -282,9 +300,9 @@ async fn a_rebuild_starts_from_committed_participations() {
         (new.per_user_limit, new.max_quantity) = (3, 3);
         let campaign = create(store, new).await;
         let batch = [
-            intake(&campaign, 1, 1, 2),
-            intake(&campaign, 1, 2, 1),
-            intake(&campaign, 2, 4, 1),
+            new_participation(&campaign, 1, 1, 2),
+            new_participation(&campaign, 1, 2, 1),
+            new_participation(&campaign, 2, 4, 1),
         ];
         store
             .commit_participations(&campaign, campaign.gate_epoch, &batch)
@@ -328,7 +346,7 @@ async fn concurrent_batches_never_oversell() {
     let attempts = (1..=100_i64).map(|user| {
         let (store, campaign) = (test.store.clone(), campaign.clone());
         async move {
-            let batch = [intake(&campaign, user, user.unsigned_abs(), 1)];
+            let batch = [new_participation(&campaign, user, user.unsigned_abs(), 1)];
             store
                 .commit_participations(&campaign, campaign.gate_epoch, &batch)
                 .await
@@ -380,10 +398,15 @@ fn all() -> CampaignFilter {
 /// Commits one event under a key that the whole campaign shares, by a replica's clock.
 async fn commit_by(clock: Clock, url: &str, campaign: &Campaign, user: i64) {
     let replica = Store::connect(&StoreConfig::new(url), clock).await.unwrap();
-    let mut intake = intake(campaign, user, user.unsigned_abs(), 1);
-    let now = intake.participation.created_at;
-    intake.event = OutboxEvent::about(&intake.participation, 1, KeyChoice::Campaign, now);
-    let batch = [intake];
+    let mut new_participation = new_participation(campaign, user, user.unsigned_abs(), 1);
+    let now = new_participation.participation.created_at;
+    new_participation.event = OutboxEvent::about(
+        &new_participation.participation,
+        1,
+        KeyChoice::Campaign,
+        now,
+    );
+    let batch = [new_participation];
     let outcome = replica.commit_participations(campaign, campaign.gate_epoch, &batch);
     assert!(matches!(
         outcome.await.unwrap(),

@@ -24,7 +24,7 @@ pub const ISSUER: &str = "https://issuer.example";
 pub const AUDIENCE: &str = "firstcome";
 pub const SECRET: &str = "a secret of a test, which has more than 32 bytes";
 
-/// The authority that vouches for an issuer's address.
+/// The authority that signs the certificate of an issuer's address.
 pub const AUTHORITY: &str = include_str!("keys/ca.pem");
 
 pub fn encode(bytes: impl AsRef<[u8]>) -> String {
@@ -101,7 +101,7 @@ impl Key {
         }
     }
 
-    /// Its public part as issuers write it; of a secret, the secret.
+    /// Its public part as issuers write it; for a secret, the secret.
     pub fn jwk(&self) -> Value {
         let mut jwk = match &self.pair {
             Pair::Secret(secret) => json!({ "kty": "oct", "k": encode(secret) }),
@@ -139,7 +139,7 @@ impl Key {
         }
     }
 
-    /// A token with this head and these claims, whatever they say.
+    /// A token with this header and these claims, whatever they contain.
     pub fn sign_as(&self, head: &Value, claims: &Value) -> String {
         let signed = format!(
             "{}.{}",
@@ -150,7 +150,7 @@ impl Key {
         format!("{signed}.{}", encode(signature))
     }
 
-    /// An honest token with these claims.
+    /// A correct token with these claims.
     pub fn sign(&self, claims: &Value) -> String {
         let head = json!({ "alg": self.algorithm(), "typ": "JWT", "kid": self.name });
         self.sign_as(&head, claims)
@@ -162,7 +162,7 @@ pub fn key_set(keys: &[&Key]) -> Value {
     json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() })
 }
 
-/// Claims of a user for an hour from `now`, seconds since the Unix epoch, with these instead or beside.
+/// Claims of a user for an hour from `now`, seconds since the Unix epoch, with these added or replaced.
 pub fn claims_at(now: i64, more: &Value) -> Value {
     let mut claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "42", "exp": now + 3_600 });
     for (name, value) in more.as_object().unwrap() {
@@ -177,15 +177,15 @@ pub fn claims(more: &Value) -> Value {
     claims_at(now, more)
 }
 
-/// How an issuer answers.
+/// The response of an issuer.
 #[derive(Clone)]
 pub enum Answer {
     Keys(Value),
-    /// So many bytes and no key set.
+    /// This number of bytes, and no key set.
     Much(usize),
     Redirect,
     Fails,
-    /// Nothing at all.
+    /// No response.
     Hangs,
 }
 
@@ -233,7 +233,7 @@ impl Issuer {
         issuer
     }
 
-    /// From now on it answers so.
+    /// From now on it responds like this.
     pub fn answers(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
     }

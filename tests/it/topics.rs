@@ -27,7 +27,7 @@ async fn scene() -> (Cluster, Arc<Kafka>) {
     (cluster, kafka)
 }
 
-/// The partitions of topics, each after the name of its topic.
+/// The partitions of topics, each with the name of its topic.
 async fn look(kafka: &Kafka, names: &[&str]) -> Vec<(String, Option<Vec<PartitionState>>)> {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
     let topics = kafka.topics(names).await.unwrap().into_iter();
@@ -70,7 +70,7 @@ async fn partitions_have_their_leaders_copies_and_offsets() {
     );
 }
 
-/// The mock brokers make every topic that is named to them.
+/// The mock brokers create every topic that a request names.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lookup_of_a_topic_does_not_create_it() {
     let (_cluster, kafka) = scene().await;

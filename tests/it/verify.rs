@@ -1,9 +1,9 @@
 //! `verify`, on both databases: a correct database is clean, and every violation is found and named, in any
 //! segment and under traffic.
 
-mod kept;
 mod live;
 mod planted;
+mod stored_sums;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use std::time::Duration;
 use firstcome::domain::{Campaign, CampaignId, State};
 use firstcome::operate::verify::{Depth, Finding, Scope, Verification};
 use firstcome::parts::gate::ScriptGate;
-use firstcome::parts::store::{Intake, ParkedState, SEGMENT_RANKS, Store};
+use firstcome::parts::store::{NewParticipation, ParkedState, SEGMENT_RANKS, Store};
 use firstcome::runtime::clock::Clock;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{
     TestStore, acknowledge_upto, aged, campaign_of, create, move_to, park, sell, stores, unique,
 };
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// Participations of a segment that a test fills.
+/// Participations of a test's segment.
 const FILLED: u64 = 4;
 const FULL: Scope = Scope {
     campaign: None,
@@ -57,7 +57,7 @@ fn assert_clean(findings: &[Finding]) {
 /// each segment, which waits for a retry.
 struct Scene {
     campaign: Campaign,
-    segments: Vec<Vec<Intake>>,
+    segments: Vec<Vec<NewParticipation>>,
 }
 
 impl Scene {
@@ -77,8 +77,8 @@ impl Scene {
 
     /// Sells a number of units at ranks from `first`, to users of the same numbers.
     async fn sell(&mut self, store: &Store, first: u64, count: u64) {
-        let batch: Vec<Intake> = (first..first + count)
-            .map(|rank| old_intake(&self.campaign, rank))
+        let batch: Vec<NewParticipation> = (first..first + count)
+            .map(|rank| old_participation(&self.campaign, rank))
             .collect();
         let batch = commit(store, &self.campaign, &batch).await;
         let waits = &batch[0].event;
@@ -88,19 +88,23 @@ impl Scene {
     }
 }
 
-/// A participation of an hour ago.
-fn old_intake(campaign: &Campaign, rank: u64) -> Intake {
-    let mut one = intake(campaign, i64::try_from(rank).unwrap(), rank, 1);
+/// A participation that is an hour old.
+fn old_participation(campaign: &Campaign, rank: u64) -> NewParticipation {
+    let mut one = new_participation(campaign, i64::try_from(rank).unwrap(), rank, 1);
     one.participation.created_at -= HOUR;
     one.event = aged(one.event, HOUR);
     one
 }
 
-async fn commit(store: &Store, campaign: &Campaign, batch: &[Intake]) -> Vec<Intake> {
+async fn commit(
+    store: &Store,
+    campaign: &Campaign,
+    batch: &[NewParticipation],
+) -> Vec<NewParticipation> {
     sell(store, campaign, batch.to_vec()).await
 }
 
-/// A connection for writes that the service would never make.
+/// A connection for writes that the service never makes.
 pub async fn vandal(test: &TestStore) -> DatabaseConnection {
     let mut options = sea_orm::ConnectOptions::new(test.url.as_str());
     options.max_connections(1);
@@ -113,7 +117,7 @@ pub async fn run(db: &impl ConnectionTrait, sql: &str) {
         .unwrap_or_else(|error| panic!("{error}: {sql}"));
 }
 
-/// An id as both databases read it.
+/// An id in the notation of both databases.
 fn hex(id: uuid::Uuid) -> String {
     format!("x'{}'", id.simple())
 }
@@ -199,7 +203,7 @@ async fn a_campaign_of_many_segments_is_read_one_segment_at_a_time() {
         let first = verify(store, &Scope::default()).await;
         assert_clean(&first);
         assert_eq!(first[0].participations, ranks);
-        // The first half was read before the look.
+        // The first half was read before the check.
         assert_eq!((first[0].segments_read, first[0].segments_kept), (1, 1));
         run(
             &db,

@@ -6,22 +6,24 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use firstcome::domain::{
-    Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, StreamId,
-    UserId, UserUnits, Wish, to_stored_precision,
+    Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, RequestedChange,
+    Status, StreamId, UserId, UserUnits, to_stored_precision,
 };
 use firstcome::parts::gate::{
     Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
     KeyDigest, KeyRefused, Lease, Mark, Return, Settings,
 };
-use firstcome::parts::store::{Applicant, Closing, Decision, Intake, LogEntry, Wished};
+use firstcome::parts::store::{
+    Applicant, ChangeRequest, Closing, Decision, LogEntry, NewParticipation,
+};
 use firstcome::runtime::batcher::BatcherConfig;
 use firstcome::runtime::clock::Clock;
 use firstcome::runtime::retry;
 use firstcome::runtime::supervisor::Supervisor;
 use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
 use firstcome::sale::group_commit::{
-    ChangeOutcome, ChangeResult, CommitResult, DecidedResult, Dependencies, Job, NotCommitted,
-    Writer, WriterConfig,
+    ChangeOutcome, ChangeResult, CommitJob, CommitResult, DecidedResult, Dependencies,
+    NotCommitted, Writer, WriterConfig,
 };
 use firstcome::sale::relay_hints::RelayHints;
 use rand::seq::SliceRandom;
@@ -141,7 +143,7 @@ fn config() -> WriterConfig {
     }
 }
 
-fn job(campaign: &Arc<Campaign>, user: i64, rank: u64, lease_left: Duration) -> Job {
+fn job(campaign: &Arc<Campaign>, user: i64, rank: u64, lease_left: Duration) -> CommitJob {
     let now = to_stored_precision(Clock::System.now());
     let participation = Participation {
         id: ParticipationId::generate(),
@@ -157,11 +159,11 @@ fn job(campaign: &Arc<Campaign>, user: i64, rank: u64, lease_left: Duration) -> 
         created_at: now,
     };
     let event = OutboxEvent::about(&participation, 1, KeyChoice::Participation, now);
-    Job {
+    CommitJob {
         campaign: Arc::clone(campaign),
         epoch: campaign.gate_epoch,
         lease_deadline: Instant::now() + lease_left,
-        intake: Intake {
+        new_participation: NewParticipation {
             participation,
             idempotency_key: None,
             event,
@@ -212,11 +214,11 @@ async fn rush(
 }
 
 /// Commits in the next group, and waits for the result.
-async fn commit(writer: &Writer, job: Job) -> CommitResult {
+async fn commit(writer: &Writer, job: CommitJob) -> CommitResult {
     queue_commit(writer, job).await.unwrap()
 }
 
-fn queue_commit(writer: &Writer, job: Job) -> oneshot::Receiver<CommitResult> {
+fn queue_commit(writer: &Writer, job: CommitJob) -> oneshot::Receiver<CommitResult> {
     let (place, _occupancy) = writer.reserve(job.campaign.id).unwrap();
     let (reply, result) = oneshot::channel();
     place.commit(job, Box::new(|result| reply.send(result).unwrap()));
@@ -229,15 +231,15 @@ fn queue_cancellation(
     id: ParticipationId,
 ) -> impl Future<Output = ChangeResult> + use<> {
     let (place, _occupancy) = writer.reserve(campaign).unwrap();
-    let wished = Wished {
+    let change_request = ChangeRequest {
         id,
-        wish: Wish::Cancel {
+        requested: RequestedChange::Cancel {
             suspended_until: None,
         },
         traceparent: None,
         by: None,
     };
-    place.change(wished)
+    place.change(change_request)
 }
 
 fn queue_applicant(
@@ -347,13 +349,13 @@ async fn four_committed(
             user.unsigned_abs(),
             Duration::from_secs(30),
         );
-        ids.push(job.intake.participation.id);
+        ids.push(job.new_participation.participation.id);
         commit(writer, job).await.unwrap();
     }
     (campaign, ids)
 }
 
-/// On one thread all that is queued without a wait is one batch.
+/// On one thread all items that are queued without a wait are one batch.
 #[tokio::test]
 async fn entries_and_changes_of_one_batch_are_committed_together_and_bad_ones_fail_alone() {
     for test in [sqlite().await, mysql().await] {
@@ -403,7 +405,7 @@ async fn a_group_whose_epoch_is_over_still_makes_its_changes() {
     }
 }
 
-/// Which also closes the gate: what it admitted before is void, in the same batch.
+/// It also closes the gate: earlier admissions of the gate are void, in the same batch.
 #[tokio::test]
 async fn the_database_path_shares_the_batch_with_the_gate_and_with_changes() {
     for test in [sqlite().await, mysql().await] {
@@ -434,7 +436,7 @@ async fn the_database_path_shares_the_batch_with_the_gate_and_with_changes() {
     }
 }
 
-/// The numbers of a campaign's events.
+/// The sequences of a campaign's events.
 async fn sequences(test: &TestStore, id: CampaignId) -> Vec<u64> {
     let entries = test
         .store

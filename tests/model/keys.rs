@@ -3,7 +3,7 @@
 use crate::protocol::{ATTEMPTS, Answer, Check, Gate, Phase, Protocol, State, Ticket, Word};
 use crate::steps::spend;
 
-/// An attempt whose key was rejected since it began gives its admission back at once.
+/// An attempt whose key was rejected after it began releases its admission at once.
 pub fn admitted(
     protocol: &Protocol,
     gate: &Gate,

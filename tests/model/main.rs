@@ -92,7 +92,7 @@ fn world(user_of: &[usize], budget: Budget) -> Protocol {
     }
 }
 
-/// Explores every state; each property holds in all of them.
+/// Explores every state; each property must hold in all of them.
 fn holds(what: &str, protocol: Protocol) {
     let began = Instant::now();
     let protocol_under_test = protocol.clone();
@@ -193,7 +193,7 @@ fn one_key() -> Protocol {
     }
 }
 
-/// A unit for each, and nothing that the gate loses.
+/// A unit for each user, and a gate that loses nothing.
 fn two_units() -> Protocol {
     let mut protocol = faults();
     protocol.stock = 2;
@@ -264,7 +264,7 @@ fn the_gate_alone_sells_no_more_than_the_stock() {
     holds("without the store's own conditions", protocol);
 }
 
-/// The violation that the check prevents; and that without the store's own conditions the stock is oversold.
+/// The violation that the check prevents; and without the store's own conditions the stock is oversold.
 fn is_for(check: Check, broken: Holds, protocol: &Protocol) {
     let without = |checks: &[Check]| Protocol {
         without: checks.to_vec(),

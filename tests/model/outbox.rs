@@ -12,24 +12,24 @@ use stateright::{Checker, Model, Property};
 
 use properties::{DELIVERED, FORWARD, GAPLESS, Holds, ORDER, PARKED, REACHED, SAFE};
 
-/// Events of the stream, at most.
+/// Maximum number of events of the stream.
 pub const EVENTS: usize = LAST as usize;
 /// The last sequence of them.
 const LAST: u8 = 3;
-/// Processes that relay.
+/// The number of relaying processes.
 pub const RELAYS: usize = 2;
-/// Events that a relay has in flight, at most.
+/// Maximum number of events in flight of a relay.
 const WINDOW: u8 = 2;
 
-/// A rule of the relay. A test removes each, to show what it prevents.
+/// A rule of the relay. A test removes each rule, to show what it prevents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// A commit takes its sequence under the lock of the campaign's row. Without: a later sequence may be committed
-    /// first.
+    /// A commit takes its sequence under the lock of the campaign's row. Without this: a later sequence may be
+    /// committed first.
     Lock,
-    /// Only an event that is acknowledged or parked is done. Without: one that was sent.
+    /// Only an acknowledged or parked event is done. Without this: a sent one.
     Acknowledged,
-    /// The position is the last sequence up to which all events are done. Without: the highest that is done.
+    /// The position is the last sequence up to which all events are done. Without this: the highest that is done.
     Contiguous,
     /// A write of a position never lowers it.
     Forward,
@@ -39,11 +39,12 @@ pub enum Check {
     ParkLease,
     /// Events of a key are parked as blocked while an earlier one is parked.
     Block,
-    /// A relay that takes over reads the keys that are blocked.
+    /// A relay that takes over reads the blocked keys.
     TakeoverKeys,
     /// Rows that nothing blocks any more are released.
     Orphans,
-    /// Records of a key are written in order, and those behind one that failed are not. Without: each by itself.
+    /// Records of a key are written in order, and those after a failed one are not written. Without this: each by
+    /// itself.
     Batch,
 }
 
@@ -64,7 +65,7 @@ impl Row {
     }
 }
 
-/// A record on its way.
+/// A record in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Record {
     Sent,
@@ -79,7 +80,7 @@ pub enum Flight {
     Done,
 }
 
-/// How far a relay is in taking over.
+/// The progress of a relay in taking over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
     /// It believes that it has no lease.
@@ -99,14 +100,14 @@ pub struct Relay {
     pub phase: Phase,
     /// The epoch of its lease.
     pub epoch: u8,
-    /// The position, as its window has it.
+    /// The position in its window.
     pub published: u8,
     /// The last sequence that it has dispatched.
     pub dispatched: u8,
     pub window: [Option<Flight>; EVENTS],
     /// Whether the position has moved since it was last written.
     pub has_moved: bool,
-    /// A statement that writes a position, on its way to the database.
+    /// A statement in flight that writes a position.
     pub writing: Option<u8>,
     /// Keys that it believes to be blocked, as bits.
     pub blocked: u8,
@@ -123,7 +124,7 @@ pub struct State {
     /// Sequences of committed events, as bits.
     pub committed: u8,
     pub position: u8,
-    /// The highest position that there was.
+    /// The highest position so far.
     pub position_max: u8,
     pub parked: [Option<Row>; EVENTS],
     /// The epoch of the lease that the database knows.
@@ -141,9 +142,9 @@ pub struct State {
 pub struct Budget {
     /// Changes of the owner, the first one included.
     pub takeovers: u8,
-    /// Processes that die, with all they knew.
+    /// Crashes of processes, which lose all their state.
     pub crashes: u8,
-    /// Records that the broker refuses, or whose acknowledgement is lost.
+    /// Records that the broker rejects, or whose acknowledgement is lost.
     pub failures: u8,
 }
 
@@ -171,7 +172,7 @@ pub enum Action {
     Release(usize, u8),
 }
 
-/// A stream, some of the checks left out.
+/// A stream, without some of the checks.
 #[derive(Clone, Debug)]
 pub struct Stream {
     pub without: Vec<Check>,

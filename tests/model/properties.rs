@@ -36,7 +36,7 @@ pub const SIEVE: [Holds; 5] = [
     COUNTED,
     SWEPT,
     (
-        // For every gate, in force or not: an outdated one also replies "already" and "sold out".
+        // For every gate, current or not: an outdated one also replies "already" and "sold out".
         "a unit that the gate counts is leased or committed",
         |_, state| {
             state.gate.is_none_or(|gate| {
@@ -100,7 +100,7 @@ pub const REJECTION_IS_FINAL: Holds = ("a rejection of a key is final", |protoco
     })
 });
 
-/// That the world of one key is large enough to show something.
+/// The world of one key is large enough to show something.
 pub const KEY_REACHED: [Holds; 3] = [
     (
         "a key is refused after a lease that came to nothing",
@@ -135,7 +135,7 @@ pub const SELLS: Holds = (
     everything_is_sold_after_faults,
 );
 
-/// That the world is large enough to show something.
+/// The world is large enough to show something.
 pub const REACHED: [Holds; 3] = [
     ("everything is sold", |protocol, state| {
         state.store.units == protocol.stock

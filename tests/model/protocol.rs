@@ -3,17 +3,17 @@
 
 /// Largest number of participations. Each has its own id, which a retry keeps.
 pub const ATTEMPTS: usize = 3;
-/// Users there may be.
+/// Maximum number of users.
 pub const USERS: usize = 3;
-/// Replicas that rebuild and sweep, at most.
+/// Maximum number of replicas that rebuild and sweep.
 pub const REPLICAS: usize = 2;
 
 /// The checks of the protocol. Each can be left out, to show what it prevents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// A commit is refused unless the store's epoch is the one that admitted.
+    /// A commit is rejected unless the store's epoch is that of the admission.
     Epoch,
-    /// A transaction is not begun under a lease that has run out.
+    /// A transaction does not begin under an expired lease.
     Lease,
     /// A transaction ends before its lease: the purpose of the writer's margin.
     Margin,
@@ -23,7 +23,7 @@ pub enum Check {
     Run,
     /// The database path raises the epoch before it commits anything beside the gate.
     Closing,
-    /// The store's own condition: no more units than there are.
+    /// The store's own condition: no more units than the stock.
     Stock,
     /// The store's unique key: no rank twice in a campaign.
     Ranks,
@@ -35,7 +35,7 @@ pub enum Check {
     KeyRebuild,
     /// A key is rejected only after a query of the store, which may have its participation.
     KeyLook,
-    /// A key is rejected only after the gate has confirmed it: something may have been admitted since.
+    /// A key is rejected only after the gate has confirmed it, because something may have been admitted since.
     KeyAgain,
     /// The database path admits no key that began before the gate was closed.
     KeyDirect,
@@ -44,7 +44,7 @@ pub enum Check {
 /// A property of the protocol.
 pub type Holds = super::HoldsIn<Protocol>;
 
-/// The protocol with some of its checks left out, and how much of everything there is.
+/// The protocol without some of its checks, and the bounds of the world.
 #[derive(Clone, Debug)]
 pub struct Protocol {
     pub without: Vec<Check>,
@@ -56,20 +56,20 @@ pub struct Protocol {
     pub replicas: usize,
     /// The user of each attempt.
     pub user_of: Vec<usize>,
-    /// The attempts that have one and the same idempotency key.
+    /// The attempts that share one idempotency key.
     pub one_key: Vec<usize>,
-    /// The attempts that do not begin at the start: they begin at any moment.
+    /// The attempts that begin at any moment, not at the start.
     pub late: Vec<usize>,
     pub budget: Budget,
 }
 
 impl Protocol {
-    /// The attempts that are made.
+    /// The attempts.
     pub fn attempts(&self) -> std::ops::Range<usize> {
         0..self.user_of.len()
     }
 
-    /// Whether an attempt has the key that others have, too.
+    /// Whether an attempt has the shared key.
     pub fn has_key(&self, id: usize) -> bool {
         self.one_key.contains(&id)
     }
@@ -86,7 +86,7 @@ pub struct Budget {
     pub raises: u8,
     /// Participations on the database path.
     pub directs: u8,
-    /// Processes that die, with all they knew.
+    /// Crashes of processes, which lose all their state.
     pub crashes: u8,
     /// Times the gate loses everything.
     pub losses: u8,
@@ -101,7 +101,7 @@ pub struct Budget {
 pub struct Ticket {
     pub epoch: u8,
     pub rank: u8,
-    /// Whether its time is over.
+    /// Whether it has expired.
     pub over: bool,
     /// Whether a sweep has released the lease.
     pub swept: bool,
@@ -123,7 +123,7 @@ pub enum Answer {
 pub enum Phase {
     /// Has not begun.
     Coming,
-    /// Asks a gate of any epoch but this one: that one was found wrong, and was renewed.
+    /// Asks a gate of any epoch except this one, which was found wrong and was renewed.
     Asking {
         not_in: u8,
     },
@@ -132,12 +132,12 @@ pub enum Phase {
     /// The store has no participation of the key: the gate has to confirm the rejection.
     Looked(Answer),
     Admitted(Ticket),
-    /// The lease was looked at; the transaction may be committed at any moment.
+    /// The lease was checked; the transaction may be committed at any moment.
     Writing(Ticket),
     Ended(Answer),
 }
 
-/// A word to the gate that is on its way: it may arrive late, or never.
+/// A message to the gate in flight: it may arrive late, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Word {
     Settle(u8),
@@ -152,7 +152,7 @@ pub struct Attempt {
     pub after: [bool; ATTEMPTS],
 }
 
-/// The truth.
+/// The store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Store {
     pub epoch: u8,
@@ -166,7 +166,7 @@ pub struct Store {
     pub outbox: [u8; ATTEMPTS],
 }
 
-/// The sieve.
+/// The gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Gate {
     pub epoch: u8,
@@ -179,7 +179,7 @@ pub struct Gate {
     pub leases: [Option<Ticket>; ATTEMPTS],
     /// The last participation that was admitted with the key.
     pub of_key: Option<usize>,
-    /// The attempts that had begun when the key was refused last, or may have been refused.
+    /// The attempts that had begun when the key was last refused, or may have been refused.
     pub key_refused: [bool; ATTEMPTS],
     /// The attempts that called the gate before the last admission under the key.
     pub key_admitted: [bool; ATTEMPTS],
@@ -224,7 +224,7 @@ pub struct State {
     pub sweeps: [Sweep; REPLICAS],
     /// The campaign has ended: nothing is admitted any more.
     pub ended: bool,
-    /// Whether something was committed under a lease that had been swept away.
+    /// Whether something was committed under a lease that had been swept.
     pub late_commit: bool,
     pub left: Budget,
 }
@@ -257,7 +257,7 @@ pub enum Action {
 }
 
 impl State {
-    /// Open, empty, with a gate in force.
+    /// Open, empty, with a current gate.
     pub fn start(protocol: &Protocol) -> Self {
         Self {
             store: Store {
@@ -324,7 +324,7 @@ impl State {
         std::array::from_fn(|id| protocol.has_key(id) && no.contains(&self.attempts[id].phase))
     }
 
-    /// Whether the key has led to a participation.
+    /// Whether the key has a participation.
     pub fn key_led(&self, protocol: &Protocol) -> bool {
         let mut ids = protocol.one_key.iter();
         ids.any(|id| self.store.rows[*id].is_some())

@@ -10,8 +10,8 @@ const ROUNDS: usize = 3;
 /// The checks of the protocol. Each can be left out, to show what it prevents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
-    /// Newer are the settings of the later epoch, and of one epoch those of the later version. Without: versions
-    /// alone are compared.
+    /// Settings of the later epoch are newer, and within one epoch those of the later version. Without this: only
+    /// versions are compared.
     Epoch,
     /// A swap keeps settings that are newer than those it brings.
     KeepsNewer,
@@ -48,9 +48,9 @@ enum Change {
 enum Rebuild {
     Idle,
     Raised(Row),
-    /// With the epoch, where the gate refused it because it had that one or a newer one.
+    /// With the epoch, if the gate refused it because it had that one or a newer one.
     Swapped(Option<u8>),
-    /// Has looked at the gate: its epoch, and its settings.
+    /// Has read the gate: its epoch, and its settings.
     Looked(u8, Row, Option<u8>),
     /// Found the gate ahead of the store: continues above this epoch.
     Ahead(u8),
@@ -106,7 +106,7 @@ impl Settings {
         }
     }
 
-    /// `configure`: whether the gate has taken them, or has newer ones.
+    /// `configure`: whether the gate has accepted them, or has newer ones.
     fn write_to(&self, gate: &mut Gate, row: Row) -> bool {
         let stale = self.is_newer(gate.settings, row);
         if !stale {
@@ -127,7 +127,7 @@ impl Settings {
         Some(())
     }
 
-    /// `swap`: the epoch, where it is refused.
+    /// `swap`: the epoch, if it is refused.
     fn swap(&self, gate: &mut Gate, row: Row) -> Option<u8> {
         if gate.epoch >= row.epoch {
             return Some(row.epoch);
@@ -139,7 +139,7 @@ impl Settings {
         None
     }
 
-    /// An epoch is given out once: a gate that had it already has it from before the failover.
+    /// An epoch is used once: a gate that already has it got it before the failover.
     fn is_ahead(&self, (epoch, settings): (u8, Row), refused: Option<u8>, store: Row) -> bool {
         self.has(Check::LooksAfter)
             && (epoch > store.epoch || refused == Some(epoch) || self.is_newer(settings, store))
@@ -160,7 +160,7 @@ impl Settings {
     /// A complete rebuild, without concurrent steps.
     fn rebuild(&self, state: &mut State) {
         let mut beyond = 0;
-        // Without the order by epochs it would go on for ever.
+        // Without the order by epochs it would never end.
         for _ in 0..ROUNDS {
             state.store.epoch = state.store.epoch.max(beyond) + 1;
             let refused = self.swap(&mut state.gate, state.store);

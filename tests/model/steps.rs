@@ -1,4 +1,4 @@
-//! The effect of each action. An action that is not possible gives no state.
+//! The effect of each action. An impossible action gives no state.
 
 use crate::faults;
 use crate::keys::{admitted, arrive, campaign_ends, look, note_admission, refuse, refuse_again};
@@ -7,7 +7,7 @@ use crate::protocol::{
     Word,
 };
 
-/// Everything that might happen in any state.
+/// All actions.
 pub fn all(protocol: &Protocol) -> Vec<Action> {
     let mut actions = vec![
         Action::GateSaves,
@@ -44,7 +44,7 @@ pub fn all(protocol: &Protocol) -> Vec<Action> {
     actions
 }
 
-/// The state after it.
+/// The state after the action.
 pub fn step(protocol: &Protocol, before: &State, action: Action) -> Option<State> {
     let mut state = *before;
     let done = match action {
@@ -72,19 +72,19 @@ pub fn step(protocol: &Protocol, before: &State, action: Action) -> Option<State
         Action::CampaignEnds => campaign_ends(&mut state),
     };
     done?;
-    // Replicas are alike: which of them does it makes no other state.
+    // Replicas are interchangeable: the state does not depend on which one does it.
     state.rebuilds[..protocol.replicas].sort_unstable();
     state.sweeps[..protocol.replicas].sort_unstable();
     Some(state)
 }
 
-/// Spends one of a bounded number, if there is one left.
+/// Uses one of a bounded number of faults, if there is one left.
 pub fn spend(left: &mut u8) -> Option<()> {
     *left = left.checked_sub(1)?;
     Some(())
 }
 
-/// `admit`. The answer may be lost: that is to die directly after.
+/// `admit`. The answer may be lost: this equals a crash directly after it.
 fn ask(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     let Phase::Asking { not_in } = state.attempts[id].phase else {
         return None;
@@ -148,7 +148,7 @@ fn begin(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     Some(())
 }
 
-/// The transaction of the gate's path: all of it or nothing.
+/// The transaction of the gate's path: all or nothing.
 fn commit(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     let Phase::Writing(ticket) = state.attempts[id].phase else {
         return None;
@@ -159,10 +159,10 @@ fn commit(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     };
     let release = Some(Word::Release(ticket.epoch));
     let (phase, word) = if state.store.epoch != ticket.epoch && protocol.has(Check::Epoch) {
-        // Not released: the lease went with its epoch.
+        // Not released: the lease ended with its epoch.
         (again, None)
     } else if state.store.units >= protocol.stock && protocol.has(Check::Stock) {
-        // A key is refused by the gate alone.
+        // Only the gate refuses a key.
         let phase = if protocol.has_key(id) {
             again
         } else {
@@ -185,7 +185,7 @@ fn commit(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     Some(())
 }
 
-/// The transaction of the database path: admits by itself, and closes the gate first.
+/// The transaction of the database path: closes the gate, and admits.
 fn direct(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     let Phase::Asking { .. } = state.attempts[id].phase else {
         return None;
@@ -232,7 +232,7 @@ fn insert(state: &mut State, id: usize, rank: u8) {
     state.store.outbox[id] += 1;
 }
 
-/// A settle or release of the writer's arrives.
+/// A settle or release of the writer arrives.
 fn deliver(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     match state.attempts[id].word.take()? {
         Word::Settle(_) => settle(state, id),
@@ -264,7 +264,7 @@ fn release(protocol: &Protocol, state: &mut State, id: usize, seen_in: u8) -> bo
     true
 }
 
-/// Time passes: for the lease in the gate and for its owner.
+/// Time passes: the lease expires in the gate and for its owner.
 fn lease_ends(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     if let Phase::Writing(_) = state.attempts[id].phase
         && protocol.has(Check::Margin)
@@ -289,7 +289,7 @@ fn lease_ends(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     ended
 }
 
-/// The first step of a rebuild, a transaction of its own. It may come at any moment.
+/// The first step of a rebuild, a separate transaction. It may happen at any moment.
 fn raise(state: &mut State, by: usize) -> Option<()> {
     if state.rebuilds[by] != Rebuild::Idle {
         return None;
@@ -314,7 +314,7 @@ fn read(state: &mut State, by: usize) -> Option<()> {
     Some(())
 }
 
-/// The third: replaces the gate's state, if that moves the epoch forward.
+/// The third step: replaces the gate's state, if that moves the epoch forward.
 fn swap(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
     let Rebuild::Read { epoch, rows } = state.rebuilds[by] else {
         return None;
@@ -348,7 +348,7 @@ fn swap(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
     Some(())
 }
 
-/// The sweeper reads a lease that has run out.
+/// The sweeper reads an expired lease.
 fn sweep_sees(state: &mut State, by: usize, id: usize) -> Option<()> {
     let lease = state.gate.as_ref()?.leases[id].filter(|lease| lease.over)?;
     if state.sweeps[by] != Sweep::Idle {

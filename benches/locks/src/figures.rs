@@ -45,7 +45,7 @@ impl Round {
         Ok(self)
     }
 
-    /// The latency that so many of 100 acceptances do not exceed, in milliseconds.
+    /// A percentile of the latencies of accepted requests, in milliseconds.
     fn percentile(&self, percent: usize) -> f64 {
         let last = self.accepted.len().saturating_sub(1);
         let at = (self.accepted.len() * percent / 100).min(last);

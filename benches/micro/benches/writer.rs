@@ -5,10 +5,11 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput};
 use firstcome::domain::{Campaign, KeyChoice};
 use firstcome::parts::store::{
-    Entered, Entries, Group, GroupOutcome, Intake, Raise, Raised, Store, StoreConfig,
+    Entries, EntriesResult, Group, GroupOutcome, NewParticipation, Raise, Raised, Store,
+    StoreConfig,
 };
 use firstcome::runtime::clock::Clock;
-use micro::{SIZES, endless, intake};
+use micro::{SIZES, endless, new_participation};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -29,7 +30,9 @@ pub fn group_commit(criterion: &mut Criterion) {
                 || {
                     let ranks = rank + 1..=rank + size;
                     rank += size;
-                    ranks.map(|rank| intake(&campaign, rank)).collect()
+                    ranks
+                        .map(|rank| new_participation(&campaign, rank))
+                        .collect()
                 },
                 |batch| commit(&runtime, &store, &campaign, batch),
                 BatchSize::PerIteration,
@@ -44,23 +47,23 @@ fn commit(
     runtime: &Runtime,
     store: &Store,
     campaign: &Campaign,
-    batch: Vec<Intake>,
-) -> Vec<Intake> {
+    batch: Vec<NewParticipation>,
+) -> Vec<NewParticipation> {
     let group = Group {
         campaign: campaign.id,
         entries: Entries::Admitted {
             campaign,
             epoch: campaign.gate_epoch,
-            intakes: batch.iter().collect(),
+            new_participations: batch.iter().collect(),
         },
-        wishes: Vec::new(),
+        change_requests: Vec::new(),
         key_choice: KeyChoice::Participation,
     };
     let outcome = runtime.block_on(store.commit_group(&group)).unwrap();
     assert!(matches!(
         outcome,
         GroupOutcome::Committed(
-            Entered::Admitted {
+            EntriesResult::Admitted {
                 held_from: None,
                 ..
             },

@@ -3,7 +3,7 @@
 use firstcome::domain::{
     Campaign, KeyChoice, Kind, ParticipationId, State, Timestamp, UserId, to_stored_precision,
 };
-use firstcome::parts::store::{Applicant, Intake, Making, NewCampaign, Place};
+use firstcome::parts::store::{Applicant, Making, NewCampaign, NewParticipation, RankAssignment};
 use firstcome::runtime::clock::Clock;
 
 /// Calls are measured with one of them, and with as many as a group commit takes by default.
@@ -43,7 +43,7 @@ pub fn user(rank: u64) -> UserId {
 
 /// The rows of somebody who was admitted in this place, as the service makes them.
 #[must_use]
-pub fn intake(campaign: &Campaign, rank: u64) -> Intake {
+pub fn new_participation(campaign: &Campaign, rank: u64) -> NewParticipation {
     let applicant = Applicant {
         participation: ParticipationId::generate(),
         user: user(rank),
@@ -54,7 +54,7 @@ pub fn intake(campaign: &Campaign, rank: u64) -> Intake {
         by: None,
         order: None,
     };
-    let place = Place {
+    let assignment = RankAssignment {
         rank,
         remaining: None,
     };
@@ -63,5 +63,5 @@ pub fn intake(campaign: &Campaign, rank: u64) -> Intake {
         now: now(),
         hold: None,
     };
-    Intake::of(campaign, &applicant, place, &making)
+    NewParticipation::of(campaign, &applicant, assignment, &making)
 }

@@ -182,7 +182,7 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
     (bytes.len() >= head_end + 4 + length).then_some(answer)
 }
 
-/// The value that so many of 1000 do not exceed, in milliseconds.
+/// A quantile, in thousandths, of sorted values in microseconds; in milliseconds.
 fn quantile(sorted: &[u32], per_mille: usize) -> f64 {
     let at = (sorted.len() * per_mille / 1_000).min(sorted.len().saturating_sub(1));
     sorted

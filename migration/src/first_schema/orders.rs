@@ -2,7 +2,8 @@
 
 use crate::table::{Dialect, Table};
 
-/// Orders. The row decides: its lines follow it. A key is given up when an order is refused because a part was away.
+/// Orders. The status of an order decides the status of its lines. The key is deleted when an order was refused because
+/// a part was unavailable.
 pub(super) fn customer_order(dialect: &Dialect) -> Table {
     let Dialect {
         time,
@@ -30,7 +31,7 @@ pub(super) fn customer_order(dialect: &Dialect) -> Table {
         .index("customer_order_user", "user_id, id")
 }
 
-/// The lines of orders, each of which is a participation.
+/// The lines of orders. Each line is a participation.
 pub(super) fn order_line(dialect: &Dialect) -> Table {
     let Dialect { uuid, .. } = dialect;
     let columns = format!(
@@ -46,8 +47,8 @@ pub(super) fn order_line(dialect: &Dialect) -> Table {
         .unique("order_line_participation", "participation_id")
 }
 
-/// Orders of which something is still to be done, and when: to be decided, to expire, or to give their lines the
-/// status that they have.
+/// Unfinished orders, with the time of the next step: to decide the order, to expire it, or to update the status of its
+/// lines.
 pub(super) fn order_due(dialect: &Dialect) -> Table {
     let Dialect {
         time, uuid, ascii, ..

@@ -13,7 +13,9 @@ use std::time::Duration;
 use super::concurrent::{Concurrent, LoginPermit, Name};
 use super::{AccountError, AccountsConfig};
 use crate::access::limits::{Rate, network};
-use crate::parts::gate::{Bucket, Digest, LoginBounds, LoginEnd, LoginTry, ScriptGate, Taken};
+use crate::parts::gate::{
+    Bucket, Digest, LoginBounds, LoginEnd, LoginTry, ScriptGate, TokenResult,
+};
 use crate::runtime::telemetry::cause;
 
 /// `Retry-After` if too many log-ins are in progress: about the time of a hash and its queue.
@@ -147,8 +149,8 @@ impl Attempts {
 
     async fn take(&self, name: &str, bucket: Bucket) -> Result<Option<Duration>, AccountError> {
         Ok(match self.failures.take(name, bucket).await? {
-            Taken::Token { .. } => None,
-            Taken::Nothing { next_in, .. } => Some(next_in),
+            TokenResult::Token { .. } => None,
+            TokenResult::Nothing { next_in, .. } => Some(next_in),
         })
     }
 }

@@ -45,7 +45,7 @@ settings! {
         session_idle: Duration = MINUTE * 30, in SECOND..=DAY * 30;
         /// Longest life of a session; `session_idle` to 90 d
         session_max: Duration = MINUTE * 60 * 12, in ..=DAY * 90;
-        /// Sessions of one account, and as many remembered log-ins; a new one replaces the one that would expire next
+        /// Most sessions, and most remembered log-ins, of an account; a new one replaces the one that would expire next
         sessions_per_account_max: u32 = 16, in 1..=100;
         /// How long a log-in is remembered
         remember_max: Duration = DAY * 30, in MINUTE..=DAY * 400;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use secrecy::SecretString;
 
 use super::credentials::CodeCheck;
-use super::password::Verdict;
+use super::password::PasswordCheck;
 use super::totp::{RecoveryCodes, TotpSecret};
 use super::{
     Account, AccountError, Accounts, CodeUsed, Credentials, LoginSuccess, RememberMe,
@@ -193,8 +193,8 @@ impl Accounts {
         let stored = found.as_ref().map(|account| &account.password_hash);
         let verdict = self.hasher.verify(password, stored).await?;
         match (found, verdict) {
-            (Some(account), Verdict::Right) if !account.disabled => Ok(account),
-            (Some(account), Verdict::Outdated) if !account.disabled => {
+            (Some(account), PasswordCheck::Right) if !account.disabled => Ok(account),
+            (Some(account), PasswordCheck::Outdated) if !account.disabled => {
                 self.rehash(&account, password).await;
                 Ok(account)
             }

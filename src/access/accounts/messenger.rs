@@ -14,7 +14,7 @@ use super::AccountsConfig;
 use super::token::MailedToken;
 use crate::domain::LoginName;
 use crate::parts::store::AccountToken;
-use crate::runtime::retry::{self, Verdict};
+use crate::runtime::retry::{self, RetryDecision};
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::runtime::telemetry::cause;
 use crate::runtime::web::{self, WebClient};
@@ -123,12 +123,12 @@ impl Messenger {
     }
 }
 
-fn classify(error: &MessageError) -> Verdict {
+fn classify(error: &MessageError) -> RetryDecision {
     match error {
-        MessageError::Away(_) | MessageError::Late => Verdict::Again,
-        MessageError::Refused(status) => {
-            Verdict::again_if(status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS)
-        }
-        MessageError::Request(_) => Verdict::GiveUp,
+        MessageError::Away(_) | MessageError::Late => RetryDecision::Again,
+        MessageError::Refused(status) => RetryDecision::again_if(
+            status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
+        ),
+        MessageError::Request(_) => RetryDecision::GiveUp,
     }
 }

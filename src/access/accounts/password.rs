@@ -43,7 +43,7 @@ const NOBODY: &str = "a password that nobody has";
 
 /// The result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum PasswordCheck {
     /// Another password, or no account.
     Wrong,
     /// The correct password.
@@ -94,22 +94,26 @@ impl Hasher {
         &self,
         password: &SecretString,
         stored: Option<&SecretString>,
-    ) -> Result<Verdict, AccountError> {
+    ) -> Result<PasswordCheck, AccountError> {
         let is_somebody = stored.is_some();
         let stored = stored.unwrap_or(&self.nobody).clone();
         let (hasher, password) = (self.clone(), password.clone());
         let verdict = self
             .with_permit(move || hasher.compare(password.expose_secret(), stored.expose_secret()))
             .await?;
-        Ok(if is_somebody { verdict } else { Verdict::Wrong })
+        Ok(if is_somebody {
+            verdict
+        } else {
+            PasswordCheck::Wrong
+        })
     }
 
-    fn compare(&self, password: &str, stored: &str) -> Result<Verdict, AccountError> {
+    fn compare(&self, password: &str, stored: &str) -> Result<PasswordCheck, AccountError> {
         let stored = PasswordHash::new(stored).map_err(|error| AccountError::Hash(error.into()))?;
         match self.argon2.verify_password(password.as_bytes(), &stored) {
-            Ok(()) if self.is_current(&stored) => Ok(Verdict::Right),
-            Ok(()) => Ok(Verdict::Outdated),
-            Err(Error::PasswordInvalid) => Ok(Verdict::Wrong),
+            Ok(()) if self.is_current(&stored) => Ok(PasswordCheck::Right),
+            Ok(()) => Ok(PasswordCheck::Outdated),
+            Err(Error::PasswordInvalid) => Ok(PasswordCheck::Wrong),
             Err(error) => Err(AccountError::Hash(error)),
         }
     }

@@ -139,7 +139,7 @@ impl Accounts {
         let lasts = self.config.verify_max;
         let mailed = MailedToken::generate();
         self.store
-            .keep_account_token(&mailed.digest(), &token, lasts)
+            .store_account_token(&mailed.digest(), &token, lasts)
             .await?;
         messenger.send(Message::token(&token, &mailed, lasts));
         Ok(())

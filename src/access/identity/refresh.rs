@@ -57,7 +57,8 @@ impl RefreshedKeys {
             ..retry::Policy::default()
         };
         let source = Arc::new(source);
-        let keys = retry::retry(&policy, |_| retry::Verdict::Again, || source.fetch()).await?;
+        let keys =
+            retry::retry(&policy, |_| retry::RetryDecision::Again, || source.fetch()).await?;
         let (sender, fetched) = watch::channel(Fetched {
             keys: Arc::new(keys),
             quiet_until: Instant::now() + pace.refresh_min,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use moka::sync::Cache;
 
 use super::{Rate, host};
-use crate::parts::gate::{Bucket, Taken};
+use crate::parts::gate::{Bucket, TokenResult};
 
 /// Most addresses with a bucket; beyond it the least active ones lose theirs.
 const ADDRESSES_MAX: u64 = 100_000;
@@ -37,11 +37,11 @@ impl Reads {
     }
 
     /// Takes a token from the bucket of an address, if it has a token.
-    pub(super) fn take(&self, address: IpAddr) -> Taken {
+    pub(super) fn take(&self, address: IpAddr) -> TokenResult {
         self.take_at(address, micros(self.began.elapsed()))
     }
 
-    fn take_at(&self, address: IpAddr, now_us: u64) -> Taken {
+    fn take_at(&self, address: IpAddr, now_us: u64) -> TokenResult {
         let bucket = Bucket::from(self.rate);
         let token_us = micros(bucket.token).max(1);
         let full_us = token_us.saturating_mul(u64::from(bucket.tokens));
@@ -54,12 +54,12 @@ impl Reads {
         match taken {
             Ok(before_us) => {
                 let missing_us = after(before_us) - now_us;
-                Taken::Token {
+                TokenResult::Token {
                     left: (full_us - missing_us) / token_us,
                     full_in: Duration::from_micros(missing_us),
                 }
             }
-            Err(full_at_us) => Taken::Nothing {
+            Err(full_at_us) => TokenResult::Nothing {
                 next_in: Duration::from_micros(after(full_at_us) - now_us - full_us),
                 full_in: Duration::from_micros(full_at_us.saturating_sub(now_us)),
             },
@@ -81,19 +81,19 @@ mod tests {
         let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
         let is_taken = |address, now_us| {
             let taken = reads.take_at(address, now_us);
-            matches!(taken, Taken::Token { .. })
+            matches!(taken, TokenResult::Token { .. })
         };
         let at_once = [0; 6].map(|now_us| is_taken(one, now_us));
         assert_eq!(at_once, [true, true, true, true, false, false]);
         assert!(is_taken(other, 0));
         let quarter = Duration::from_millis(250);
-        let nothing = Taken::Nothing {
+        let nothing = TokenResult::Nothing {
             next_in: quarter,
             full_in: quarter * 4,
         };
         assert_eq!(reads.take_at(one, 0), nothing);
         assert!(is_taken(one, 250_000) && !is_taken(one, 250_000));
-        let left = Taken::Token {
+        let left = TokenResult::Token {
             left: 3,
             full_in: quarter,
         };

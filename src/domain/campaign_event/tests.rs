@@ -135,7 +135,7 @@ fn the_clock_opens_before_it_closes() {
 }
 
 #[test]
-fn the_stock_is_told_once_and_before_the_end() {
+fn stock_events_are_written_once_and_before_the_end() {
     let mut log = CampaignLog::new(false);
     log.stock(&open());
     log.stock(&sold(open()));

@@ -1,4 +1,4 @@
-//! Processes one batch of a partition: decodes it, applies it, marks rewards, and makes dead letters of poison.
+//! Processes one batch of a partition: decodes it, applies it, marks rewards, and writes dead letters for poison.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,10 +16,11 @@ use crate::runtime::trace::{self, SpanKind, Traced};
 
 /// Approximate maximum of coupons in one transaction.
 const COUPONS_AT_ONCE_MAX: u32 = 2_000;
-/// Constraint violations of a batch until it is poison: a concurrent transaction on the same rows has ended by then.
+/// A batch is poison after this many constraint violations. A concurrent transaction on the same rows has ended by
+/// then.
 pub(super) const REFUSALS_MAX: u32 = 20;
 
-/// The records of a batch, by what has to be done with them.
+/// The records of a batch, by the necessary action.
 #[derive(Default)]
 struct Sorted<'a> {
     dues: Vec<(&'a Delivered, Due)>,
@@ -117,8 +118,8 @@ impl Worker {
         Ok(sorted)
     }
 
-    /// Applies a part of a batch in one transaction, and marks the rewarded participations. If the database refuses it,
-    /// each record is applied alone, so that only the records at fault are poison.
+    /// Applies a part of a batch in one transaction, and marks the rewarded participations. If the database rejects
+    /// it, each record is applied alone, so that only the faulty records are poison.
     async fn apply<'a>(
         &self,
         owned: &OwnedPartition,

@@ -57,7 +57,7 @@ settings! {
         retry_initial: Duration = MILLISECOND * 100;
         /// Longest wait between attempts, whose number has no limit
         retry_max: Duration = SECOND * 5, in ..=SECOND * 60;
-        /// How often dead letters are looked for that were replayed
+        /// How often a consumer checks for replayed dead letters
         replay_interval: Duration = SECOND * 2, in MILLISECOND * 10..=SECOND * 60;
     }
     beside {

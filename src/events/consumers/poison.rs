@@ -26,7 +26,7 @@ pub(super) enum Flaw {
     Impossible,
     /// There is no such campaign.
     Campaign,
-    /// The rewards database refuses it.
+    /// The rewards database rejects it.
     Refused,
 }
 
@@ -69,10 +69,10 @@ impl Worker {
         let (store, consumer) = (&self.parts.store, self.consumer);
         let letter = self.letter(record, poison);
         let is_final = |failure: &StoreError, _| failure.is_about_values();
-        let keep = || store.keep_consumer_letter(&letter);
+        let keep = || store.store_consumer_letter(&letter);
         let kept = self.retry(owned, "store a dead letter", is_final, keep);
         if let Err(failure) = kept.await? {
-            // Then the copy has to do.
+            // Then the copy must be enough.
             tracing::error!(
                 consumer = consumer.as_str(),
                 partition = record.partition,

@@ -1,5 +1,5 @@
-//! Applies dead letters again that somebody has replayed: for this consumer alone, each record by itself. A crash between
-//! the effect and the end of the row repeats it, and the inbox makes the repetition have no effect.
+//! Applies replayed dead letters again: for this consumer only, and each record by itself. If the process crashes
+//! after the effect and before the row is completed, the record is repeated, and the inbox prevents a second effect.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::runtime::telemetry::cause;
 /// Dead letters applied in one round, each of up to 1 MiB.
 const ROUND_MAX: u32 = 20;
 
-/// Runs until told to stop.
+/// Runs until it is stopped.
 pub(super) async fn run(worker: Arc<Worker>, stop: CancellationToken) -> Result<(), BoxError> {
     let mut failures = 0;
     loop {
@@ -50,7 +50,7 @@ pub(super) async fn run(worker: Arc<Worker>, stop: CancellationToken) -> Result<
 }
 
 impl Worker {
-    /// Applies the next dead letters: how many there were.
+    /// Applies the next dead letters. Returns their number.
     async fn replay_due(&self) -> Result<u32, Arc<StoreError>> {
         let store = &self.parts.store;
         let due = store.consumer_letters_to_replay(self.consumer, ROUND_MAX);

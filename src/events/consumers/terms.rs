@@ -42,7 +42,7 @@ impl Worker {
     }
 }
 
-/// The reward that a consumer grants, by the reward of a campaign as [`Worker::reward_of`] has read it.
+/// The reward that a consumer grants, by the campaign's reward that [`Worker::reward_of`] has read.
 #[allow(
     clippy::option_option,
     reason = "no campaign and no reward are different results"

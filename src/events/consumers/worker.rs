@@ -17,7 +17,7 @@ use crate::runtime::telemetry::cause;
 /// How long an attempt may continue after its partition was revoked. Then its result is unknown; the next owner of
 /// the partition repeats the batch.
 const GRACE: Duration = Duration::from_secs(4);
-/// Longest pause after a conflict with another transaction, which ends soon.
+/// Longest pause after a conflict with another transaction; such conflicts are short.
 pub(super) const CONTENDED_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// What the partitions of a consumer share.
@@ -36,7 +36,7 @@ pub(super) struct Revoked;
 
 /// A failure of an attempt that may be retried.
 pub(super) trait AttemptError: std::error::Error + 'static {
-    /// Whether another transaction was in the way, which ends soon.
+    /// Whether it was a conflict with another transaction; such conflicts are short.
     fn is_contention(&self) -> bool;
 }
 

@@ -115,9 +115,9 @@ impl AdminStatsApi {
     }
 }
 
-/// Longest time of which the refusals are read at once.
+/// Longest period whose refusals one request reads.
 const RANGE_MAX: TimeDelta = TimeDelta::days(1);
-/// The time of which they are read by default.
+/// The period by default.
 const RANGE_DEFAULT: TimeDelta = TimeDelta::hours(1);
 
 fn read_range(

@@ -58,7 +58,7 @@ pub struct Defined<'a, T> {
 }
 
 impl<'a, T> Defined<'a, T> {
-    /// Makes another value of it, or notes the fault that it has.
+    /// Converts the value, or records its fault.
     pub fn try_map<U, P: Into<String>>(
         self,
         map: impl FnOnce(T) -> Result<U, P>,
@@ -87,7 +87,7 @@ impl<'a, T> Defined<'a, T> {
         }
     }
 
-    /// Makes another value of it.
+    /// Converts the value.
     pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Defined<'a, U> {
         self.try_map(|value| Ok::<_, String>(map(value)))
     }
@@ -103,7 +103,7 @@ impl<'a, T> Defined<'a, T> {
         })
     }
 
-    /// Adds to the schema what the reader checks in another way.
+    /// Adds to the schema a rule that the reader checks in another way.
     pub fn in_schema(self, add: impl FnOnce(&mut MetaSchema)) -> Self {
         if let Some(own) = self.fields.schema.as_mut().and_then(|schema| schema.last()) {
             add(own);

@@ -100,7 +100,7 @@ impl From<ExportError> for Problem {
             ExportError::Unknown => Self::not_found("There is no such campaign."),
             ExportError::Busy => busy(),
             ExportError::Store(error) => error.into(),
-            // Only a transfer that has begun ends so, and it has its response already.
+            // Only a transfer that has begun ends this way, and it already has its response.
             ExportError::CutOff => Self::internal(),
         }
     }

@@ -73,7 +73,8 @@ fn obstructed(participation: &Participation, obstacle: Obstacle) -> Problem {
                 "The participation is a line of an order, which is paid or cancelled as a whole.",
             )
             .with_member("orderId", order.to_string()),
-        // Never sent: a suspension comes first, and the change is retried if it was too short; the rest is of orders.
+        // Never sent: a suspension comes first, and the change is retried if it was too short; the other obstacles
+        // are those of orders.
         Obstacle::NotSuspended
         | Obstacle::NotSuspendedAnyMore
         | Obstacle::Refused

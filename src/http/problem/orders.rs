@@ -12,7 +12,7 @@ impl Problem {
     pub fn refused_order(order: &Order, refusal: &OrderRefusal) -> Self {
         let line = usize::try_from(refusal.line).unwrap_or(usize::MAX);
         let Some((kind, detail)) = wording_of(&refusal.code) else {
-            // Only orders without an answer have other codes, and they give up their keys.
+            // Other codes occur only in orders without a result, whose keys are deleted.
             return part_unavailable("store");
         };
         kind.because(detail)
@@ -88,7 +88,7 @@ fn obstructed(obstacle: Obstacle) -> Problem {
         Obstacle::Refused => kind::ORDER_REFUSED.because("The order was refused."),
         Obstacle::Undecided => kind::WRONG_STATE.because("The order is being placed."),
         Obstacle::ReferenceUsed => kind::PAYMENT_REFERENCE_USED.because(REFERENCE_USED),
-        // The others are of participations.
+        // The others occur only for participations.
         Obstacle::Already
         | Obstacle::AlreadyUsed
         | Obstacle::NotSuspended

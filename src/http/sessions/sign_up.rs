@@ -114,16 +114,16 @@ responses!(SigningUpResult: [
     ),
 ], SignedUpView);
 
-/// Nothing to tell.
-struct Done(StatusCode);
+/// An empty response.
+struct EmptyResponse(StatusCode);
 
-impl IntoResponse for Done {
+impl IntoResponse for EmptyResponse {
     fn into_response(self) -> Response {
         self.0.into_response()
     }
 }
 
-responses!(Done: [no_content("Done.", Vec::new())]);
+responses!(EmptyResponse: [no_content("Done.", Vec::new())]);
 
 /// Signing up.
 pub struct SignUpApi;
@@ -193,13 +193,13 @@ impl SignUpApi {
         app: AppRef<'_>,
         request: &Request,
         body: JsonRequest<ForgotPassword>,
-    ) -> Result<Done, Failure<Resetting>> {
+    ) -> Result<EmptyResponse, Failure<Resetting>> {
         let accounts = own_site(&app, request)?;
         let login = body.0.login.ok_or_else(Problem::internal)?;
         let address = origin(&Actor::Nobody, request).address;
         let requested = accounts.forgot_password(&login, address).await;
         requested.inspect_err(|error| report_failure(request, error))?;
-        Ok(Done(StatusCode::NO_CONTENT))
+        Ok(EmptyResponse(StatusCode::NO_CONTENT))
     }
 
     /// Set a new password with a token.
@@ -215,7 +215,7 @@ impl SignUpApi {
         app: AppRef<'_>,
         request: &Request,
         body: JsonRequest<ResetPassword>,
-    ) -> Result<Done, Failure<Resetting>> {
+    ) -> Result<EmptyResponse, Failure<Resetting>> {
         let accounts = own_site(&app, request)?;
         let ResetPassword { token, new } = body.0;
         let by = origin(&Actor::Nobody, request);
@@ -224,7 +224,7 @@ impl SignUpApi {
             .await;
         let account = account.inspect_err(|error| report_failure(request, error))?;
         note(request, SecurityEvent::PasswordChanged, account.id);
-        Ok(Done(StatusCode::NO_CONTENT))
+        Ok(EmptyResponse(StatusCode::NO_CONTENT))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `[alerts]`: who is told about failures of batch runs.
+//! `[alerts]`: recipients and channels of alerts about failed batch runs.
 
 use std::time::Duration;
 
@@ -23,22 +23,22 @@ impl From<Names> for Recipients {
 plain!(List: Recipients => |recipients| recipients.0.join(","));
 
 settings! {
-    /// `[alerts]`: who is told about failures of batch runs.
+    /// `[alerts]`: recipients and channels of alerts about failed batch runs.
     AlertConfig in "alerts" {
         /// `https://…` or `http://…`: failures are posted there as `{"alert": "aggregation_failed", "text": "…"}`
         webhook_url: Option<SecretString> = None;
         /// How long one attempt to post may take, also to `slack_url`
         webhook_timeout: Duration = SECOND * 5, in MILLISECOND * 100..=MINUTE;
-        /// A webhook of Slack, or of what reads the same format: failures are posted there as `{"text": "…"}`
+        /// A webhook of Slack, or of a service with the same format: failures are posted there as `{"text": "…"}`
         slack_url: Option<SecretString> = None;
         /// Mail server for failures: `smtps://USER:PASSWORD@HOST`, or `smtp://…?tls=required` for STARTTLS; both verify
-        /// the certificate. Without TLS, `smtp://HOST`, no password is allowed except to a loopback address
+        /// the certificate. Without TLS (`smtp://HOST`), a password is allowed only for a loopback address
         smtp_url: Option<SecretString> = None;
         /// How long one attempt to send an e-mail may take
         smtp_timeout: Duration = SECOND * 10, in MILLISECOND * 100..=MINUTE;
         /// Sender: `firstcome@example.com` or `Name <firstcome@example.com>`
         mail_from: Option<String> = None;
-        /// Recipients, with commas between them. One that the server refuses keeps the others from getting the message
+        /// Recipients, separated by commas. If the server refuses one of them, none of them gets the message
         mail_to: Recipients = Recipients::default();
         /// Attempts over each channel before an alert is dropped
         attempts_max: u32 = 6, in 1..=20;

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use super::{Alert, AlertKind};
-use crate::runtime::retry::Verdict;
+use crate::runtime::retry::RetryDecision;
 
 type Transport = AsyncSmtpTransport<Tokio1Executor>;
 
@@ -39,12 +39,14 @@ pub enum MailError {
 
 impl MailError {
     /// Whether another attempt may succeed.
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(super) fn verdict(&self) -> RetryDecision {
         match self {
-            Self::Late => Verdict::Again,
-            Self::Smtp(error) => Verdict::again_if(!error.is_permanent() && !error.is_client()),
+            Self::Late => RetryDecision::Again,
+            Self::Smtp(error) => {
+                RetryDecision::again_if(!error.is_permanent() && !error.is_client())
+            }
             Self::Address(_) | Self::Mailbox(..) | Self::NoSender | Self::Message(_) => {
-                Verdict::GiveUp
+                RetryDecision::GiveUp
             }
         }
     }

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::Alert;
-use crate::runtime::retry::Verdict;
+use crate::runtime::retry::RetryDecision;
 use crate::runtime::web::{self, WebClient};
 
 /// A webhook does not accept an alert.
@@ -36,13 +36,13 @@ pub enum WebhookError {
 
 impl WebhookError {
     /// Whether another attempt may succeed.
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(super) fn verdict(&self) -> RetryDecision {
         match self {
-            Self::Away(_) | Self::Late => Verdict::Again,
-            Self::Refused(status) => Verdict::again_if(
+            Self::Away(_) | Self::Late => RetryDecision::Again,
+            Self::Refused(status) => RetryDecision::again_if(
                 status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
             ),
-            Self::Address | Self::Tls(_) | Self::Request(_) => Verdict::GiveUp,
+            Self::Address | Self::Tls(_) | Self::Request(_) => RetryDecision::GiveUp,
         }
     }
 }

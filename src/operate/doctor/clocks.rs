@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Verdict::Warn;
+use super::SettingJudgement::Warn;
 use super::{Finding, finding, good_if};
 
 /// Largest accepted difference between clocks.
@@ -11,7 +11,7 @@ const APART_MAX: TimeDelta = TimeDelta::seconds(1);
 
 /// One reading of the clock of a part.
 #[derive(Clone, Debug)]
-pub struct Reading {
+pub struct ClockReading {
     /// Which part.
     pub part: &'static str,
     /// This process's time before the request.
@@ -22,7 +22,7 @@ pub struct Reading {
     pub answered: DateTime<Utc>,
 }
 
-impl Reading {
+impl ClockReading {
     /// The smallest possible lead of the part's clock: it was read between the request and the answer.
     fn ahead(&self) -> TimeDelta {
         self.time - self.time.clamp(self.asked, self.answered)
@@ -31,8 +31,8 @@ impl Reading {
 
 /// Judges each clock against this process's.
 #[must_use]
-pub fn clocks(readings: &[Reading]) -> Vec<Finding> {
-    let judge = |reading: &Reading| {
+pub fn clocks(readings: &[ClockReading]) -> Vec<Finding> {
+    let judge = |reading: &ClockReading| {
         let ahead = reading.ahead();
         let advice = Warn("synchronise both with NTP: campaigns open and close by several clocks");
         let verdict = good_if(ahead.abs() <= APART_MAX, advice);
@@ -47,11 +47,11 @@ mod tests {
     use chrono::{DateTime, TimeDelta};
 
     use super::super::Level;
-    use super::{Reading, clocks};
+    use super::{ClockReading, clocks};
 
     fn judged(ahead_ms: i64, took_ms: i64) -> (Level, String) {
         let asked = DateTime::UNIX_EPOCH;
-        let reading = Reading {
+        let reading = ClockReading {
             part: "mysql",
             asked,
             time: asked + TimeDelta::milliseconds(ahead_ms),

@@ -1,7 +1,7 @@
 //! Kafka: the durability of acknowledged records, and their retention.
 
-use super::Verdict::{Bad, Good, Warn};
-use super::{Finding, Settings, Verdict, finding, good_if, judged};
+use super::SettingJudgement::{Bad, Good, Warn};
+use super::{Finding, SettingJudgement, Settings, finding, good_if, judged};
 
 /// Upper bound of the size of an event with its headers.
 const EVENT_BYTES_MAX: u64 = 4_096;
@@ -46,7 +46,7 @@ pub fn topic(topic: &Topic, batch_bytes_max: u32) -> Vec<Finding> {
     let few = good_if(copies >= 3, few);
     let replication = finding("kafka", "replication factor", &copies.to_string(), few);
     let mut findings = vec![replication];
-    let mut judge = |name: &str, rule: &dyn Fn(&str) -> Verdict| {
+    let mut judge = |name: &str, rule: &dyn Fn(&str) -> SettingJudgement| {
         findings.push(judged("kafka", &topic.settings, name, rule));
     };
     judge("min.insync.replicas", &|value| in_sync(value, copies));
@@ -69,7 +69,7 @@ pub fn topic(topic: &Topic, batch_bytes_max: u32) -> Vec<Finding> {
     findings
 }
 
-fn in_sync(value: &str, copies: usize) -> Verdict {
+fn in_sync(value: &str, copies: usize) -> SettingJudgement {
     let wanted: usize = value.parse().unwrap_or(1);
     if wanted < 2 {
         Bad("set it to 2: with 1, an acknowledged record may be on one disk only")
@@ -83,14 +83,14 @@ fn in_sync(value: &str, copies: usize) -> Verdict {
 }
 
 /// -1 means unlimited.
-fn retention(value: &str) -> Verdict {
+fn retention(value: &str) -> SettingJudgement {
     let retention_ms: Option<i64> = value.parse().ok();
     let is_short = retention_ms.is_some_and(|ms| (0..RETENTION_MS_MIN).contains(&ms));
     let advice = "keep records for days: a consumer that stops for longer loses them";
     good_if(!is_short, Bad(advice))
 }
 
-fn size(value: &str, batch_bytes_max: u32) -> Verdict {
+fn size(value: &str, batch_bytes_max: u32) -> SettingJudgement {
     let bytes: u64 = value.parse().unwrap_or(0);
     if bytes < EVENT_BYTES_MAX {
         Bad("raise it: an event is larger, and becomes a dead letter")

@@ -1,13 +1,14 @@
 //! MySQL: the durability of commits, and how long the locks of lost connections last.
 
-use super::Verdict::{Bad, Good, Warn};
-use super::{Finding, Level, Settings, Verdict, good_if, judged, version};
+use super::SettingJudgement::{Bad, Good, Warn};
+use super::{Finding, Level, SettingJudgement, Settings, good_if, judged, version};
 
 /// Judges MySQL's variables; `pool` is the number of connections of one process.
 #[must_use]
 pub fn mysql(settings: &Settings, pool: u32) -> Vec<Finding> {
     let logs = settings.get("log_bin").is_none_or(|value| is_on(value));
-    let judge = |name: &str, rule: &dyn Fn(&str) -> Verdict| judged("mysql", settings, name, rule);
+    let judge =
+        |name: &str, rule: &dyn Fn(&str) -> SettingJudgement| judged("mysql", settings, name, rule);
     let mut findings = vec![
         judge("version", &old),
         judge("innodb_flush_log_at_trx_commit", &flush),
@@ -41,7 +42,8 @@ pub fn mysql_names() -> Vec<String> {
 
 /// Whether the server accepts writes, and releases locks soon.
 fn service(settings: &Settings) -> Vec<Finding> {
-    let judge = |name: &str, rule: &dyn Fn(&str) -> Verdict| judged("mysql", settings, name, rule);
+    let judge =
+        |name: &str, rule: &dyn Fn(&str) -> SettingJudgement| judged("mysql", settings, name, rule);
     vec![
         judge("super_read_only", &writable),
         judge("read_only", &writable),
@@ -66,17 +68,17 @@ fn service(settings: &Settings) -> Vec<Finding> {
 const LOST_SETTINGS: &str =
     "the session settings were lost: let the proxy forward SET SESSION, or pin connections";
 
-fn writable(value: &str) -> Verdict {
+fn writable(value: &str) -> SettingJudgement {
     let advice = "point the address at the primary: this server is read-only";
     good_if(!is_on(value), Bad(advice))
 }
 
 /// Sessions request at most an hour: a lost connection keeps its locks for that long.
-fn brief(value: &str) -> Verdict {
+fn brief(value: &str) -> SettingJudgement {
     at_most(value, 3_600)
 }
 
-fn at_most(value: &str, seconds_max: u64) -> Verdict {
+fn at_most(value: &str, seconds_max: u64) -> SettingJudgement {
     let is_brief = value
         .parse()
         .is_ok_and(|seconds: u64| seconds <= seconds_max);
@@ -87,7 +89,7 @@ fn is_on(value: &str) -> bool {
     value.eq_ignore_ascii_case("ON") || value == "1"
 }
 
-fn old(value: &str) -> Verdict {
+fn old(value: &str) -> SettingJudgement {
     if value.contains("MariaDB") {
         Warn("use MySQL 8.4 or newer: MariaDB is not tested")
     } else if version(value) < (8, 4) {
@@ -97,18 +99,18 @@ fn old(value: &str) -> Verdict {
     }
 }
 
-fn flush(value: &str) -> Verdict {
+fn flush(value: &str) -> SettingJudgement {
     let advice = "set it to 1: any other value loses commits in a crash";
     good_if(value == "1", Bad(advice))
 }
 
 /// `DETECT_ONLY` finds a torn page and cannot repair it.
-fn doublewrite(value: &str) -> Verdict {
+fn doublewrite(value: &str) -> SettingJudgement {
     let repairs = is_on(value) || value.eq_ignore_ascii_case("DETECT_AND_RECOVER");
     good_if(repairs, Bad("turn it on: without it a torn page is lost"))
 }
 
-fn strict(value: &str) -> Verdict {
+fn strict(value: &str) -> SettingJudgement {
     let strict = ["STRICT_TRANS_TABLES", "STRICT_ALL_TABLES", "TRADITIONAL"];
     let advice = "add STRICT_TRANS_TABLES: without it a value that does not fit is truncated";
     good_if(

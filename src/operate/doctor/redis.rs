@@ -1,8 +1,8 @@
 //! Redis: settings that lose the state of gates. The store is authoritative, so a lost state costs a rebuild of
 //! every campaign. A partly lost state is worse than a completely lost one.
 
-use super::Verdict::{Bad, Good, Warn};
-use super::{Finding, Settings, Verdict, finding, good_if, judged, version};
+use super::SettingJudgement::{Bad, Good, Warn};
+use super::{Finding, SettingJudgement, Settings, finding, good_if, judged, version};
 
 /// Judges Redis's settings, and `redis_version` among them.
 #[must_use]
@@ -11,7 +11,8 @@ pub fn redis(settings: &Settings) -> Vec<Finding> {
         .get("appendonly")
         .is_none_or(|value| value == "yes");
     let saves = settings.get("save").is_some_and(|value| !value.is_empty());
-    let judge = |name: &str, rule: &dyn Fn(&str) -> Verdict| judged("redis", settings, name, rule);
+    let judge =
+        |name: &str, rule: &dyn Fn(&str) -> SettingJudgement| judged("redis", settings, name, rule);
     let mut findings = vec![
         judge("redis_version", &|value| {
             let advice =
@@ -62,7 +63,7 @@ fn memory(settings: &Settings) -> Option<Finding> {
     Some(finding("redis", "used_memory", &value, verdict))
 }
 
-fn persistence(appends: bool, saves: bool) -> Verdict {
+fn persistence(appends: bool, saves: bool) -> SettingJudgement {
     if appends {
         Good
     } else if saves {

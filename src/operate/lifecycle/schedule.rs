@@ -69,7 +69,7 @@ impl Lifecycle {
         let mut next = TICK_MAX;
         for campaign in self.reconciler.live_campaigns().await? {
             let (id, state) = (campaign.id, campaign.state_at(now));
-            // Another replica may have been faster; then its version is the newer one.
+            // Another replica may have been first; then its version is the newer one.
             if state != campaign.state && self.store.move_by_clock(id, campaign.version).await? {
                 self.committed(id);
                 tracing::info!(

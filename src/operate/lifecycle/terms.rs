@@ -77,7 +77,7 @@ pub(super) fn check(terms: &NewCampaign, committed_units: u64) -> Result<(), Lif
     check_kind(terms)
 }
 
-/// A campaign has the reward or the window of its kind.
+/// A campaign must have the reward or the window of its kind.
 fn check_kind(terms: &NewCampaign) -> Result<(), LifecycleError> {
     match (terms.kind, &terms.reward) {
         (Kind::Coupon, None | Some(Reward::Points(_))) => {

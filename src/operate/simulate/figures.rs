@@ -88,7 +88,7 @@ impl Measures {
             return figures;
         };
         let latency = &mut figures.latency;
-        // A bucket may end behind the maximum.
+        // A bucket may end after the maximum.
         let at =
             |quantile| Duration::from_micros(took.value_at_quantile(quantile)).min(latency.max);
         (latency.p50, latency.p95, latency.p99) = (at(0.50), at(0.95), at(0.99));

@@ -44,7 +44,7 @@ pub struct Report {
     pub figures: Figures,
 }
 
-pub(super) struct Job {
+pub(super) struct SimulationJob {
     pub(super) id: Uuid,
     pub(super) plan: Plan,
     started_at: domain::Timestamp,
@@ -61,7 +61,7 @@ struct Progress {
 }
 
 /// Runs a job, and records its end even if the work panics or is dropped.
-pub(super) async fn run(job: &Job, clock: &Clock, work: impl Future<Output = ()>) {
+pub(super) async fn run(job: &SimulationJob, clock: &Clock, work: impl Future<Output = ()>) {
     // Records the end also if the work is dropped.
     let ending = Ending { job, clock };
     let worked = AssertUnwindSafe(work).catch_unwind().await;
@@ -78,7 +78,7 @@ pub(super) async fn run(job: &Job, clock: &Clock, work: impl Future<Output = ()>
 }
 
 struct Ending<'a> {
-    job: &'a Job,
+    job: &'a SimulationJob,
     clock: &'a Clock,
 }
 
@@ -89,7 +89,7 @@ impl Drop for Ending<'_> {
     }
 }
 
-impl Job {
+impl SimulationJob {
     pub(super) fn new(plan: Plan, now: domain::Timestamp) -> Self {
         Self {
             id: Uuid::now_v7(),
@@ -175,8 +175,8 @@ mod tests {
     use crate::domain::{CampaignId, Refusal};
     use crate::sale::participate::{Outcome, ParticipateError};
 
-    fn job() -> Job {
-        Job::new(Plan::bulk(CampaignId(1), 3), Clock::System.now())
+    fn job() -> SimulationJob {
+        SimulationJob::new(Plan::bulk(CampaignId(1), 3), Clock::System.now())
     }
 
     fn sold_out() -> Outcome {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::figures::Figures;
-use crate::parts::store::Books;
+use crate::parts::store::CampaignCounters;
 
 /// One line for each breach.
 #[derive(Debug, Default)]
@@ -18,22 +18,22 @@ impl Breaches {
 }
 
 /// Whether the campaign's own counters equal the sums over its rows. If not, stored sums among them may be wrong.
-pub(super) fn adds_up(books: &Books, figures: &Figures) -> bool {
-    figures.units == books.committed_units
-        && figures.participations == books.participation_count
-        && figures.purged == books.purged_events
+pub(super) fn adds_up(counters: &CampaignCounters, figures: &Figures) -> bool {
+    figures.units == counters.committed_units
+        && figures.participations == counters.participation_count
+        && figures.purged == counters.purged_events
         && figures.has_its_events()
-        && figures.events == books.event_sequence
+        && figures.events == counters.event_sequence
         && figures.waiting_of_participations() <= figures.events_there()
 }
 
 /// The breaches that the store alone shows.
-pub(super) fn breaches(books: &Books, figures: &Figures) -> Vec<String> {
+pub(super) fn breaches(counters: &CampaignCounters, figures: &Figures) -> Vec<String> {
     let mut breaches = Breaches::default();
-    counters(&mut breaches, books, figures);
+    check_counters(&mut breaches, counters, figures);
     let (users, named) = &figures.over_limit;
     breaches.check(*users == 0, || {
-        let limit = books.per_user_limit;
+        let limit = counters.per_user_limit;
         let named = list(
             named
                 .iter()
@@ -42,25 +42,25 @@ pub(super) fn breaches(books: &Books, figures: &Figures) -> Vec<String> {
         format!("I2 {users} users hold more than {limit} units{named}")
     });
     changes(&mut breaches, figures);
-    stream(&mut breaches, books, figures);
+    stream(&mut breaches, counters, figures);
     waiting(&mut breaches, figures);
     breaches.0
 }
 
-fn counters(breaches: &mut Breaches, books: &Books, figures: &Figures) {
+fn check_counters(breaches: &mut Breaches, counters: &CampaignCounters, figures: &Figures) {
     let (units, participations) = (figures.units, figures.participations);
-    let stock = books.total_stock.unwrap_or(u64::MAX);
+    let stock = counters.total_stock.unwrap_or(u64::MAX);
     breaches.check(units <= stock, || {
         format!("I1 oversold: participations hold {units} units of {stock}")
     });
-    let committed = books.committed_units;
+    let committed = counters.committed_units;
     breaches.check(committed <= stock, || {
         format!("I1 oversold: the campaign counts {committed} units of {stock}")
     });
     breaches.check(units == committed, || {
         format!("I1 the campaign counts {committed} units, its participations hold {units}")
     });
-    let counted = books.participation_count;
+    let counted = counters.participation_count;
     breaches.check(participations == counted, || {
         format!("I1 the campaign counts {counted} participations, there are {participations}")
     });
@@ -91,28 +91,28 @@ fn changes(breaches: &mut Breaches, figures: &Figures) {
 }
 
 /// Sequences have no gap, and a position is within its stream.
-fn stream(breaches: &mut Breaches, books: &Books, figures: &Figures) {
-    let (events, counted) = (figures.events, books.event_sequence);
+fn stream(breaches: &mut Breaches, counters: &CampaignCounters, figures: &Figures) {
+    let (events, counted) = (figures.events, counters.event_sequence);
     breaches.check(events == counted, || {
         format!("I3 the campaign counts {counted} events, its stream has {events}")
     });
-    let published = books.published;
+    let published = counters.published;
     breaches.check(published <= counted, || {
         format!("I4 the position is {published}, but there are only {counted} events")
     });
-    let (events, counted) = (figures.campaign_stream(), books.campaign_events);
+    let (events, counted) = (figures.campaign_stream(), counters.campaign_events);
     breaches.check(events == counted, || {
         format!("I3 the campaign counts {counted} events about itself, its stream has {events}")
     });
-    let published = books.campaign_published;
+    let published = counters.campaign_published;
     breaches.check(published <= counted, || {
         format!("I4 the position of events about the campaign is {published}, but there are only {counted}")
     });
-    let (events, counted) = (figures.order_stream(), books.order_events);
+    let (events, counted) = (figures.order_stream(), counters.order_events);
     breaches.check(events == counted, || {
         format!("I3 the campaign counts {counted} events about orders, its stream has {events}")
     });
-    let published = books.order_published;
+    let published = counters.order_published;
     breaches.check(published <= counted, || {
         format!(
             "I4 the position of events about orders is {published}, but there are only {counted}"
@@ -163,10 +163,10 @@ mod tests {
     use super::*;
     use crate::parts::store::Waiting;
 
-    fn books() -> Books {
-        Books {
+    fn counters() -> CampaignCounters {
+        CampaignCounters {
             published: 3,
-            ..gate::tests::books(4)
+            ..gate::tests::counters(4)
         }
     }
 
@@ -186,8 +186,8 @@ mod tests {
 
     #[test]
     fn a_correct_campaign_has_no_violation() {
-        assert_eq!(breaches(&books(), &sound()), Vec::<String>::new());
-        assert!(adds_up(&books(), &sound()));
+        assert_eq!(breaches(&counters(), &sound()), Vec::<String>::new());
+        assert!(adds_up(&counters(), &sound()));
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
             purged_counted: 3,
             ..sound()
         };
-        assert_eq!(breaches(&books(), &figures), Vec::<String>::new());
+        assert_eq!(breaches(&counters(), &figures), Vec::<String>::new());
         assert_eq!((figures.events, figures.published()), (4, 3));
     }
 
@@ -210,10 +210,10 @@ mod tests {
         };
         figures.waiting.pending = 2;
         assert_eq!(
-            breaches(&books(), &figures),
+            breaches(&counters(), &figures),
             ["I4 2 waiting, but there are only 1 events"]
         );
-        assert!(!adds_up(&books(), &figures));
+        assert!(!adds_up(&counters(), &figures));
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
             ..sound()
         };
         assert_eq!(
-            breaches(&books(), &figures),
+            breaches(&counters(), &figures),
             [
                 "I1 oversold: participations hold 11 units of 10",
                 "I1 the campaign counts 4 units, its participations hold 11",

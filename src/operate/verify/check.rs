@@ -3,23 +3,26 @@
 use super::figures::Figures;
 use super::log_plan::LogPlan;
 use super::plan::{Part, Plan};
-use super::reading::{self, PurgedSegments, Reading, read_logs, read_parts};
-use super::trust::Trust;
+use super::reading::{self, PurgedSegments, SegmentReading, read_logs, read_parts};
+use super::usable_sums::UsableSums;
 use super::{EventOrder, breaches};
 use crate::domain::{CampaignId, Topic};
-use crate::parts::store::{Books, Ground, Kept, KeptLog, LogSums, Segment, Snapshot, StoreError};
+use crate::parts::store::{
+    CampaignCounters, LogSums, Purged, RowSelection, Segment, Snapshot, StoreError, StoredLogSums,
+    StoredSums,
+};
 
 /// The result for one campaign.
 #[derive(Clone, Debug)]
 pub(super) struct CampaignCheck {
-    pub(super) books: Books,
+    pub(super) counters: CampaignCounters,
     pub(super) figures: Figures,
     pub(super) breaches: Vec<String>,
     /// The stored sums may be wrong, and not the campaign.
     pub(super) is_doubtful: bool,
     /// Sums that may be stored.
-    pub(super) keep: Vec<Kept>,
-    pub(super) keep_logs: Vec<KeptLog>,
+    pub(super) sums_to_store: Vec<StoredSums>,
+    pub(super) log_sums_to_store: Vec<StoredLogSums>,
     /// Segments whose stored sums are to be deleted.
     pub(super) forget: Vec<Segment>,
 }
@@ -29,43 +32,48 @@ pub(super) async fn check(
     snapshot: &Snapshot,
     ids: &[CampaignId],
     order: EventOrder,
-    trust: &Trust,
+    usable_sums: &UsableSums,
 ) -> Result<Vec<CampaignCheck>, StoreError> {
     let (Some(first), Some(last)) = (ids.first(), ids.last()) else {
         return Ok(Vec::new());
     };
-    let books = snapshot.books(ids).await?;
-    let kept = snapshot.kept(ids).await?;
-    let kept_logs = snapshot.kept_logs(ids).await?;
-    let of = |id: CampaignId| of_campaign(&kept, id, |kept| kept.segment);
-    let plans: Vec<(Books, Plan, LogPlan)> = books
+    let counters = snapshot.counters(ids).await?;
+    let stored = snapshot.stored_sums(ids).await?;
+    let stored_log_sums = snapshot.stored_log_sums(ids).await?;
+    let of = |id: CampaignId| of_campaign(&stored, id, |stored| stored.segment);
+    let plans: Vec<(CampaignCounters, Plan, LogPlan)> = counters
         .into_iter()
-        .map(|books| {
-            let logs = of_campaign(&kept_logs, books.id, |kept| kept.segment);
-            let plan = Plan::of(&books, of(books.id), |kept| trust.ranks.has(kept.segment));
-            let log = LogPlan::of(&books, logs, |kept| trust.logs.has(kept.segment));
-            (books, plan, log)
+        .map(|counters| {
+            let logs = of_campaign(&stored_log_sums, counters.id, |stored| stored.segment);
+            let plan = Plan::of(&counters, of(counters.id), |stored| {
+                usable_sums.ranks.has(stored.segment)
+            });
+            let log = LogPlan::of(&counters, logs, |stored| {
+                usable_sums.logs.has(stored.segment)
+            });
+            (counters, plan, log)
         })
         .collect();
     let purged = snapshot.purged(ids).await?;
     let mut reads = read_parts(snapshot, &plans).await?;
     let mut log_reads = read_logs(snapshot, &plans).await?;
-    let all: Vec<Books> = plans.iter().map(|(books, _, _)| *books).collect();
+    let all: Vec<CampaignCounters> = plans.iter().map(|(counters, _, _)| *counters).collect();
     let waiting = snapshot.waiting(&all).await?;
     let campaign_events = snapshot.events_about(Topic::Campaign, ids).await?;
     let order_events = snapshot.events_about(Topic::Order, ids).await?;
     let mut checks = Vec::new();
-    for (books, plan, log) in plans {
+    for (counters, plan, log) in plans {
         let reads = Reads {
-            has_kept: !plan.kept.is_empty() || !log.kept.is_empty(),
-            ranks: reads.remove(&books.id).unwrap_or_default(),
-            log: log_reads.remove(&books.id).unwrap_or_default(),
+            has_stored: !plan.stored.is_empty() || !log.stored.is_empty(),
+            ranks: reads.remove(&counters.id).unwrap_or_default(),
+            log: log_reads.remove(&counters.id).unwrap_or_default(),
         };
-        let mut figures = figures(&books, (&plan, &log), &reads, &purged);
-        figures.waiting = waiting.get(&books.id).copied().unwrap_or_default();
-        figures.campaign_events = campaign_events.get(&books.id).copied().unwrap_or_default();
-        figures.order_events = order_events.get(&books.id).copied().unwrap_or_default();
-        checks.push((books, reads, figures));
+        let mut figures = figures(&counters, (&plan, &log), &reads, &purged);
+        let id = &counters.id;
+        figures.waiting = waiting.get(id).copied().unwrap_or_default();
+        figures.campaign_events = campaign_events.get(id).copied().unwrap_or_default();
+        figures.order_events = order_events.get(id).copied().unwrap_or_default();
+        checks.push((counters, reads, figures));
     }
     // If every participation has one event, none can overtake another.
     let has_later = checks
@@ -73,23 +81,23 @@ pub(super) async fn check(
         .any(|(_, _, figures)| figures.events > figures.participations);
     if order == EventOrder::Required && has_later {
         let overtaking = snapshot.overtaking(*first, *last).await?;
-        for (books, _, figures) in &mut checks {
-            figures.overtaking = overtaking.get(&books.id).copied().unwrap_or_default();
+        for (counters, _, figures) in &mut checks {
+            figures.overtaking = overtaking.get(&counters.id).copied().unwrap_or_default();
         }
     }
     let mut found = Vec::new();
-    for (books, reads, mut figures) in checks {
-        let is_doubtful = reads.has_kept && !breaches::adds_up(&books, &figures);
+    for (counters, reads, mut figures) in checks {
+        let is_doubtful = reads.has_stored && !breaches::adds_up(&counters, &figures);
         if !is_doubtful {
-            read_examples(snapshot, &books, &reads.ranks, &mut figures).await?;
+            read_examples(snapshot, &counters, &reads.ranks, &mut figures).await?;
         }
         found.push(CampaignCheck {
-            breaches: breaches::breaches(&books, &figures),
+            breaches: breaches::breaches(&counters, &figures),
             is_doubtful,
-            keep: worth_keeping(snapshot, &books, &reads.ranks, of(books.id)),
-            keep_logs: final_logs(&books, &reads.log),
-            forget: unsound(&reads.ranks, of(books.id)),
-            books,
+            sums_to_store: sums_to_store(snapshot, &counters, &reads.ranks, of(counters.id)),
+            log_sums_to_store: final_logs(&counters, &reads.log),
+            forget: unsound(&reads.ranks, of(counters.id)),
+            counters,
             figures,
         });
     }
@@ -97,43 +105,47 @@ pub(super) async fn check(
 }
 
 /// The stored sums of one campaign, from a list in order of campaign.
-pub(super) fn of_campaign<T>(kept: &[T], id: CampaignId, segment: impl Fn(&T) -> Segment) -> &[T] {
-    let from = kept.partition_point(|kept| segment(kept).campaign < id);
-    let until = kept.partition_point(|kept| segment(kept).campaign <= id);
-    kept.get(from..until).unwrap_or_default()
+pub(super) fn of_campaign<T>(
+    stored: &[T],
+    id: CampaignId,
+    segment: impl Fn(&T) -> Segment,
+) -> &[T] {
+    let from = stored.partition_point(|stored| segment(stored).campaign < id);
+    let until = stored.partition_point(|stored| segment(stored).campaign <= id);
+    stored.get(from..until).unwrap_or_default()
 }
 
 /// The sums read of one campaign.
 struct Reads {
     /// Whether stored sums are used as well.
-    has_kept: bool,
-    ranks: Vec<Reading>,
+    has_stored: bool,
+    ranks: Vec<SegmentReading>,
     log: Vec<(Part, LogSums)>,
 }
 
 fn figures(
-    books: &Books,
+    counters: &CampaignCounters,
     (plan, log_plan): (&Plan, &LogPlan),
     reads: &Reads,
     purged: &PurgedSegments,
 ) -> Figures {
-    let kept = log_plan.kept.iter().map(KeptLog::sums);
+    let stored = log_plan.stored.iter().map(StoredLogSums::sums);
     let read = reads.log.iter().map(|(_, sums)| *sums);
-    let log = kept.chain(read).fold(LogSums::default(), LogSums::with);
+    let log = stored.chain(read).fold(LogSums::default(), LogSums::with);
     let reads = &reads.ranks;
     let mut figures = Figures {
         events: log.events,
         event_digest: log.digest,
-        purged_counted: books.purged_events,
-        segments_kept: u64::try_from(plan.kept.len()).unwrap_or_default(),
+        purged_counted: counters.purged_events,
+        segments_kept: u64::try_from(plan.stored.len()).unwrap_or_default(),
         segments_read: u64::try_from(reads.len()).unwrap_or_default(),
         ..Figures::default()
     };
-    for kept in &plan.kept {
-        figures.participations += kept.participations;
-        figures.units += kept.units;
-        figures.changes += kept.changes;
-        figures.change_digest = figures.change_digest.wrapping_add(kept.digest);
+    for stored in &plan.stored {
+        figures.participations += stored.participations;
+        figures.units += stored.units;
+        figures.changes += stored.changes;
+        figures.change_digest = figures.change_digest.wrapping_add(stored.digest);
     }
     for read in reads {
         figures.participations += read.sums.participations;
@@ -142,15 +154,15 @@ fn figures(
         let digest = read.sums.change_digest;
         figures.change_digest = figures.change_digest.wrapping_add(digest);
     }
-    for ((_, segment), purged) in purged.range((books.id, i64::MIN)..=(books.id, i64::MAX)) {
-        if *segment >= 0 {
-            figures.purged += purged.events;
-            figures.events += purged.events;
-            figures.event_digest = figures.event_digest.wrapping_add(purged.digest);
-        } else if *segment == -1 {
-            figures.campaign_events_purged += purged.events;
-        } else {
-            figures.order_events_purged += purged.events;
+    for ((_, segment), purged) in purged.range((counters.id, i64::MIN)..=(counters.id, i64::MAX)) {
+        match *segment {
+            Purged::ABOUT_CAMPAIGN => figures.campaign_events_purged += purged.events,
+            Purged::ABOUT_ORDERS => figures.order_events_purged += purged.events,
+            _ => {
+                figures.purged += purged.events;
+                figures.events += purged.events;
+                figures.event_digest = figures.event_digest.wrapping_add(purged.digest);
+            }
         }
     }
     figures
@@ -159,16 +171,16 @@ fn figures(
 /// Reads examples of the rows that break an invariant.
 async fn read_examples(
     snapshot: &Snapshot,
-    books: &Books,
-    reads: &[Reading],
+    counters: &CampaignCounters,
+    reads: &[SegmentReading],
     figures: &mut Figures,
 ) -> Result<(), StoreError> {
-    let id = books.id;
+    let id = counters.id;
     if reads.iter().any(|read| read.is_over_limit) {
         figures.over_limit = snapshot.users_over_limit(id).await?;
     }
     if !figures.has_its_events() {
-        let whole = Ground::Whole(std::slice::from_ref(&id));
+        let whole = RowSelection::Whole(std::slice::from_ref(&id));
         figures.without_change = snapshot.events_without_change(whole).await?;
         // After purging, missing and purged events look the same.
         if figures.purged == 0 {
@@ -184,40 +196,40 @@ async fn read_examples(
     Ok(())
 }
 
-fn worth_keeping(
+fn sums_to_store(
     snapshot: &Snapshot,
-    books: &Books,
-    reads: &[Reading],
-    before: &[Kept],
-) -> Vec<Kept> {
+    counters: &CampaignCounters,
+    reads: &[SegmentReading],
+    before: &[StoredSums],
+) -> Vec<StoredSums> {
     let complete = reads.iter().filter(|read| {
         reading::is_complete(snapshot, read.sums.newest)
-            && read.part.is_final(books)
+            && read.part.is_final(counters)
             && !read.is_over_limit
     });
     complete
         .map(|read| {
             let segment = read.part.segment();
-            let before = before.iter().find(|kept| kept.segment == segment);
-            reading::kept(books, read, before.map_or(0, |kept| kept.generation))
+            let before = before.iter().find(|stored| stored.segment == segment);
+            reading::stored_sums(counters, read, before.map_or(0, |stored| stored.generation))
         })
         .collect()
 }
 
 /// The sums of segments of a stream that get no more events.
-fn final_logs(books: &Books, reads: &[(Part, LogSums)]) -> Vec<KeptLog> {
-    let complete = reads.iter().filter(|(part, _)| part.is_final(books));
+fn final_logs(counters: &CampaignCounters, reads: &[(Part, LogSums)]) -> Vec<StoredLogSums> {
+    let complete = reads.iter().filter(|(part, _)| part.is_final(counters));
     complete
-        .map(|(part, sums)| reading::kept_log(books, part.segment(), *sums))
+        .map(|(part, sums)| reading::stored_log_sums(counters, part.segment(), *sums))
         .collect()
 }
 
-fn unsound(reads: &[Reading], before: &[Kept]) -> Vec<Segment> {
+fn unsound(reads: &[SegmentReading], before: &[StoredSums]) -> Vec<Segment> {
     let unsound = reads.iter().filter(|read| read.is_over_limit);
     let segments = unsound.map(|read| read.part.segment());
-    let is_kept = |segment: &Segment| {
-        let mut valid = before.iter().filter(|kept| kept.is_valid);
-        valid.any(|kept| kept.segment == *segment)
+    let is_stored = |segment: &Segment| {
+        let mut valid = before.iter().filter(|stored| stored.is_valid);
+        valid.any(|stored| stored.segment == *segment)
     };
-    segments.filter(is_kept).collect()
+    segments.filter(is_stored).collect()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Verification, VerifyError};
 use crate::domain::CampaignId;
 use crate::parts::gate::{GateState, Settings};
-use crate::parts::store::Books;
+use crate::parts::store::CampaignCounters;
 
 /// Reads of a difference until it is a violation: returned units lower the gate's count between two reads.
 const READINGS_MAX: usize = 5;
@@ -26,15 +26,15 @@ enum Comparison {
     LacksReturns,
 }
 
-fn compare(books: &Books, before: &GateState) -> Comparison {
-    if before.epoch != books.gate_epoch {
+fn compare(counters: &CampaignCounters, before: &GateState) -> Comparison {
+    if before.epoch != counters.gate_epoch {
         return Comparison::Differs;
     }
-    if before.returns < books.returns {
+    if before.returns < counters.returns {
         Comparison::LacksReturns
-    } else if before.committed_units_min(books.max_quantity) > books.committed_units {
+    } else if before.committed_units_min(counters.max_quantity) > counters.committed_units {
         Comparison::Differs
-    } else if before.units >= books.committed_units {
+    } else if before.units >= counters.committed_units {
         Comparison::Equal
     } else {
         Comparison::Behind
@@ -42,31 +42,31 @@ fn compare(books: &Books, before: &GateState) -> Comparison {
 }
 
 impl Verification {
-    /// The violation, if there is one. `before` was read before `books`. A gate without state, or with an older epoch, is
-    /// no violation: the writer refuses its admissions, and then it is rebuilt.
+    /// The violation, if there is one. `before` was read before `counters`. A gate without state, or with an older epoch,
+    /// is no violation: the writer refuses its admissions, and then it is rebuilt.
     pub(super) async fn gate_breach(
         &self,
-        books: &Books,
+        counters: &CampaignCounters,
         before: Option<GateState>,
     ) -> Result<Option<String>, VerifyError> {
-        if before.is_some_and(|gate| drift(books, &gate).is_some())
-            && let Some(drift) = self.settings_breach(books.id).await?
+        if before.is_some_and(|gate| drift(counters, &gate).is_some())
+            && let Some(drift) = self.settings_breach(counters.id).await?
         {
             return Ok(Some(drift));
         }
-        let (mut books, mut before) = (*books, before);
+        let (mut counters, mut before) = (*counters, before);
         for reading in 1.. {
             let Some(state) = before else {
                 return Ok(None);
             };
-            let comparison = compare(&books, &state);
+            let comparison = compare(&counters, &state);
             let after = match comparison {
                 Comparison::Equal => return Ok(None),
-                Comparison::Behind => self.gate.inspect(books.id).await?,
+                Comparison::Behind => self.gate.inspect(counters.id).await?,
                 Comparison::Differs | Comparison::LacksReturns => Some(state),
             };
             let has_caught_up = after.is_none_or(|after| {
-                after.epoch == books.gate_epoch && after.units >= books.committed_units
+                after.epoch == counters.gate_epoch && after.units >= counters.committed_units
             });
             if comparison == Comparison::Behind && has_caught_up {
                 return Ok(None);
@@ -76,11 +76,11 @@ impl Verification {
                 return Ok(None);
             }
             if reading == READINGS_MAX {
-                return Ok(breach(&books, &state));
+                return Ok(breach(&counters, &state));
             }
-            before = self.gate.inspect(books.id).await?;
-            match self.store.books_of(books.id).await? {
-                Some(now) => books = now,
+            before = self.gate.inspect(counters.id).await?;
+            match self.store.counters_of(counters.id).await? {
+                Some(now) => counters = now,
                 None => return Ok(None),
             }
         }
@@ -95,9 +95,9 @@ impl Verification {
                 tokio::time::sleep(SETTINGS_PAUSE).await;
             }
             let gate = self.gate.inspect(id).await?;
-            let books = self.store.books_of(id).await?;
-            let both = books.as_ref().zip(gate.as_ref());
-            breach = both.and_then(|(books, gate)| drift(books, gate));
+            let counters = self.store.counters_of(id).await?;
+            let both = counters.as_ref().zip(gate.as_ref());
+            breach = both.and_then(|(counters, gate)| drift(counters, gate));
             if breach.is_none() {
                 break;
             }
@@ -107,11 +107,11 @@ impl Verification {
 }
 
 /// The settings in which the gate differs from the store. A gate of an older epoch is replaced anyway.
-fn drift(books: &Books, gate: &GateState) -> Option<String> {
-    if gate.epoch < books.gate_epoch {
+fn drift(counters: &CampaignCounters, gate: &GateState) -> Option<String> {
+    if gate.epoch < counters.gate_epoch {
         return None;
     }
-    let (has, ought) = (gate.settings, settings(books));
+    let (has, ought) = (gate.settings, settings(counters));
     let fields = [
         ("state", has.state != ought.state),
         ("opensAt", has.opens_at != ought.opens_at),
@@ -132,21 +132,21 @@ fn drift(books: &Books, gate: &GateState) -> Option<String> {
     })
 }
 
-fn settings(books: &Books) -> Settings {
+fn settings(counters: &CampaignCounters) -> Settings {
     Settings {
-        epoch: books.gate_epoch,
-        version: books.version,
-        state: books.state,
-        opens_at: books.opens_at,
-        closes_at: books.closes_at,
-        total_stock: books.total_stock,
-        per_user_limit: books.per_user_limit,
-        max_quantity: books.max_quantity,
+        epoch: counters.gate_epoch,
+        version: counters.version,
+        state: counters.state,
+        opens_at: counters.opens_at,
+        closes_at: counters.closes_at,
+        total_stock: counters.total_stock,
+        per_user_limit: counters.per_user_limit,
+        max_quantity: counters.max_quantity,
     }
 }
 
-fn breach(books: &Books, state: &GateState) -> Option<String> {
-    let (epoch, committed) = (books.gate_epoch, books.committed_units);
+fn breach(counters: &CampaignCounters, state: &GateState) -> Option<String> {
+    let (epoch, committed) = (counters.gate_epoch, counters.committed_units);
     let GateState { units, leases, .. } = state;
     if state.epoch < epoch {
         return None;
@@ -167,8 +167,8 @@ pub(super) mod tests {
     use super::*;
     use crate::domain::State;
 
-    pub fn books(committed_units: u64) -> Books {
-        Books {
+    pub fn counters(committed_units: u64) -> CampaignCounters {
+        CampaignCounters {
             id: CampaignId(1),
             state: State::Open,
             total_stock: Some(10),
@@ -202,24 +202,24 @@ pub(super) mod tests {
             users: units,
             expiring: leases,
             returns: 0,
-            settings: settings(&books(units)),
+            settings: settings(&counters(units)),
         }
     }
 
     #[test]
     fn leases_explain_only_uncommitted_units() {
-        assert_eq!(compare(&books(4), &state(3, 4, 0)), Comparison::Equal);
-        assert_eq!(compare(&books(4), &state(3, 5, 0)), Comparison::Differs);
-        assert_eq!(compare(&books(4), &state(3, 6, 1)), Comparison::Equal);
-        assert_eq!(compare(&books(4), &state(3, 7, 1)), Comparison::Differs);
-        assert_eq!(compare(&books(4), &state(3, 3, 1)), Comparison::Behind);
+        assert_eq!(compare(&counters(4), &state(3, 4, 0)), Comparison::Equal);
+        assert_eq!(compare(&counters(4), &state(3, 5, 0)), Comparison::Differs);
+        assert_eq!(compare(&counters(4), &state(3, 6, 1)), Comparison::Equal);
+        assert_eq!(compare(&counters(4), &state(3, 7, 1)), Comparison::Differs);
+        assert_eq!(compare(&counters(4), &state(3, 3, 1)), Comparison::Behind);
     }
 
     #[test]
     fn units_being_returned_are_no_violation() {
-        let given_back = Books {
+        let given_back = CampaignCounters {
             returns: 1,
-            ..books(4)
+            ..counters(4)
         };
         assert_eq!(
             compare(&given_back, &state(3, 5, 0)),
@@ -235,16 +235,16 @@ pub(super) mod tests {
     #[test]
     fn different_settings_are_named() {
         let sound = state(3, 4, 0);
-        assert_eq!(drift(&books(4), &sound), None);
-        let changed = Books {
+        assert_eq!(drift(&counters(4), &sound), None);
+        let changed = CampaignCounters {
             version: 2,
             state: State::Paused,
             total_stock: None,
-            ..books(4)
+            ..counters(4)
         };
         let says = "I7 the gate's settings of version 1 differ from the store's of version 2: state, totalStock";
         assert_eq!(drift(&changed, &sound).as_deref(), Some(says));
-        let of_older_gate = Books {
+        let of_older_gate = CampaignCounters {
             gate_epoch: 4,
             ..changed
         };
@@ -253,9 +253,9 @@ pub(super) mod tests {
 
     #[test]
     fn states_of_different_epochs_are_never_compared() {
-        assert_eq!(compare(&books(4), &state(2, 4, 0)), Comparison::Differs);
-        assert_eq!(breach(&books(4), &state(2, 9, 0)), None);
-        assert!(breach(&books(4), &state(4, 4, 0)).is_some());
-        assert!(breach(&books(4), &state(3, 9, 0)).is_some());
+        assert_eq!(compare(&counters(4), &state(2, 4, 0)), Comparison::Differs);
+        assert_eq!(breach(&counters(4), &state(2, 9, 0)), None);
+        assert!(breach(&counters(4), &state(4, 4, 0)).is_some());
+        assert!(breach(&counters(4), &state(3, 9, 0)).is_some());
     }
 }

@@ -1,9 +1,9 @@
 //! I6: compares every participation in the events' database with the rewards database. Rewards of confirmed
 //! participations must be granted, and those of cancelled ones revoked.
 //!
-//! Recent changes may not be consumed yet. So a difference is a violation only if the consumer is past the event: it has
-//! applied much newer events of the same partition. A consumer that is stopped, or behind in one partition, causes no
-//! violation. Neither do events that were never published, nor participations from before the campaign had this reward.
+//! Recent changes may not be consumed yet. So a difference is a violation only if the consumer is past the event: it
+//! has applied much newer events of the same partition. A stopped or late consumer causes no violation. Neither do
+//! events that were never published, nor participations from before the campaign had this reward.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::domain::{
     CampaignId, Consumer, KeyChoice, ParticipationId, Status, Timestamp, key_hash,
 };
-use crate::parts::store::{Rewarding, Rewards, Standing, Store, StoreError};
+use crate::parts::store::{RankedStatus, Rewarding, Rewards, Store, StoreError};
 
 /// Campaigns, and participations, read by one statement.
 const CAMPAIGNS: u64 = 500;
@@ -108,7 +108,10 @@ impl<'a> Grants<'a> {
         let mut after = 0;
         loop {
             let id = campaign.campaign;
-            let page = self.store.standings(id, after, PARTICIPATIONS).await?;
+            let page = self
+                .store
+                .ranked_statuses(id, after, PARTICIPATIONS)
+                .await?;
             let Some(last) = page.last() else {
                 return Ok(found);
             };
@@ -118,7 +121,7 @@ impl<'a> Grants<'a> {
                     continue;
                 };
                 let old = page.iter().filter(|one| one.since < *newest);
-                let old: Vec<&Standing> = old.collect();
+                let old: Vec<&RankedStatus> = old.collect();
                 let compared = self.compare(campaign, (*consumer, passed), &old, &mut found);
                 compared.await?;
             }
@@ -129,30 +132,30 @@ impl<'a> Grants<'a> {
         &self,
         campaign: &Rewarding,
         (consumer, passed): (Consumer, &Progress),
-        old: &[&Standing],
+        old: &[&RankedStatus],
         found: &mut Violations,
     ) -> Result<(), StoreError> {
         let ids: Vec<ParticipationId> = old.iter().map(|one| one.id).collect();
         let effects = self.rewards.effects(consumer, &ids).await?;
         let reward = campaign.reward.as_ref();
         let grants = reward.is_some_and(|reward| consumer.grants(reward));
-        let is_missing = |one: &Standing| {
+        let is_missing = |one: &RankedStatus| {
             grants
                 && one.status == Status::Confirmed
                 && one.since >= campaign.since
                 && !effects.granted.contains(&one.id)
         };
         let is_standing =
-            |one: &Standing| !one.status.holds_units() && effects.standing.contains(&one.id);
+            |one: &RankedStatus| !one.status.holds_units() && effects.standing.contains(&one.id);
         let suspects = old.iter().copied();
-        let suspects: Vec<&Standing> = suspects
+        let suspects: Vec<&RankedStatus> = suspects
             .filter(|one| is_missing(one) || is_standing(one))
             .collect();
         let ranks: Vec<u64> = suspects.iter().map(|one| one.rank).collect();
         let unpublished = self.store.unpublished(campaign.campaign, &ranks).await?;
         let ids: Vec<ParticipationId> = suspects.iter().map(|one| one.id).collect();
         let partitions = self.keys.partitions(self.store, &ids).await?;
-        let is_passed = |one: &Standing| {
+        let is_passed = |one: &RankedStatus| {
             let partition = partitions.get(&one.id);
             let before = partition.and_then(|partition| passed.0.get(partition));
             before.is_some_and(|before| one.since < *before)

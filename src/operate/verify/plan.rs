@@ -1,7 +1,7 @@
 //! Decides which segments of a campaign are read, and for which the stored sums are used. Pure.
 
 use crate::domain::CampaignId;
-use crate::parts::store::{Books, Ground, Kept, SEGMENT_RANKS, Segment};
+use crate::parts::store::{CampaignCounters, RowSelection, SEGMENT_RANKS, Segment, StoredSums};
 
 /// A part of a campaign to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,17 +27,17 @@ impl Part {
     }
 
     /// The same, for the store.
-    pub(super) const fn ground(&self) -> Ground<'_> {
+    pub(super) const fn selection(&self) -> RowSelection<'_> {
         match self {
-            Self::Whole(campaign) => Ground::Whole(std::slice::from_ref(campaign)),
-            Self::Within(segment) => Ground::Within(*segment),
-            Self::From(segment) => Ground::From(*segment),
+            Self::Whole(campaign) => RowSelection::Whole(std::slice::from_ref(campaign)),
+            Self::Within(segment) => RowSelection::Within(*segment),
+            Self::From(segment) => RowSelection::From(*segment),
         }
     }
 
     /// Whether its sums may be stored: it gets no further participations.
-    pub(super) const fn is_final(&self, books: &Books) -> bool {
-        matches!(self, Self::Within(_)) || books.is_over()
+    pub(super) const fn is_final(&self, counters: &CampaignCounters) -> bool {
+        matches!(self, Self::Within(_)) || counters.is_over()
     }
 }
 
@@ -45,39 +45,54 @@ impl Part {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     /// Stored sums to use.
-    pub(super) kept: Vec<Kept>,
+    pub(super) stored: Vec<StoredSums>,
     /// Parts to read.
     pub(super) parts: Vec<Part>,
 }
 
 impl Plan {
     /// The plan for a campaign with these stored sums, in order of segment. A sum is used if `is_trusted`.
-    pub(super) fn of(books: &Books, kept: &[Kept], is_trusted: impl Fn(&Kept) -> bool) -> Self {
+    pub(super) fn of(
+        counters: &CampaignCounters,
+        stored: &[StoredSums],
+        is_trusted: impl Fn(&StoredSums) -> bool,
+    ) -> Self {
         // Ranks have few gaps, so a campaign has about as many segments as its participations fill.
-        let last = last_number(books, books.last_segment(), 2, kept.len());
-        let is_usable = |kept: &Kept| {
-            let is_settled = kept.segment.number < last || books.is_over();
-            let is_within = kept.per_user_limit <= books.per_user_limit;
-            kept.is_valid && is_settled && is_within && is_trusted(kept)
+        let last = last_number(counters, counters.last_segment(), 2, stored.len());
+        let is_usable = |stored: &StoredSums| {
+            let is_settled = stored.segment.number < last || counters.is_over();
+            let is_within = stored.per_user_limit <= counters.per_user_limit;
+            stored.is_valid && is_settled && is_within && is_trusted(stored)
         };
-        let (kept, parts) = divide(books.id, last, kept, |kept| kept.segment, is_usable);
-        Self { kept, parts }
+        let (stored, parts) = divide(
+            counters.id,
+            last,
+            stored,
+            |stored| stored.segment,
+            is_usable,
+        );
+        Self { stored, parts }
     }
 
     /// Approximate number of participations to read.
-    pub(super) fn rows(&self, books: &Books) -> u64 {
-        let known: u64 = self.kept.iter().map(|kept| kept.participations).sum();
-        books.participation_count.saturating_sub(known)
+    pub(super) fn rows(&self, counters: &CampaignCounters) -> u64 {
+        let known: u64 = self.stored.iter().map(|stored| stored.participations).sum();
+        counters.participation_count.saturating_sub(known)
     }
 }
 
 /// The number of the last segment of a plan: that of `end`, unless it is far beyond `times` the segments that the
 /// participations fill. A rank or sequence that far away is a mistake; it is read together with the last segment, instead
 /// of reading millions of empty segments.
-pub(super) fn last_number(books: &Books, end: Segment, times: u64, kept: usize) -> u64 {
-    let filled = books.participation_count / SEGMENT_RANKS;
-    let kept = u64::try_from(kept).unwrap_or_default();
-    let most = filled.saturating_mul(times).saturating_add(kept) + 64;
+pub(super) fn last_number(
+    counters: &CampaignCounters,
+    end: Segment,
+    times: u64,
+    stored: usize,
+) -> u64 {
+    let filled = counters.participation_count / SEGMENT_RANKS;
+    let stored = u64::try_from(stored).unwrap_or_default();
+    let most = filled.saturating_mul(times).saturating_add(stored) + 64;
     end.number.min(most)
 }
 
@@ -90,7 +105,7 @@ pub(super) fn divide<K: Copy>(
     segment_of: impl Fn(&K) -> Segment,
     is_usable: impl Fn(&K) -> bool,
 ) -> (Vec<K>, Vec<Part>) {
-    let (mut kept, mut parts) = (Vec::new(), Vec::new());
+    let (mut stored, mut parts) = (Vec::new(), Vec::new());
     let mut sums = sums.iter().peekable();
     for number in 0..=last {
         while sums
@@ -100,13 +115,13 @@ pub(super) fn divide<K: Copy>(
         let found = sums.next_if(|sums| segment_of(sums).number == number);
         let segment = Segment { campaign, number };
         match found.filter(|sums| is_usable(sums)) {
-            Some(sums) => kept.push(*sums),
+            Some(sums) => stored.push(*sums),
             None if last == 0 => parts.push(Part::Whole(campaign)),
             None if number == last => parts.push(Part::From(segment)),
             None => parts.push(Part::Within(segment)),
         }
     }
-    (kept, parts)
+    (stored, parts)
 }
 
 #[cfg(test)]
@@ -115,11 +130,11 @@ mod tests {
     use super::*;
     use crate::domain::State;
 
-    fn books(last_rank: u64, state: State) -> Books {
-        Books {
+    fn counters(last_rank: u64, state: State) -> CampaignCounters {
+        CampaignCounters {
             state,
             per_user_limit: 2,
-            ..gate::tests::books(last_rank)
+            ..gate::tests::counters(last_rank)
         }
     }
 
@@ -130,8 +145,8 @@ mod tests {
         }
     }
 
-    fn kept(number: u64) -> Kept {
-        Kept {
+    fn stored(number: u64) -> StoredSums {
+        StoredSums {
             segment: segment(number),
             generation: 0,
             participations: SEGMENT_RANKS,
@@ -145,31 +160,31 @@ mod tests {
 
     #[test]
     fn the_last_segment_of_a_live_campaign_is_always_read() {
-        let sells = books(3 * SEGMENT_RANKS, State::Open);
-        let plan = Plan::of(&sells, &[0, 1, 2].map(kept), |_| true);
-        assert_eq!(plan.kept, [0, 1].map(kept));
+        let sells = counters(3 * SEGMENT_RANKS, State::Open);
+        let plan = Plan::of(&sells, &[0, 1, 2].map(stored), |_| true);
+        assert_eq!(plan.stored, [0, 1].map(stored));
         assert_eq!(plan.parts, [Part::From(segment(2))]);
         assert_eq!(plan.rows(&sells), SEGMENT_RANKS);
-        let over = books(3 * SEGMENT_RANKS, State::Closed);
-        let plan = Plan::of(&over, &[0, 1, 2].map(kept), |_| true);
+        let over = counters(3 * SEGMENT_RANKS, State::Closed);
+        let plan = Plan::of(&over, &[0, 1, 2].map(stored), |_| true);
         assert_eq!(plan.parts, []);
     }
 
     #[test]
     fn rows_missing_invalid_or_due_are_read() {
-        let books = books(5 * SEGMENT_RANKS, State::Archived);
-        let invalid = Kept {
+        let counters = counters(5 * SEGMENT_RANKS, State::Archived);
+        let invalid = StoredSums {
             is_valid: false,
-            ..kept(1)
+            ..stored(1)
         };
         // The limit was three then; now it is two.
-        let other_limit = Kept {
+        let other_limit = StoredSums {
             per_user_limit: 3,
-            ..kept(2)
+            ..stored(2)
         };
-        let found = [invalid, other_limit, kept(3), kept(4)];
-        let plan = Plan::of(&books, &found, |kept| kept.segment.number != 3);
-        assert_eq!(plan.kept, [kept(4)]);
+        let found = [invalid, other_limit, stored(3), stored(4)];
+        let plan = Plan::of(&counters, &found, |stored| stored.segment.number != 3);
+        assert_eq!(plan.stored, [stored(4)]);
         let parts: Vec<u64> = plan
             .parts
             .iter()
@@ -181,19 +196,19 @@ mod tests {
     #[test]
     fn a_small_campaign_is_read_at_once() {
         for last_rank in [0, 1, SEGMENT_RANKS] {
-            let plan = Plan::of(&books(last_rank, State::Open), &[], |_| true);
+            let plan = Plan::of(&counters(last_rank, State::Open), &[], |_| true);
             assert_eq!(plan.parts, [Part::Whole(CampaignId(1))]);
         }
     }
 
     #[test]
     fn a_huge_rank_does_not_scan_empty_segments() {
-        let books = Books {
+        let counters = CampaignCounters {
             last_rank: u64::MAX,
             participation_count: 1,
-            ..books(1, State::Open)
+            ..counters(1, State::Open)
         };
-        let plan = Plan::of(&books, &[], |_| true);
+        let plan = Plan::of(&counters, &[], |_| true);
         assert!(plan.parts.len() < 100);
         assert!(matches!(plan.parts.last(), Some(Part::From(_))));
     }

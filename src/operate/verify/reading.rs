@@ -7,7 +7,8 @@ use super::log_plan::{LogPlan, last_of};
 use super::plan::{Part, Plan};
 use crate::domain::{CampaignId, Timestamp};
 use crate::parts::store::{
-    Books, Ground, Kept, KeptLog, LogSums, Purged, Segment, Snapshot, StoreError, Sums,
+    CampaignCounters, LogSums, Purged, RowSelection, Segment, Snapshot, StoreError, StoredLogSums,
+    StoredSums, Sums,
 };
 
 /// How long after its last participation a segment is complete. A lease, which fixes the rank, lasts a quarter of that. A
@@ -21,7 +22,7 @@ pub(super) fn is_complete(snapshot: &Snapshot, newest: Option<Timestamp>) -> boo
 
 /// A part and its sums.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reading {
+pub(super) struct SegmentReading {
     pub(super) part: Part,
     pub(super) sums: Sums,
     pub(super) is_over_limit: bool,
@@ -30,16 +31,16 @@ pub(super) struct Reading {
 /// Purged events by campaign and segment.
 pub(super) type PurgedSegments = BTreeMap<(CampaignId, i64), Purged>;
 
-pub(super) async fn read(snapshot: &Snapshot, part: Part) -> Result<Reading, StoreError> {
-    let sums = snapshot.sums(part.ground()).await?;
+pub(super) async fn read(snapshot: &Snapshot, part: Part) -> Result<SegmentReading, StoreError> {
+    let sums = snapshot.sums(part.selection()).await?;
     let sums = sums.get(&part.segment().campaign).copied();
-    let mut read = Reading {
+    let mut read = SegmentReading {
         part,
         sums: sums.unwrap_or_default(),
         is_over_limit: false,
     };
     if read.sums.suspects > 0 {
-        read.is_over_limit = !snapshot.over_limit(part.ground()).await?.is_empty();
+        read.is_over_limit = !snapshot.over_limit(part.selection()).await?.is_empty();
     }
     Ok(read)
 }
@@ -47,33 +48,35 @@ pub(super) async fn read(snapshot: &Snapshot, part: Part) -> Result<Reading, Sto
 /// Reads the parts of these plans: all small campaigns at once, the parts of others one by one.
 pub(super) async fn read_parts(
     snapshot: &Snapshot,
-    plans: &[(Books, Plan, LogPlan)],
-) -> Result<BTreeMap<CampaignId, Vec<Reading>>, StoreError> {
-    let mut reads: BTreeMap<CampaignId, Vec<Reading>> = BTreeMap::new();
+    plans: &[(CampaignCounters, Plan, LogPlan)],
+) -> Result<BTreeMap<CampaignId, Vec<SegmentReading>>, StoreError> {
+    let mut reads: BTreeMap<CampaignId, Vec<SegmentReading>> = BTreeMap::new();
     let mut small = Vec::new();
-    for (books, plan, _) in plans {
+    for (counters, plan, _) in plans {
         for part in &plan.parts {
             if let Part::Whole(id) = part {
                 small.push(*id);
             } else {
                 let read = read(snapshot, *part).await?;
-                reads.entry(books.id).or_default().push(read);
+                reads.entry(counters.id).or_default().push(read);
             }
         }
     }
     if small.is_empty() {
         return Ok(reads);
     }
-    let sums = snapshot.sums(Ground::Whole(&small)).await?;
+    let sums = snapshot.sums(RowSelection::Whole(&small)).await?;
     let suspects = |id: &&CampaignId| sums.get(id).is_some_and(|sums| sums.suspects > 0);
     let suspicious: Vec<CampaignId> = small.iter().filter(suspects).copied().collect();
     let over_limit = if suspicious.is_empty() {
         Vec::new()
     } else {
-        snapshot.over_limit(Ground::Whole(&suspicious)).await?
+        snapshot
+            .over_limit(RowSelection::Whole(&suspicious))
+            .await?
     };
     for id in small {
-        reads.entry(id).or_default().push(Reading {
+        reads.entry(id).or_default().push(SegmentReading {
             part: Part::Whole(id),
             sums: sums.get(&id).copied().unwrap_or_default(),
             is_over_limit: over_limit.contains(&id),
@@ -85,17 +88,17 @@ pub(super) async fn read_parts(
 /// Reads the parts of the streams of these plans, in the same way.
 pub(super) async fn read_logs(
     snapshot: &Snapshot,
-    plans: &[(Books, Plan, LogPlan)],
+    plans: &[(CampaignCounters, Plan, LogPlan)],
 ) -> Result<BTreeMap<CampaignId, Vec<(Part, LogSums)>>, StoreError> {
     let mut reads: BTreeMap<CampaignId, Vec<(Part, LogSums)>> = BTreeMap::new();
     let mut small = Vec::new();
-    for (books, _, log) in plans {
+    for (counters, _, log) in plans {
         for part in &log.parts {
             if let Part::Whole(id) = part {
                 small.push(*id);
             } else {
-                let sums = snapshot.log_sums_in(part.ground()).await?;
-                reads.entry(books.id).or_default().push((*part, sums));
+                let sums = snapshot.log_sums_in(part.selection()).await?;
+                reads.entry(counters.id).or_default().push((*part, sums));
             }
         }
     }
@@ -110,26 +113,34 @@ pub(super) async fn read_logs(
 }
 
 /// The sums of a part of a stream, to be stored.
-pub(super) fn kept_log(books: &Books, segment: Segment, sums: LogSums) -> KeptLog {
-    KeptLog {
+pub(super) fn stored_log_sums(
+    counters: &CampaignCounters,
+    segment: Segment,
+    sums: LogSums,
+) -> StoredLogSums {
+    StoredLogSums {
         segment,
-        last: last_of(segment, books),
-        purged_events: books.purged_events,
+        last: last_of(segment, counters),
+        purged_events: counters.purged_events,
         events: sums.events,
         digest: sums.digest,
     }
 }
 
 /// The sums of a correct part, to be stored.
-pub(super) fn kept(books: &Books, read: &Reading, generation: u64) -> Kept {
-    Kept {
+pub(super) fn stored_sums(
+    counters: &CampaignCounters,
+    read: &SegmentReading,
+    generation: u64,
+) -> StoredSums {
+    StoredSums {
         segment: read.part.segment(),
         generation,
         participations: read.sums.participations,
         units: read.sums.units,
         changes: read.sums.changes,
         digest: read.sums.change_digest,
-        per_user_limit: books.per_user_limit,
+        per_user_limit: counters.per_user_limit,
         is_valid: true,
     }
 }

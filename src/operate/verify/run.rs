@@ -7,12 +7,14 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::check::{CampaignCheck, check, of_campaign};
 use super::log_plan::LogPlan;
 use super::plan::Plan;
-use super::seal::{keep, keep_logs, seal, seal_log};
-use super::trust::Trust;
+use super::seal::{seal, seal_log, store_log_sums, store_sums};
+use super::usable_sums::UsableSums;
 use super::{Finding, Scope, Verification, VerifyError};
 use crate::domain::CampaignId;
 use crate::parts::gate::GateState;
-use crate::parts::store::{Books, Kept, KeptLog, SEGMENT_RANKS, Segment, StoreError};
+use crate::parts::store::{
+    CampaignCounters, SEGMENT_RANKS, Segment, StoreError, StoredLogSums, StoredSums,
+};
 
 /// Campaigns and participations checked in one snapshot, unless one campaign alone has more.
 const SNAPSHOT_CAMPAIGNS_MAX: usize = 500;
@@ -26,19 +28,22 @@ const GATE_PARALLEL: usize = 16;
 pub(super) struct Run<'a> {
     pub(super) verification: &'a Verification,
     pub(super) scope: Scope,
-    pub(super) trust: Trust,
+    pub(super) usable_sums: UsableSums,
 }
 
 impl Run<'_> {
-    pub(super) async fn page(&mut self, books: &[Books]) -> Result<Vec<Finding>, VerifyError> {
-        let ids: Vec<CampaignId> = books.iter().map(|books| books.id).collect();
-        self.seal(books, &ids).await?;
+    pub(super) async fn page(
+        &mut self,
+        counters: &[CampaignCounters],
+    ) -> Result<Vec<Finding>, VerifyError> {
+        let ids: Vec<CampaignId> = counters.iter().map(|counters| counters.id).collect();
+        self.seal(counters, &ids).await?;
         // The sums of the segments sealed just now are stored, so these plans read only the rest.
         let rows: Vec<(CampaignId, u64)> = self
-            .plans(books, &ids)
+            .plans(counters, &ids)
             .await?
             .iter()
-            .map(|(books, plan, log)| (books.id, plan.rows(books) + log.rows(books)))
+            .map(|(counters, plan, log)| (counters.id, plan.rows(counters) + log.rows(counters)))
             .collect();
         let snapshots = snapshots(rows.into_iter());
         let run = &*self;
@@ -53,35 +58,43 @@ impl Run<'_> {
     /// The current plans of the campaigns.
     async fn plans<'b>(
         &self,
-        books: &'b [Books],
+        counters: &'b [CampaignCounters],
         ids: &[CampaignId],
-    ) -> Result<Vec<(&'b Books, Plan, LogPlan)>, StoreError> {
+    ) -> Result<Vec<(&'b CampaignCounters, Plan, LogPlan)>, StoreError> {
         let store = &self.verification.store;
-        let kept = store.kept(ids).await?;
-        let kept_logs = store.kept_logs(ids).await?;
-        let plans = books.iter().map(|books| {
-            let kept = of_campaign(&kept, books.id, |kept| kept.segment);
-            let logs = of_campaign(&kept_logs, books.id, |kept| kept.segment);
-            let Trust { ranks, logs: log } = &self.trust;
+        let stored = store.stored_sums(ids).await?;
+        let stored_log_sums = store.stored_log_sums(ids).await?;
+        let plans = counters.iter().map(|counters| {
+            let stored = of_campaign(&stored, counters.id, |stored| stored.segment);
+            let logs = of_campaign(&stored_log_sums, counters.id, |stored| stored.segment);
+            let UsableSums { ranks, logs: log } = &self.usable_sums;
             (
-                books,
-                Plan::of(books, kept, |kept| ranks.has(kept.segment)),
-                LogPlan::of(books, logs, |kept| log.has(kept.segment)),
+                counters,
+                Plan::of(counters, stored, |stored| ranks.has(stored.segment)),
+                LogPlan::of(counters, logs, |stored| log.has(stored.segment)),
             )
         });
         Ok(plans.collect())
     }
 
     /// Reads the final segments of long campaigns beforehand.
-    async fn seal(&mut self, books: &[Books], ids: &[CampaignId]) -> Result<(), StoreError> {
+    async fn seal(
+        &mut self,
+        counters: &[CampaignCounters],
+        ids: &[CampaignId],
+    ) -> Result<(), StoreError> {
         let store = &self.verification.store;
         let (mut ranks, mut logs) = (Vec::new(), Vec::new());
-        for (books, plan, log) in self.plans(books, ids).await? {
-            if plan.rows(books) > SEGMENT_RANKS {
-                ranks.extend(plan.parts.into_iter().filter(|part| part.is_final(books)));
+        for (counters, plan, log) in self.plans(counters, ids).await? {
+            if plan.rows(counters) > SEGMENT_RANKS {
+                ranks.extend(
+                    plan.parts
+                        .into_iter()
+                        .filter(|part| part.is_final(counters)),
+                );
             }
-            if log.rows(books) > SEGMENT_RANKS {
-                logs.extend(log.parts.into_iter().filter(|part| part.is_final(books)));
+            if log.rows(counters) > SEGMENT_RANKS {
+                logs.extend(log.parts.into_iter().filter(|part| part.is_final(counters)));
             }
         }
         let ranks: Vec<Option<Segment>> = stream::iter(ranks)
@@ -94,25 +107,25 @@ impl Run<'_> {
             .buffer_unordered(PARALLEL)
             .try_collect()
             .await?;
-        self.trust.ranks.refresh(ranks.into_iter().flatten());
-        self.trust.logs.refresh(logs.into_iter().flatten());
+        self.usable_sums.ranks.refresh(ranks.into_iter().flatten());
+        self.usable_sums.logs.refresh(logs.into_iter().flatten());
         Ok(())
     }
 
     async fn findings(&self, ids: &[CampaignId]) -> Result<Vec<Finding>, VerifyError> {
         let gates = self.gates(ids).await?;
-        let checks = self.check(ids, &self.trust).await?;
+        let checks = self.check(ids, &self.usable_sums).await?;
         let mut findings = Vec::new();
         for check in checks {
-            let id = check.books.id;
+            let id = check.counters.id;
             let again = if check.is_doubtful {
-                let again = self.check(&[id], &Trust::none()).await?;
+                let again = self.check(&[id], &UsableSums::none()).await?;
                 again.into_iter().next().unwrap_or(check)
             } else {
                 check
             };
             let gate = gates.get(&id).copied().flatten();
-            let breach = self.verification.gate_breach(&again.books, gate).await?;
+            let breach = self.verification.gate_breach(&again.counters, gate).await?;
             findings.push(finding(again, gate, breach));
         }
         Ok(findings)
@@ -122,17 +135,21 @@ impl Run<'_> {
     async fn check(
         &self,
         ids: &[CampaignId],
-        trust: &Trust,
+        usable_sums: &UsableSums,
     ) -> Result<Vec<CampaignCheck>, StoreError> {
         let store = &self.verification.store;
         let snapshot = store.snapshot().await?;
-        let checks = check(&snapshot, ids, self.scope.order, trust).await?;
+        let checks = check(&snapshot, ids, self.scope.order, usable_sums).await?;
         snapshot.end_current().await?;
         let sound = || checks.iter().filter(|check| !check.is_doubtful);
-        let kept: Vec<Kept> = sound().flat_map(|check| check.keep.clone()).collect();
-        keep(store, &kept).await;
-        let logs: Vec<KeptLog> = sound().flat_map(|check| check.keep_logs.clone()).collect();
-        keep_logs(store, &logs).await;
+        let stored: Vec<StoredSums> = sound()
+            .flat_map(|check| check.sums_to_store.clone())
+            .collect();
+        store_sums(store, &stored).await;
+        let logs: Vec<StoredLogSums> = sound()
+            .flat_map(|check| check.log_sums_to_store.clone())
+            .collect();
+        store_log_sums(store, &logs).await;
         let forget: Vec<Segment> = checks
             .iter()
             .flat_map(|check| check.forget.clone())
@@ -176,11 +193,13 @@ fn snapshots(campaigns: impl Iterator<Item = (CampaignId, u64)>) -> Vec<Vec<Camp
 }
 
 fn finding(check: CampaignCheck, gate: Option<GateState>, gate_breach: Option<String>) -> Finding {
-    let CampaignCheck { books, figures, .. } = check;
+    let CampaignCheck {
+        counters, figures, ..
+    } = check;
     Finding {
-        campaign_id: books.id.0,
-        total_stock: books.total_stock,
-        committed_units: books.committed_units,
+        campaign_id: counters.id.0,
+        total_stock: counters.total_stock,
+        committed_units: counters.committed_units,
         gate_units: gate.map(|gate| gate.units),
         gate_leases: gate.map(|gate| gate.leases),
         participations: figures.participations,

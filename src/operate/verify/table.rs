@@ -24,9 +24,9 @@ pub fn table(findings: &[Finding]) -> String {
     let breaches: usize = findings.iter().map(|finding| finding.breaches.len()).sum();
     let sum = |figure: fn(&Finding) -> u64| findings.iter().map(figure).sum::<u64>();
     let read = sum(|finding| finding.segments_read);
-    let kept = sum(|finding| finding.segments_kept);
+    let stored = sum(|finding| finding.segments_kept);
     format!(
-        "{table}\n{} campaigns, {breaches} breaches; {read} segments read, {kept} known from before",
+        "{table}\n{} campaigns, {breaches} breaches; {read} segments read, {stored} known from before",
         findings.len()
     )
 }

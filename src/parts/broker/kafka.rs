@@ -1,5 +1,5 @@
 //! Apache Kafka through librdkafka: an idempotent producer, acks=all, Java-compatible partitions.
-//! Owns the producer and rebuilds it when librdkafka calls it fatal; knows nothing of the outbox.
+//! Owns the producer and rebuilds it after a fatal error of librdkafka; does not know the outbox.
 
 mod classify;
 mod client_config;
@@ -12,10 +12,10 @@ mod group;
 mod metadata;
 mod producers;
 mod progress;
-mod reach;
 mod read;
 mod sender;
 mod topics;
+mod writability;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub use topics::{PartitionState, TopicState};
 
 type Admin = AdminClient<DefaultClientContext>;
 
-/// librdkafka's log and errors as tracing events.
+/// Logs the messages and errors of librdkafka as tracing events.
 #[derive(Clone, Copy, Debug)]
 struct Traced;
 
@@ -70,16 +70,16 @@ pub struct Kafka {
     config: KafkaConfig,
     producers: Producers,
     progress: Progress,
-    /// How many in-sync replicas topics ask for, and when that was asked.
+    /// The required number of in-sync replicas of each topic, and when it was read.
     in_sync_min: Mutex<HashMap<String, (Instant, Option<usize>)>>,
-    /// Locked by the one who asks how many partitions a topic has, after a failure.
+    /// Locked while the number of partitions of a topic is read after a failure.
     counting: Mutex<()>,
-    /// Hosts the embedded cluster and sends nothing itself. Last, so that the producers end before their broker.
+    /// Hosts the embedded cluster and sends nothing. The last field, so that the producers end before their broker.
     embedded: Option<BaseProducer>,
 }
 
 impl Kafka {
-    /// A producer that has reached a broker: one that is away is an error here, at the start.
+    /// A producer that is connected to a broker; an unavailable broker is an error.
     pub async fn connect(config: KafkaConfig) -> Result<Arc<Self>, PublishError> {
         Self::open(config, None).await
     }
@@ -107,7 +107,7 @@ impl Kafka {
     ) -> Result<T, PublishError> {
         let admin: Admin = self.config.client().create().map_err(|e| classify(&e))?;
         let answer = request(&admin).await;
-        // Dropping it waits for its thread.
+        // Its drop waits for its thread.
         drop(tokio::task::spawn_blocking(move || drop(admin)));
         answer.map_err(|failure| classify(&failure))
     }
@@ -119,7 +119,7 @@ impl Kafka {
         }
         let topics: Vec<NewTopic<'_>> = missing
             .iter()
-            // The broker's own default replication, which is what its operator chose.
+            // The default replication of the brokers, which their operator chose.
             .map(|topic| NewTopic::new(topic, partitions, TopicReplication::Fixed(-1)))
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(self.config.metadata_timeout));
@@ -136,7 +136,7 @@ impl Kafka {
     }
 }
 
-/// The only result of a record that was sent by itself.
+/// The result of a record that was sent alone.
 fn first_result(
     results: Vec<Result<Acknowledged, PublishError>>,
 ) -> Result<Acknowledged, PublishError> {
@@ -144,7 +144,7 @@ fn first_result(
     result.unwrap_or_else(|| Err(PublishError::Fatal("there is no result".to_owned())))
 }
 
-/// The headers of a record as librdkafka takes them. Public to be measured alone.
+/// The headers of a record for librdkafka. Public for a benchmark.
 #[must_use]
 pub fn headers(record: &Record) -> OwnedHeaders {
     let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
@@ -176,10 +176,10 @@ impl Publisher for Kafka {
             return Ok(());
         };
         let partition = self.producers.partition(topic, key);
-        let reach = self.reach(&current, topic, partition).await;
-        let failure = reach.failure(topic);
+        let writability = self.writability(&current, topic, partition).await;
+        let failure = writability.failure(topic);
         if matches!(failure, Some(PublishError::Away(_))) {
-            // While nothing is sent, only the questions show that a producer has become silent.
+            // While nothing is sent, only these checks show that a producer has become silent.
             self.producers.timed_out(&self.config, &current);
         }
         failure.map_or(Ok(()), Err)
@@ -237,7 +237,7 @@ impl Publisher for Kafka {
         match flushed.await {
             Ok((Ok(()), took)) => tracing::debug!(took_ms = took.as_millis(), "producer flushed"),
             Ok((Err(failure), _)) => tracing::warn!(%failure, "producer not flushed in time"),
-            Err(failure) => tracing::error!(%failure, "flush of the producer broke off"),
+            Err(failure) => tracing::error!(%failure, "flush of the producer ended unexpectedly"),
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The breaker of the gate. After a call without an answer it is open: every script fails at once until a
-//! probe succeeds, so that a gate that hangs costs one time-out and not one per request. It must not decide
-//! what the caller does without the gate.
+//! The breaker of the gate. After a call without an answer it is open: every script fails at once until a probe
+//! succeeds. So a gate that hangs costs one timeout, not one per request. The breaker must not decide what callers do
+//! without the gate.
 //!
-//! Every script passes the breaker in [`ScriptGate::run`](super::ScriptGate), so no caller can bypass it. Rate limits and
-//! figures of other replicas respect an open breaker but do not open it ([`Script::opens_breaker`]): an open
-//! breaker moves every campaign to the database path and costs each of them a rebuild, and a request does not
-//! need a limit or a figure to be answered. A limit that times out lets the request pass, and the admission
-//! that follows opens the breaker.
+//! Every script passes the breaker in [`ScriptGate::run`](super::ScriptGate), so no caller can bypass it. Rate limits
+//! and figures of other replicas respect an open breaker but do not open it ([`Script::opens_breaker`]). An open
+//! breaker moves every campaign to the database path and costs each one a rebuild, and a request can be answered
+//! without a limit or a figure. If a limit times out, the request passes, and the following admission opens the
+//! breaker.
 //!
 //! [`Script::opens_breaker`]: super::script::Script::opens_breaker
 
@@ -59,7 +59,7 @@ impl Breaker {
 
     /// Waits until it is open.
     pub(super) async fn until_open(&self) {
-        // Fails only without a sender, and this is the sender.
+        // It fails only without a sender, and this is the sender.
         drop(self.open.subscribe().wait_for(|open| *open).await);
     }
 

@@ -18,17 +18,17 @@ pub struct Bucket {
 
 /// The result of taking a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum TokenResult {
     /// One was taken.
     Token {
-        /// Tokens left.
+        /// Remaining tokens.
         left: u64,
         /// Time until the bucket is full again.
         full_in: Duration,
     },
     /// There was none.
     Nothing {
-        /// Time until there is one.
+        /// Time until the next token.
         next_in: Duration,
         /// Time until the bucket is full again without further requests.
         full_in: Duration,
@@ -37,17 +37,17 @@ pub enum Taken {
 
 impl ScriptGate {
     /// Takes a token from the bucket of this name. In one atomic step, by the clock of the engine.
-    pub async fn take(&self, name: &str, bucket: Bucket) -> Result<Taken, GateError> {
+    pub async fn take(&self, name: &str, bucket: Bucket) -> Result<TokenResult, GateError> {
         let keys = [self.bucket_key(name)];
         let token_us = bucket.token.as_micros().max(1);
         let args = [token_us.to_string(), bucket.tokens.max(1).to_string()];
         let mut fields = self.run(Script::Take, &keys, &args).await?.fields()?;
         match fields.text()?.as_str() {
-            "TAKEN" => Ok(Taken::Token {
+            "TAKEN" => Ok(TokenResult::Token {
                 left: fields.count()?,
                 full_in: Duration::from_micros(fields.count()?),
             }),
-            "EMPTY" => Ok(Taken::Nothing {
+            "EMPTY" => Ok(TokenResult::Nothing {
                 next_in: Duration::from_micros(fields.count()?),
                 full_in: Duration::from_micros(fields.count()?),
             }),

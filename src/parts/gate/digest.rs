@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of a secret. One round is enough: what is hashed is random, and cannot be guessed.
+    /// The digest of a secret. One round is enough: the input is random, and cannot be guessed.
     #[must_use]
     pub fn of(secret: &str) -> Self {
         Self(Sha256::digest(secret.as_bytes()).into())

@@ -82,7 +82,7 @@ pub enum Admission {
 pub enum KeyRefused {
     /// No earlier attempt can be committed any more.
     Done,
-    /// Another attempt under the key was admitted since, or may have been.
+    /// Another attempt under the key was admitted since then, or may have been.
     Undecided,
     /// The gate has no state for this campaign.
     Missing,
@@ -91,7 +91,7 @@ pub enum KeyRefused {
 /// The lease of an admitted entrant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Generation of the gate's state; the writer refuses any other than the campaign's.
+    /// Generation of the gate's state; the writer rejects any generation except the campaign's.
     pub epoch: u64,
     /// The rank, from 1.
     pub rank: u64,
@@ -99,7 +99,7 @@ pub struct Lease {
     pub remaining: Option<u64>,
     /// End of the lease by the gate's clock; a writer never commits after it.
     pub lease_until: Timestamp,
-    /// How much of it was left when the gate answered: less than a whole lease for one who asks again.
+    /// The remaining time of the lease when the gate answered; less than a whole lease for a repeated request.
     pub left: Duration,
     /// With a key: the time for which the gate is certain that it has not refused the key. An older attempt may have
     /// been refused, and must not be committed.

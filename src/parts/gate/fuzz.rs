@@ -1,10 +1,10 @@
-//! What a script answers, whatever it is.
+//! Fuzz target: any reply of a script.
 
 use super::Admission;
 use super::answers::{admissions, expired_lease};
 use super::reply::Reply;
 
-/// Only an answer in the form of one admits somebody.
+/// Only a well-formed reply admits somebody.
 pub fn reply(bytes: &[u8]) {
     let mut rest = bytes;
     let reply = shaped(&mut rest, 4);
@@ -19,8 +19,8 @@ pub fn reply(bytes: &[u8]) {
     }
 }
 
-/// Any shape a reply can have: lines are words, `[` and `]` alone begin and end a list, and `#` before it makes a
-/// number of one.
+/// Any shape of a reply: lines are words, `[` and `]` alone begin and end a list, and a line that begins with `#` is
+/// a number.
 fn shaped(rest: &mut &[u8], depth: u32) -> Reply {
     let mut items = Vec::new();
     while !rest.is_empty() {

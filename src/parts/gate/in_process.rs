@@ -1,5 +1,5 @@
-//! Runs the gate's scripts in this process: the same `.lua` files in an embedded Lua 5.1, over a
-//! keyspace in memory. Nothing of it outlives the process; the store rebuilds it.
+//! Runs the gate's scripts in this process: the same `.lua` files in an embedded Lua 5.1, with a keyspace in memory.
+//! Its state ends with the process; the store rebuilds it.
 
 mod keyspace;
 
@@ -27,7 +27,7 @@ struct Interpreter {
 }
 
 impl InProcessEngine {
-    /// An empty keyspace, and the scripts compiled.
+    /// An empty keyspace, and the compiled scripts.
     pub(super) fn new(clock: Clock) -> mlua::Result<Self> {
         let libraries = StdLib::STRING | StdLib::TABLE | StdLib::MATH;
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
@@ -80,7 +80,7 @@ impl InProcessEngine {
         self.lock().map(drop)
     }
 
-    /// A poisoned lock means that a script stopped half way: its state is not to be trusted.
+    /// A poisoned lock means that a script was interrupted: its state may be inconsistent.
     fn lock(&self) -> Result<MutexGuard<'_, Interpreter>, GateError> {
         self.interpreter
             .lock()
@@ -88,8 +88,8 @@ impl InProcessEngine {
     }
 }
 
-/// `redis.call` as Redis has it, except that arguments must be strings: how a number is written is
-/// where the two would differ.
+/// `redis.call` as in Redis, except that arguments must be strings, because the two engines would format numbers
+/// differently.
 fn call(lua: &Lua, words: Variadic<Value>) -> mlua::Result<Value> {
     let words = words
         .into_iter()

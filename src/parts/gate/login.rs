@@ -31,18 +31,18 @@ pub struct LoginBounds {
 /// The first delay.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// Whether a log-in may be tried.
+/// The decision on a log-in attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginTry {
-    /// It may: a correct password came from this address recently.
+    /// Allowed: a correct password came from this address recently.
     Known,
-    /// It may, and counts as a failure until it ends otherwise.
+    /// Allowed, and counted as a failure until it ends otherwise.
     Unknown,
-    /// Not before this time has passed.
+    /// Not allowed before this time has passed.
     Wait(Duration),
 }
 
-/// The end of a log-in that was tried.
+/// The end of an allowed log-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginEnd {
     /// The password was correct.
@@ -52,8 +52,8 @@ pub enum LoginEnd {
 }
 
 impl ScriptGate {
-    /// Whether a log-in by this name may be tried from this address; if so, it is counted as a failure. One atomic step,
-    /// by the clock of the engine.
+    /// Whether a log-in by this name from this address is allowed; if so, it is counted as a failure. One atomic
+    /// step, by the clock of the engine.
     pub async fn try_login(
         &self,
         name: Digest,
@@ -80,7 +80,7 @@ impl ScriptGate {
         }
     }
 
-    /// Uncounts the failure of a log-in that was tried.
+    /// Uncounts the failure of an allowed log-in.
     pub async fn end_login(
         &self,
         name: Digest,

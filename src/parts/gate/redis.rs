@@ -27,10 +27,10 @@ const PING_MS: u64 = 10_000;
 /// The servers at the addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// One server, or a proxy that looks like one.
+    /// One server, or a proxy that behaves like one.
     #[default]
     Single,
-    /// At least some of the nodes of a Redis Cluster; they name the others.
+    /// Some or all nodes of a Redis Cluster; they report the others.
     Cluster,
 }
 
@@ -71,7 +71,7 @@ impl RedisConfig {
     }
 }
 
-/// Runs scripts over a wire.
+/// Runs scripts over a connection.
 pub(super) struct RedisEngine {
     config: RedisConfig,
     wire: RwLock<Arc<Wire>>,
@@ -92,8 +92,8 @@ impl RedisEngine {
         })
     }
 
-    /// Replaces the connection. The client replaces one that is closed, but not one that takes everything and answers
-    /// nothing, as behind a proxy that has lost the server.
+    /// Replaces the connection. The client replaces a closed connection, but not one that accepts everything and
+    /// answers nothing, for example behind a proxy that has lost the server.
     pub(super) async fn replace_connection(&self) {
         let connected = Wire::connect(&self.config, &self.scripts);
         match tokio::time::timeout(self.config.connect_timeout, connected).await {
@@ -182,7 +182,7 @@ impl RedisEngine {
             .ok_or_else(|| GateError::Protocol("INFO has no used_memory".to_owned()))
     }
 
-    /// The servers' clocks.
+    /// The clocks of the servers.
     pub(super) async fn times(&self) -> Result<Vec<Timestamp>, GateError> {
         let answers: Vec<(i64, i64)> = self.ask_all(&["TIME"]).await?;
         let times = answers.into_iter().map(|(seconds, micros)| {
@@ -199,8 +199,8 @@ impl RedisEngine {
         self.within_time(self.wire().ask_all(command)).await
     }
 
-    /// The connection limits each command; this limits the whole, reconnecting and reloading
-    /// included, because somebody is waiting for the answer.
+    /// The connection limits each command; this limits the whole, including reconnecting and reloading, because a
+    /// client waits for the answer.
     async fn within_time<T>(
         &self,
         work: impl Future<Output = RedisResult<T>>,
@@ -219,8 +219,8 @@ fn info_field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     Some(value.trim())
 }
 
-/// By type: a mistake in a script or its answer is ours; everything else is Redis not being able to
-/// serve (away, loading, read-only, out of memory, no permission), and may pass.
+/// The class of a failure, by type: an error in a script or its reply is a bug; everything else means that Redis
+/// cannot serve (away, loading, read-only, out of memory, no permission), and is temporary.
 fn classify(error: RedisError) -> GateError {
     match error.kind() {
         ErrorKind::Parse
@@ -235,7 +235,7 @@ fn classify(error: RedisError) -> GateError {
     }
 }
 
-/// Reads Redis's answer to the admission of this many entrants. Public for a benchmark.
+/// Parses Redis's reply to the admission of this number of entrants. Public for a benchmark.
 pub fn read_admissions(answer: redis::Value, entrants: usize) -> Result<Vec<Admission>, GateError> {
     answers::admissions(read(answer)?, entrants)
 }

@@ -1,18 +1,18 @@
-//! Replies of scripts, whichever engine ran them, and how to read them. It knows no script.
+//! Parses replies of scripts, from any engine. It knows no script.
 
 use chrono::DateTime;
 
 use super::GateError;
 use crate::domain::{ParticipationId, Timestamp};
 
-/// The shapes the scripts answer in.
+/// The shapes of replies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     /// A whole number.
     Integer(i64),
     /// A word, an id, or a number too large for a Lua integer.
     Text(String),
-    /// Several of them.
+    /// A list.
     List(Vec<Reply>),
 }
 
@@ -53,7 +53,7 @@ impl Reply {
 pub(super) struct Fields(std::vec::IntoIter<Reply>);
 
 impl Fields {
-    /// How many are left.
+    /// The number of remaining fields.
     pub(super) fn left(&self) -> usize {
         self.0.len()
     }
@@ -82,7 +82,7 @@ impl Fields {
         }
     }
 
-    /// The last field, as a count, if there is one more.
+    /// The next field, as a count; none: there are no more fields.
     pub(super) fn last_count(&mut self) -> Result<Option<u64>, GateError> {
         self.0.next().map(Reply::count).transpose()
     }

@@ -47,7 +47,8 @@ scripts! {
 }
 
 impl Script {
-    /// Whether the breaker opens when this script gets no answer. It does not for scripts that a request can do without.
+    /// Whether the breaker opens if this script gets no answer. It does not for scripts that a request can be
+    /// answered without.
     pub(super) const fn opens_breaker(self) -> bool {
         !matches!(
             self,

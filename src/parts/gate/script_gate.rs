@@ -1,5 +1,5 @@
-//! The gate as Lua scripts: builds their keys and arguments, and reads their replies. The rules of
-//! admission are in `lua/` and nowhere else; the engines below only run them.
+//! The gate as Lua scripts: builds their keys and arguments, and parses their replies. The rules of admission are in
+//! `lua/` and nowhere else; the engines only run them.
 
 mod admit;
 mod keys;
@@ -28,14 +28,14 @@ use super::{
 use crate::domain::{CampaignId, ParticipationId};
 use crate::runtime::clock::Clock;
 
-/// Entrants, users or leases in one script call: bounds how long Redis serves nobody else, and stays
-/// well under the 8,000 values that Lua can unpack at once.
+/// Entrants, users or leases in one script call. This bounds how long Redis is blocked, and is far below the 8,000
+/// values that Lua can unpack at once.
 const ITEMS_PER_CALL_MAX: usize = 1_000;
 
-/// How long the keys of a campaign that is over stay by default.
+/// Default time after which the keys of an ended campaign expire.
 pub const OVER_RETENTION: Duration = Duration::from_secs(900);
 
-/// Entries of a key that are measured to tell its size.
+/// Entries of a key that are sampled to estimate its size.
 const MEMORY_SAMPLES: u32 = 100;
 
 /// What runs the scripts.
@@ -44,7 +44,7 @@ enum Engine {
     InProcess(InProcessEngine),
 }
 
-/// The gate, over Redis or in this process.
+/// The gate, in Redis or in this process.
 pub struct ScriptGate {
     engine: Engine,
     breaker: Option<Breaker>,
@@ -53,8 +53,8 @@ pub struct ScriptGate {
 }
 
 impl ScriptGate {
-    /// A gate in Redis. Its keys are `{prefix}:{campaign:ID}:…`. Fails at once when Redis cannot be
-    /// reached; afterwards it reconnects by itself.
+    /// A gate in Redis. Its keys are `{prefix}:{campaign:ID}:…`. Fails at once if Redis is unreachable; later it
+    /// reconnects by itself.
     pub async fn redis(config: &RedisConfig, prefix: &str) -> Result<Self, StartError> {
         let prefix = checked(prefix)?;
         let engine = Engine::Redis(RedisEngine::connect(config).await?);
@@ -77,8 +77,7 @@ impl ScriptGate {
         }
     }
 
-    /// The same, with another time that the keys of a campaign stay when it is over. It must be longer than a
-    /// lease.
+    /// The same, with another expiry of the keys of ended campaigns. It must be longer than a lease.
     #[must_use]
     pub const fn with_over_retention(mut self, retention: Duration) -> Self {
         self.over_retention = retention;
@@ -120,7 +119,7 @@ impl ScriptGate {
 
 #[async_trait]
 impl Gate for ScriptGate {
-    /// More than 1,000 entrants take several calls; each entrant is still all or nothing.
+    /// More than 1,000 entrants need several calls; each entrant is still all or nothing.
     async fn admit(
         &self,
         campaign: CampaignId,
@@ -221,7 +220,7 @@ impl Gate for ScriptGate {
         }
     }
 
-    /// Users are loaded in chunks beside the state in force, which goes on admitting until the swap.
+    /// Users are loaded in chunks next to the current state, which admits until the swap.
     async fn rebuild(
         &self,
         campaign: CampaignId,
@@ -282,7 +281,7 @@ impl Gate for ScriptGate {
         })
     }
 
-    /// Reaches the engine even while the breaker is open.
+    /// Calls the engine even while the breaker is open.
     async fn ping(&self) -> Result<(), GateError> {
         match &self.engine {
             Engine::Redis(redis) => redis.ping(&format!("{}:ping", self.prefix)).await,

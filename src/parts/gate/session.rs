@@ -18,7 +18,7 @@ use crate::domain::{Timestamp, UserId};
 pub struct Lifetime {
     /// Without requests.
     pub idle: Duration,
-    /// In all.
+    /// In total.
     pub longest: Duration,
 }
 
@@ -41,20 +41,20 @@ pub struct Opening<'a> {
     pub series: Option<Series>,
 }
 
-/// Log-ins that follow from one log-in with a password: each uses the token that the previous one was given.
+/// Consecutive log-ins after one log-in with a password: each uses the token that the previous one received.
 #[derive(Clone, Copy, Debug)]
 pub struct Series {
     /// The series.
     pub series: Digest,
-    /// The token that is shown; none: the series begins.
+    /// The presented token; none: the series begins.
     pub shown: Option<Digest>,
     /// The token that replaces it.
     pub next: Digest,
-    /// How long it lasts from its beginning.
+    /// Its duration from the beginning.
     pub lasts: Duration,
     /// Maximum number of series of one account; a new one replaces the one that would end next.
     pub series_max: u32,
-    /// How long the previous token does not count as stolen: two windows of a browser may have shown it at once.
+    /// How long the previous token does not count as stolen: two windows of a browser may have sent it at once.
     pub grace: Duration,
 }
 
@@ -65,16 +65,16 @@ pub enum Opened {
     Session {
         /// When it ends at the latest.
         ends_at: Timestamp,
-        /// When its series does.
+        /// When its series ends at the latest.
         series_ends_at: Option<Timestamp>,
     },
     /// The account has changed, or is about to: read it again.
     Stale,
-    /// There is no such series, or it is over.
+    /// There is no such series, or it has ended.
     Unknown,
-    /// The token was used a moment ago; that client has the next one.
+    /// The token was used a moment ago; another client has the next one.
     JustUsed,
-    /// The token had been replaced, so it was copied. The series and these sessions ended.
+    /// The token was already replaced, so it was copied. The series and these sessions ended.
     Stolen {
         /// Sessions that ended.
         sessions: u64,
@@ -88,13 +88,13 @@ pub enum SeriesToken {
     Current,
     /// The series has another token: this one was used before, or never issued.
     Replaced,
-    /// There is no such series, or it is over.
+    /// There is no such series, or it has ended.
     Unknown,
 }
 
-/// A session that is open.
+/// An open session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct OpenSession {
     /// When it ends at the latest.
     pub ends_at: Timestamp,
     /// The scopes of its account, as they were stored.
@@ -123,11 +123,11 @@ impl Login {
 /// A login as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Which.
+    /// Its identity.
     pub login: Login,
     /// When it began; of a series that is not known.
     pub opened_at: Option<Timestamp>,
-    /// When it was used last. For a session this may be late by a sixteenth of the idle time.
+    /// When it was last used. For a session this may be late by a sixteenth of the idle time.
     pub used_at: Timestamp,
     /// When it ends at the latest.
     pub ends_at: Timestamp,
@@ -208,13 +208,13 @@ impl ScriptGate {
         account: UserId,
         session: Digest,
         idle: Duration,
-    ) -> Result<Option<Found>, GateError> {
+    ) -> Result<Option<OpenSession>, GateError> {
         let [sessions, ..] = self.session_keys(account);
         let args = [session.to_string(), micros(idle)];
         let reply = self.run(Script::SessionFind, &[sessions], &args).await?;
         let mut fields = reply.fields()?;
         match fields.text()?.as_str() {
-            "FOUND" => Ok(Some(Found {
+            "FOUND" => Ok(Some(OpenSession {
                 ends_at: fields.instant()?,
                 scopes: fields.text()?,
             })),
@@ -241,7 +241,7 @@ impl ScriptGate {
         }
     }
 
-    /// Ends a session, a series, or both: how many there were.
+    /// Ends a session, a series, or both. Returns how many existed.
     pub async fn end_session(
         &self,
         account: UserId,
@@ -271,8 +271,8 @@ impl ScriptGate {
         (0..count).map(|_| listed(&mut fields)).collect()
     }
 
-    /// Ends all sessions and series of an account that is about to have this version: how many sessions there were. For
-    /// `readers_take`, callers that read an older version of the account cannot open a session.
+    /// Ends all sessions and series of an account that is about to have this version. Returns the number of sessions.
+    /// For `readers_take`, callers with an older version of the account cannot open a session.
     pub async fn revoke_sessions(
         &self,
         account: UserId,

@@ -1,4 +1,4 @@
-//! The settings of a campaign that the gate admits by.
+//! The settings of a campaign for the gate.
 
 use super::EXACT_MAX;
 use crate::domain::{Campaign, State, Timestamp};
@@ -6,9 +6,9 @@ use crate::domain::{Campaign, State, Timestamp};
 /// The settings of a campaign in the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The campaign's gate epoch, read in the same row as the version. A store that lost its last changes
-    /// in a failover counts versions again from an older one; it raises the epoch beyond the gate's first, so
-    /// that epoch and version together still tell which settings are newer.
+    /// The campaign's gate epoch, read in the same row as the version. After a failover the store may have lost its
+    /// last changes, and then counts versions again from an older one. First it raises the epoch beyond the gate's,
+    /// so that epoch and version together still show which settings are newer.
     pub epoch: u64,
     /// The campaign's version.
     pub version: u64,
@@ -33,7 +33,7 @@ impl Settings {
         (self.epoch, self.version) > (other.epoch, other.version)
     }
 
-    /// Whether the campaign is over for good.
+    /// Whether the campaign has ended.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         matches!(self.state, State::Closed | State::Archived)
@@ -70,9 +70,9 @@ impl From<&Campaign> for Settings {
 /// The result of configuring the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Configured {
-    /// The new settings are in force.
+    /// The new settings are effective.
     Applied,
-    /// The gate has newer settings; nothing was changed.
+    /// The gate has newer settings; nothing changed.
     Stale,
     /// The gate has no state for this campaign.
     Missing,

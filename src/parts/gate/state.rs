@@ -29,8 +29,8 @@ pub struct GateState {
 }
 
 impl GateState {
-    /// The least number of committed units: those that no lease explains. A lease may be of units that are committed
-    /// and not settled yet, or not committed yet.
+    /// The least number of committed units: those without a lease. A leased unit may be committed but not settled
+    /// yet, or not committed yet.
     #[must_use]
     pub fn committed_units_min(&self, max_quantity: u32) -> u64 {
         let leased = self.leases.saturating_mul(u64::from(max_quantity));
@@ -58,7 +58,7 @@ pub struct Footprint {
 pub struct ServerMemory {
     /// Bytes in use.
     pub used: u64,
-    /// Bytes it may use: `maxmemory`, or all of the machine's where there is none.
+    /// Bytes that it may use: `maxmemory`, or all of the machine's memory if it is not set.
     pub limit: u64,
 }
 

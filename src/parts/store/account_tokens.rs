@@ -13,7 +13,7 @@ use super::{Store, StoreError};
 use crate::domain::words::words;
 use crate::domain::{LoginName, UserId};
 
-/// Expired tokens deleted beside a new one: more than come.
+/// Expired tokens deleted with each new one: more than one, so that they cannot accumulate.
 const EXPIRED_MAX: u64 = 20;
 
 words! {
@@ -33,15 +33,15 @@ pub struct AccountToken {
     pub purpose: TokenPurpose,
     /// The login name to which it was sent.
     pub login: LoginName,
-    /// Of a sign-up: the hash of the password.
+    /// For a sign-up: the hash of the password.
     pub password_hash: Option<SecretString>,
-    /// Of a new password: the account.
+    /// For a new password: the account.
     pub account: Option<UserId>,
 }
 
 impl Store {
     /// Stores a token for this long. Deletes some expired ones.
-    pub async fn keep_account_token(
+    pub async fn store_account_token(
         &self,
         digest: &str,
         token: &AccountToken,
@@ -75,7 +75,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes a token for this purpose, once; none: there is none, or it has expired.
+    /// Takes a token for this purpose, once; none: it does not exist, or has expired.
     pub async fn take_account_token(
         &self,
         digest: &str,

@@ -69,7 +69,7 @@ pub struct AccountChange {
 }
 
 impl Store {
-    /// Makes an account, and an entry in the audit log that names it; none: the login name is in use.
+    /// Creates an account, with an entry in the audit log; none: the login name is in use.
     pub async fn create_account(
         &self,
         new: &NewAccount,
@@ -118,7 +118,7 @@ impl Store {
         row.map(Account::try_from).transpose()
     }
 
-    /// Accounts, newest first, below the last one of the page before, at most `rows_max`.
+    /// Accounts, newest first, after the last one of the previous page, at most `rows_max`.
     pub async fn accounts(
         &self,
         after: Option<UserId>,
@@ -133,7 +133,7 @@ impl Store {
         rows.into_iter().map(Account::try_from).collect()
     }
 
-    /// Changes an account if its version is still `version`, with an entry in the audit log: whether it was.
+    /// Changes an account if its version is still `version`, with an entry in the audit log. Returns whether it did.
     pub async fn change_account(
         &self,
         id: UserId,
@@ -172,7 +172,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Deletes an account if its version is still `version`, with an entry in the audit log: whether it was.
+    /// Deletes an account if its version is still `version`, with an entry in the audit log. Returns whether it did.
     pub async fn delete_account(
         &self,
         id: UserId,
@@ -200,7 +200,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Stores another hash of the same password, unless the password has changed since: whether it did.
+    /// Stores another hash of the same password, unless the password has changed since. Returns whether it did.
     pub async fn rehash_account(
         &self,
         id: UserId,

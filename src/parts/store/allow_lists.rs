@@ -1,9 +1,9 @@
-//! Lists of the users who may take part. A list never changes once it is in force: a new list is filled beside
-//! it, one transaction makes the campaign name the new one, and the users of the old one are deleted later, a
-//! bounded number at a time. So a campaign has a whole list or none.
+//! Lists of the users who may participate. An enforced list never changes: a new list is filled beside it, one
+//! transaction makes the campaign refer to the new one, and the users of the old one are deleted later in bounded
+//! batches. So a campaign has a complete list or none.
 //!
-//! A list is being filled (`importing`), valid (`in_force`), or over (`ended`); nothing reads a list that is over,
-//! and its users wait to be deleted.
+//! The states of a list: being filled (`importing`), enforced (`in_force`), or ended (`ended`). Ended lists are not
+//! read, and their users are deleted later.
 
 mod cleanup;
 
@@ -17,7 +17,7 @@ use super::audit::stored_actor;
 use super::entity::allow_list::{Column, Entity};
 use super::entity::{allow_list_user, campaign, insert};
 use super::numbers::{to_signed, to_unsigned};
-use super::shapes::{padded, slices};
+use super::statement_lengths::{padded, slices};
 use super::{Store, StoreError};
 use crate::domain::{
     AllowListId, AuditAction, AuditNote, CampaignId, Origin, State, Timestamp, UserId,
@@ -30,34 +30,34 @@ const ENDED: &str = "ended";
 /// Bytes of a user in a statement.
 const ROW_BYTES: usize = 26;
 
-/// A list that is in force.
+/// An enforced list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowList {
-    /// Which generation.
+    /// Its generation.
     pub id: AllowListId,
-    /// How many are in it.
+    /// The number of its users.
     pub users: u64,
-    /// Since when it holds.
+    /// Since when it is enforced.
     pub since: Timestamp,
-    /// The actor who put it in force.
+    /// The actor who enforced it.
     pub actor: String,
 }
 
-/// The result of putting a list in force, or of removing it.
+/// The result of enforcing a list, or of removing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enforced {
-    /// Done; the list in force from now on, if any.
+    /// Done; with the enforced list from now on, if any.
     Done(Option<AllowList>),
-    /// Another import of the campaign's list began meanwhile: nothing was changed.
+    /// Another import of the campaign's list began meanwhile: nothing changed.
     Superseded,
-    /// There is no such campaign, or it is archived: nothing was changed.
+    /// There is no such campaign, or it is archived: nothing changed.
     Fixed,
-    /// There was no list to take away.
+    /// There was no list to remove.
     Nothing,
 }
 
 impl Store {
-    /// Begins a new list of a campaign. Whatever import of it was under way before is over.
+    /// Begins a new list of a campaign, and ends an import of it that was in progress.
     pub async fn begin_allow_list(
         &self,
         campaign: CampaignId,
@@ -77,8 +77,8 @@ impl Store {
         Ok(AllowListId(to_signed(id)))
     }
 
-    /// Adds users to a list that is being filled, each once however often they are named. False: the list is
-    /// over, and nobody was added.
+    /// Adds users to a list that is being filled; duplicates have no effect. False: the list has ended, and nobody
+    /// was added.
     pub async fn add_to_allow_list(
         &self,
         list: AllowListId,
@@ -87,8 +87,7 @@ impl Store {
         let tx = self.begin().await?;
         let mut added = 0;
         for slice in slices(users, self.statement_bytes_max / ROW_BYTES) {
-            // As text: the query builder has no INSERT IGNORE. An upsert would report the rows that exist as affected,
-            // too.
+            // As text: the query builder has no INSERT IGNORE, and an upsert would count existing rows as affected.
             let mut sql = self.sql(if self.is_embedded() {
                 "INSERT OR IGNORE"
             } else {
@@ -114,7 +113,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Puts a list in force that was filled, with an entry in the audit log.
+    /// Enforces a filled list, with an entry in the audit log.
     pub async fn enforce_allow_list(
         &self,
         list: AllowListId,
@@ -139,7 +138,7 @@ impl Store {
         let note = noted(by, action, campaign, before.as_ref(), after.as_ref());
         self.write_notes(&tx, &[note]).await?;
         failpoint::point("allow_list.enforcing");
-        // The campaign last: participations wait for its row.
+        // The campaign's row is locked last, because participations wait for it.
         if !self.name_list(&tx, campaign, Some(list)).await? {
             tx.rollback().await?;
             return Ok(Enforced::Fixed);
@@ -148,7 +147,7 @@ impl Store {
         Ok(Enforced::Done(after))
     }
 
-    /// Takes a campaign's list away, and ends an import of it, with an entry in the audit log.
+    /// Removes a campaign's list, and ends an import of it, with an entry in the audit log.
     pub async fn remove_allow_list(
         &self,
         campaign: CampaignId,
@@ -171,18 +170,18 @@ impl Store {
         Ok(Enforced::Done(None))
     }
 
-    /// Gives up a list that is being filled.
+    /// Ends a list that is being filled.
     pub async fn abandon_allow_list(&self, list: AllowListId) -> Result<(), StoreError> {
         self.end(importing(list), &self.db).await?;
         Ok(())
     }
 
-    /// The list of a campaign that is in force.
+    /// The enforced list of a campaign.
     pub async fn allow_list(&self, campaign: CampaignId) -> Result<Option<AllowList>, StoreError> {
         self.in_force(&self.db, campaign).await
     }
 
-    /// The users that are in a list; the others certainly are not.
+    /// Those of the users that are in a list; the others are certainly not in it.
     pub async fn allowed(
         &self,
         list: AllowListId,
@@ -192,8 +191,8 @@ impl Store {
         let known: HashSet<UserId> = found.iter().copied().collect();
         let mut others: Vec<UserId> = users.to_vec();
         others.retain(|user| !known.contains(user));
-        // A list never changes once it is in force, so a yes of any server is right, and a no of one that takes
-        // no writes any more may be of a list that it has not received.
+        // An enforced list never changes, so any server that has the user is right. A server without the user may be
+        // a former primary that has not received the list.
         if !others.is_empty() {
             let tx = self.begin_current().await?;
             found.extend(self.users_of(&tx, list, &others).await?);
@@ -235,7 +234,7 @@ impl Store {
         }))
     }
 
-    /// Ends the campaign's lists in these states, but for one.
+    /// Ends the campaign's lists in these states, except one.
     async fn end_lists(
         &self,
         on: &impl ConnectionTrait,
@@ -251,7 +250,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ends these lists: how many they are.
+    /// Ends these lists. Returns their number.
     async fn end(&self, lists: Condition, on: &impl ConnectionTrait) -> Result<u64, StoreError> {
         let update = self.change(lists).col_expr(Column::State, ENDED.into());
         Ok(update.exec(on).await?.rows_affected)
@@ -263,8 +262,8 @@ impl Store {
             .filter(lists)
     }
 
-    /// Sets the campaign's list, unless the campaign is archived or missing. Its version stays: it counts settings
-    /// of the gate, which knows no lists.
+    /// Sets the campaign's list, unless the campaign is archived or missing. The version stays the same: it counts
+    /// settings of the gate, which knows no lists.
     async fn name_list(
         &self,
         on: &impl ConnectionTrait,
@@ -285,7 +284,7 @@ impl Store {
     }
 }
 
-/// The list, while it is being filled.
+/// The list, if it is being filled.
 fn importing(list: AllowListId) -> Condition {
     let own = Condition::all().add(Column::Id.eq(list.0));
     own.add(Column::State.eq(IMPORTING))

@@ -1,5 +1,5 @@
-//! The audit log: one row for each action of an admin, written in the transaction of the action where there is
-//! one. Rows are never changed; they are deleted when they are old.
+//! The audit log: one row for each action of an admin, written in the transaction of the action if there is one. Rows
+//! are never changed; old ones are deleted.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::entity::audit_entry::{Column, Entity, Model};
 use super::entity::{insert, purge};
 use super::json::from_text;
-use super::texts::shortened;
+use super::text_limits::shortened;
 use super::{Store, StoreError};
 use crate::domain::{AuditAction, AuditNote, CampaignId, Timestamp};
 
@@ -26,7 +26,7 @@ pub struct AuditEntry {
     /// When it was written, by the database's clock.
     pub at: Timestamp,
     pub actor: String,
-    /// What, in the word of whichever release wrote it.
+    /// The action, in the word of the release that wrote it.
     pub action: String,
     pub campaign_id: Option<CampaignId>,
     pub subject: Option<String>,
@@ -36,7 +36,7 @@ pub struct AuditEntry {
     pub address: Option<String>,
 }
 
-/// Which entries are meant.
+/// A filter of entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// About this campaign.
@@ -49,7 +49,7 @@ pub struct AuditFilter {
     pub from: Option<Timestamp>,
     /// Written before this time.
     pub to: Option<Timestamp>,
-    /// Older than this one: the last of the page before.
+    /// Older than this one: the last entry of the previous page.
     pub after: Option<i64>,
 }
 
@@ -117,8 +117,8 @@ impl Store {
         rows.into_iter().map(AuditEntry::try_from).collect()
     }
 
-    /// Deletes entries that are older than `age` by the database's clock, the oldest first, at most
-    /// `rows_max`: how many there were.
+    /// Deletes entries that are older than `age` by the database's clock, the oldest first, at most `rows_max`.
+    /// Returns their number.
     pub async fn purge_audit(&self, age: Duration, rows_max: u32) -> Result<u64, StoreError> {
         let columns = (Column::Id, Column::CreatedAt);
         purge::<Entity>(self, columns, age, rows_max.into()).await

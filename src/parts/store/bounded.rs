@@ -1,11 +1,11 @@
-//! Connections and transactions with a time limit for every statement. A database that hangs and a firewall that
-//! dropped a connection answer nothing: without this limit a statement waits as long as the kernel does, a quarter
-//! of an hour.
+//! Connections and transactions with a time limit for every statement. A database that hangs, or a firewall that
+//! dropped a connection, answers nothing. Without this limit a statement waits for the kernel's timeout, a quarter of
+//! an hour.
 //!
 //! The effect of an abandoned statement is unknown, and so is what its connection reads next: when the future of a
-//! statement is dropped, sqlx 0.9.0 loses track of the answer to a statement being prepared and of a transaction
-//! that BEGIN has opened. So each abandoned statement is recorded, and connections that return to the pool soon
-//! after must prove that they are in step before they are used again.
+//! statement is dropped, sqlx 0.9.0 loses track of the answer to a statement being prepared, and of a transaction
+//! opened by BEGIN. So each abandoned statement is recorded, and connections that return to the pool soon afterwards
+//! are checked before they are used again.
 
 use std::io;
 use std::sync::Arc;
@@ -26,9 +26,9 @@ const DOUBT: Duration = Duration::from_secs(5);
 
 /// When a statement was abandoned last.
 #[derive(Clone, Debug, Default)]
-pub(super) struct GivenUp(Arc<AtomicU64>);
+pub(super) struct AbandonedStatements(Arc<AtomicU64>);
 
-impl GivenUp {
+impl AbandonedStatements {
     fn note(&self) {
         self.0.store(millis_now(), Ordering::SeqCst);
     }
@@ -48,11 +48,11 @@ pub(super) struct Db {
     bounds: Bounds,
 }
 
-/// How long an answer may take, and what records that none came.
+/// The time limit of an answer, and the record of statements without one.
 #[derive(Clone, Debug)]
 struct Bounds {
     answer_max: Duration,
-    given_up: GivenUp,
+    abandoned: AbandonedStatements,
     demotion: Demotion,
     /// Limit of concurrent statements, for users of a part of the pool.
     share: Option<Arc<Semaphore>>,
@@ -60,7 +60,7 @@ struct Bounds {
 
 impl Bounds {
     async fn within<T>(&self, answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
-        let mut asked = Asked(Some(&self.given_up));
+        let mut pending = PendingStatement(Some(&self.abandoned));
         let answer = async {
             let _permit = match &self.share {
                 // Never closed.
@@ -70,7 +70,7 @@ impl Bounds {
             answer.await
         };
         if let Ok(answer) = tokio::time::timeout(self.answer_max, answer).await {
-            asked.0 = None;
+            pending.0 = None;
             return answer.inspect_err(|error| self.demotion.look_at(error));
         }
         let late = "the database did not answer in time";
@@ -79,13 +79,13 @@ impl Bounds {
     }
 }
 
-/// A statement without an answer; dropped before it has one, it is abandoned.
-struct Asked<'a>(Option<&'a GivenUp>);
+/// A statement without an answer; if it is dropped before the answer, it is abandoned.
+struct PendingStatement<'a>(Option<&'a AbandonedStatements>);
 
-impl Drop for Asked<'_> {
+impl Drop for PendingStatement<'_> {
     fn drop(&mut self) {
-        if let Some(given_up) = self.0 {
-            given_up.note();
+        if let Some(abandoned) = self.0 {
+            abandoned.note();
         }
     }
 }
@@ -94,12 +94,12 @@ impl Db {
     pub(super) const fn new(
         inner: DatabaseConnection,
         answer_max: Duration,
-        given_up: GivenUp,
+        abandoned: AbandonedStatements,
         demotion: Demotion,
     ) -> Self {
         let bounds = Bounds {
             answer_max,
-            given_up,
+            abandoned,
             demotion,
             share: None,
         };
@@ -124,7 +124,7 @@ impl Db {
         }
     }
 
-    /// Refusals of its server to write.
+    /// Writes that its server has rejected.
     pub(super) const fn demotion(&self) -> &Demotion {
         &self.bounds.demotion
     }
@@ -134,7 +134,7 @@ impl Db {
         self.inner.get_database_backend() == DbBackend::Sqlite
     }
 
-    /// The table with a hint to read and lock rows by this index, however small the table is: a scan would wait for
+    /// The table with a hint to read and lock rows by this index, even if the table is small: a scan would wait for
     /// rows that other transactions lock. Not for an index that covers the statement: MySQL then scans the index.
     pub(super) fn by_index(&self, table: &str, index: &str) -> String {
         if self.is_embedded() {
@@ -145,7 +145,7 @@ impl Db {
     }
 
     /// The beginning of a DELETE that finds its rows by primary key. In a table with few more rows than keys MySQL
-    /// would scan, and wait for rows that a writer has not committed yet.
+    /// would scan, and wait for uncommitted rows of writers.
     pub(super) fn delete_by_key(&self, table: &str) -> String {
         if self.is_embedded() {
             format!("DELETE FROM {table}")
@@ -154,7 +154,7 @@ impl Db {
         }
     }
 
-    /// For what has no bound: closing.
+    /// For closing, which has no time limit here.
     pub(super) const fn unbounded(&self) -> &DatabaseConnection {
         &self.inner
     }
@@ -184,7 +184,7 @@ impl Tx {
         self.inner.get_database_backend() == DbBackend::Sqlite
     }
 
-    /// For changes of the schema, which have no bound.
+    /// For changes of the schema, which have no time limit here.
     pub(super) const fn unbounded(&self) -> &DatabaseTransaction {
         &self.inner
     }

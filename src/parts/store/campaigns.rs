@@ -1,5 +1,4 @@
-//! Campaigns in the store: create, read, change. The units committed are changed by
-//! `participations` alone.
+//! Campaigns in the store: create, read, change. Only `participations` changes the committed units.
 
 mod change;
 mod dated;
@@ -43,14 +42,14 @@ pub struct NewCampaign {
     pub cancellable: bool,
 }
 
-/// Which campaigns to list, newest first.
+/// A filter of campaigns, newest first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CampaignFilter {
     /// Only those in these states.
     pub states: States,
     /// Only this kind.
     pub kind: Option<Kind>,
-    /// Only those numbered below it: the last one of the page before.
+    /// Only those with a lower number: the last one of the previous page.
     pub after: Option<CampaignId>,
     /// Maximum number of rows.
     pub limit: u64,
@@ -120,7 +119,7 @@ impl Store {
             .transpose()
     }
 
-    /// One campaign, read from a server that takes writes: for what is decided for good.
+    /// One campaign, read from a server that accepts writes: for irrevocable decisions.
     pub async fn current_campaign(&self, id: CampaignId) -> Result<Option<Campaign>, StoreError> {
         let tx = self.begin_current().await?;
         let row = Entity::find_by_id(id.0).one(&tx).await?;
@@ -128,7 +127,7 @@ impl Store {
         row.map(Campaign::try_from).transpose()
     }
 
-    /// One campaign, with how many participations of it were ever committed.
+    /// One campaign, with the number of participations that were ever committed.
     pub async fn campaign_and_count(
         &self,
         id: CampaignId,
@@ -140,8 +139,7 @@ impl Store {
         Ok(Some((Campaign::try_from(row)?, count)))
     }
 
-    /// A page of campaigns, newest first. Those that cannot be read are set aside, and the page has as many
-    /// others.
+    /// A page of campaigns, newest first. Unreadable ones are set aside, and replaced by further ones.
     pub async fn campaigns(&self, filter: &CampaignFilter) -> Result<Vec<Campaign>, StoreError> {
         let mut campaigns: Vec<Campaign> = Vec::new();
         let mut filter = filter.clone();

@@ -1,4 +1,4 @@
-//! Carts: what users want to order. Nothing in a cart is reserved. A cart is one row, so it is replaced as a whole.
+//! Carts: what users want to order. A cart reserves nothing. A cart is one row, so it is replaced as a whole.
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
@@ -48,7 +48,7 @@ impl Store {
         Ok(())
     }
 
-    /// Empties the cart that an order was made of, unless the user has changed it since.
+    /// Empties the cart of an order, unless the user has changed it since.
     pub(super) async fn empty_cart(&self, tx: &Tx, order: &Order) -> Result<(), StoreError> {
         let ordered: Vec<CartLine> = order.lines.iter().map(CartLine::from).collect();
         Entity::update_many()

@@ -15,8 +15,8 @@ settings! {
         /// `mysql://USER:PASSWORD@HOST:PORT/SCHEMA`, with `?ssl-ca=FILE` and others if connections are encrypted:
         /// [tls.md](tls.md); absent: SQLite
         url: Option<SecretString> = None;
-        /// Connections in the pool of each process. At most a quarter of them serves participants' reads, and two look
-        /// up idempotency keys; with SQLite at most 4 are used
+        /// Connections in the pool of each process. At most a quarter of them serves participants' reads, another one
+        /// writes orders, and two look up idempotency keys; with SQLite at most 4 are used
         connections_max: u32 = 16, in 1..;
         /// Longest wait for a connection
         acquire_timeout: Duration = SECOND * 3;
@@ -42,7 +42,7 @@ impl StoreConfig {
         }
     }
 
-    /// The connections in the pool at most.
+    /// The maximum number of connections in the pool.
     #[must_use]
     pub fn pool_size(&self) -> u32 {
         if self.address().starts_with("mysql:") {

@@ -13,13 +13,13 @@ use sea_orm::{
     SqlxSqliteConnector, TransactionOptions,
 };
 
-use super::bounded::{Db, GivenUp, Tx};
+use super::bounded::{AbandonedStatements, Db, Tx};
 use super::demotion::Demotion;
 use super::{PATIENCE, StoreConfig, StoreError};
 
-/// Longest statements. sqlx 0.9.0 does not set `TCP_NODELAY`, and what follows the first TLS record, or
-/// over loopback the first 32 KiB, waits 40 ms for a delayed acknowledgement (sqlx issue 4335, fixed
-/// after that release).
+/// Maximum length of statements. sqlx 0.9.0 does not set `TCP_NODELAY`, so the data after the first TLS record, or
+/// over loopback after the first 32 KiB, waits 40 ms for a delayed acknowledgement (sqlx issue 4335, fixed after that
+/// release).
 const TLS_BYTES_MAX: usize = 15_000;
 const PLAIN_BYTES_MAX: usize = 30_000;
 
@@ -29,9 +29,9 @@ const PING_MAX: Duration = Duration::from_secs(2);
 /// Longest wait for connections to be closed.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
-/// Opens a pool; with it comes how long a statement may be.
+/// Opens a pool. Returns it with the maximum length of statements.
 pub(super) async fn open(config: &StoreConfig) -> Result<(Db, usize), StoreError> {
-    let (given_up, demotion) = (GivenUp::default(), Demotion::default());
+    let (abandoned, demotion) = (AbandonedStatements::default(), Demotion::default());
     let (inner, statement_bytes_max) = if config.address().starts_with("mysql:") {
         let options = mysql_options(config.address())?;
         let is_plain = matches!(options.get_ssl_mode(), MySqlSslMode::Disabled);
@@ -40,17 +40,17 @@ pub(super) async fn open(config: &StoreConfig) -> Result<(Db, usize), StoreError
         } else {
             TLS_BYTES_MAX
         };
-        let inner = connect_mysql(config, options, (given_up.clone(), demotion.clone())).await?;
+        let inner = connect_mysql(config, options, (abandoned.clone(), demotion.clone())).await?;
         (inner, bytes_max)
     } else {
         (connect_sqlite(config).await?, PLAIN_BYTES_MAX)
     };
-    let db = Db::new(inner, config.response_timeout, given_up, demotion);
+    let db = Db::new(inner, config.response_timeout, abandoned, demotion);
     Ok((db, statement_bytes_max))
 }
 
-/// A transaction that writes. In SQLite it takes the write lock at once, because a transaction that reads
-/// first and writes later can be refused half-way.
+/// A write transaction. In SQLite it takes the write lock at once, because a transaction that reads first and writes
+/// later can be rejected half-way.
 pub(super) async fn begin(db: &Db) -> Result<Tx, StoreError> {
     let options = TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -59,7 +59,7 @@ pub(super) async fn begin(db: &Db) -> Result<Tx, StoreError> {
     Ok(db.begin_with_options(options).await?)
 }
 
-/// A transaction that reads, and sees one moment. SQLite knows one level only.
+/// A read transaction with one snapshot. SQLite has only one isolation level.
 pub(super) async fn snapshot(db: &Db) -> Result<Tx, StoreError> {
     let options = if db.is_embedded() {
         TransactionOptions::default()
@@ -73,7 +73,7 @@ pub(super) async fn snapshot(db: &Db) -> Result<Tx, StoreError> {
     Ok(db.begin_with_options(options).await?)
 }
 
-/// Closes a pool, though it does not wait long for it.
+/// Closes a pool, with a short time limit.
 pub(super) async fn close(db: &Db) -> Result<(), StoreError> {
     match tokio::time::timeout(CLOSE_MAX, db.unbounded().close_by_ref()).await {
         Ok(closed) => Ok(closed?),
@@ -84,11 +84,11 @@ pub(super) async fn close(db: &Db) -> Result<(), StoreError> {
 async fn connect_mysql(
     config: &StoreConfig,
     options: MySqlConnectOptions,
-    (given_up, demotion): (GivenUp, Demotion),
+    (abandoned, demotion): (AbandonedStatements, Demotion),
 ) -> Result<DatabaseConnection, StoreError> {
     let settings = session_settings(config);
     let condemned = demotion.clone();
-    // The server ends a connection that has been idle for longer.
+    // The server ends a connection that is idle for longer.
     let idle_max = config.session_timeout / 2;
     let pool = MySqlPoolOptions::new()
         .max_lifetime(config.connection_lifetime)
@@ -101,20 +101,20 @@ async fn connect_mysql(
         .acquire_timeout(config.acquire_timeout)
         .test_before_acquire(false)
         .after_release(move |connection, known| {
-            let given_up = given_up.clone();
+            let abandoned = abandoned.clone();
             let is_condemned = demotion.condemns(known.age);
             Box::pin(async move {
                 if is_condemned {
                     return Ok(false);
                 }
                 let is_fit = async {
-                    if given_up.lately() {
+                    if abandoned.lately() {
                         is_in_step(connection).await
                     } else {
                         connection.ping().await.map(|()| true)
                     }
                 };
-                // The pool pings, too, but waits for the answer for as long as the kernel does.
+                // The pool pings, too, but waits for the answer for the kernel's timeout.
                 let is_fit = tokio::time::timeout(PING_MAX, is_fit).await;
                 is_fit.unwrap_or(Err(sqlx::Error::PoolTimedOut))
             })
@@ -136,16 +136,15 @@ async fn connect_mysql(
 fn session_settings(config: &StoreConfig) -> String {
     let seconds = config.session_timeout.as_millis().div_ceil(1_000).max(1);
     let settings = [
-        // The default, REPEATABLE READ, allows lost updates and lets readers and writers of the outbox all
-        // but stop each other.
+        // The default, REPEATABLE READ, allows lost updates, and readers and writers of the outbox would block each
+        // other.
         "transaction_isolation = 'READ-COMMITTED'".to_owned(),
-        // A lease is short: waiting for a lock must end well within it.
+        // A lease is short: a wait for a lock must end well within it.
         "innodb_lock_wait_timeout = 2".to_owned(),
-        // How many rows a list of values finds is looked up, however long the list: the statistics of a
-        // table that grows are old, and by them it would rather be scanned.
+        // The number of rows for a list of values is always read from the index: the statistics of a growing table
+        // are old, and the optimizer would otherwise choose a scan.
         "eq_range_index_dive_limit = 0".to_owned(),
-        // A client that vanished holds locks for no longer than this. The defaults are 8 hours, a year, 30 s and 60
-        // s.
+        // A vanished client holds locks at most for this time. The defaults are 8 hours, a year, 30 s and 60 s.
         format!("wait_timeout = {seconds}"),
         format!("lock_wait_timeout = {seconds}"),
         format!("net_read_timeout = {seconds}"),
@@ -242,10 +241,9 @@ async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, Stor
         .acquire_timeout(config.acquire_timeout)
         .after_release(|connection, _| {
             Box::pin(async move {
-                // Where a COMMIT fails because the disk is full, SQLite rolls back by itself, and sqlx
-                // 0.9.0 still counts a transaction. What this connection wrote next would be in a
-                // savepoint, and called committed when that was released, by nobody who ever commits.
-                // A rollback under way is over once this is answered.
+                // If a COMMIT fails because the disk is full, SQLite rolls back by itself, but sqlx 0.9.0 still
+                // counts a transaction. The next writes of this connection would be in a savepoint and reported as
+                // committed, but never committed. A pending rollback is complete when this is answered.
                 connection.ping().await?;
                 Ok(!connection.is_in_transaction())
             })

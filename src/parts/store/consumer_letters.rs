@@ -1,5 +1,5 @@
-//! Dead letters of consumers: records that a consumer cannot apply. They stay until somebody discards them, or has them
-//! replayed and their consumer applies them.
+//! Dead letters of consumers: records that a consumer cannot apply. They stay until somebody discards them, or
+//! replays them and their consumer applies them.
 
 mod listing;
 
@@ -17,8 +17,8 @@ pub use self::listing::ConsumerLetter;
 use super::entity::consumer_dead_letter::{ActiveModel, Column, Entity, Model};
 use super::entity::{by_index, insert};
 use super::query::on_key;
-use super::shapes::padded;
-use super::texts::shortened;
+use super::statement_lengths::padded;
+use super::text_limits::shortened;
 use super::{Store, StoreError};
 use crate::domain::{
     AuditAction, AuditNote, CampaignId, Consumer, DeadLetterSource, EventId, Origin,
@@ -56,7 +56,7 @@ pub struct NewConsumerLetter {
     pub record: RecordBytes,
     /// Class of the failure: one word.
     pub error_class: &'static str,
-    /// The failure as people read it; cut to what the column takes.
+    /// The failure for people, shortened to the length of the column.
     pub error: String,
 }
 
@@ -64,14 +64,18 @@ const DEAD: &str = "dead";
 const RETRY: &str = "retry";
 const DISCARDED: &str = "discarded";
 
-/// Largest record that is stored. Of a larger one the copy in the topic has what the row lacks.
+/// Largest record that is stored. For a larger one, only the copy in the topic is complete.
 const RECORD_BYTES_MAX: usize = 1024 * 1024;
 const ERROR_CHARACTERS_MAX: usize = 1_000;
 const TYPE_CHARACTERS_MAX: usize = 255;
 
 impl Store {
-    /// Stores a dead letter. One of the same event and consumer stays as it is: a batch that is repeated changes nothing.
-    pub async fn keep_consumer_letter(&self, letter: &NewConsumerLetter) -> Result<(), StoreError> {
+    /// Stores a dead letter. An existing one of the same event and consumer stays unchanged, so a repeated batch has
+    /// no effect.
+    pub async fn store_consumer_letter(
+        &self,
+        letter: &NewConsumerLetter,
+    ) -> Result<(), StoreError> {
         let record = &letter.record;
         let is_whole = size(record) <= RECORD_BYTES_MAX;
         let whole = |bytes: &Option<Vec<u8>>| bytes.clone().filter(|_| is_whole);
@@ -107,7 +111,7 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that the copy of a dead letter reached its topic.
+    /// Records that the copy of a dead letter has reached its topic.
     pub async fn consumer_letter_copied(
         &self,
         consumer: Consumer,
@@ -122,8 +126,8 @@ impl Store {
         Ok(())
     }
 
-    /// Has dead letters applied again by their consumer: how many there were. One that is not stored whole stays. The
-    /// audit log has an entry for each campaign if an admin did it.
+    /// Marks dead letters for replay by their consumer. Returns their number. A letter that is not stored completely
+    /// is not replayed. For an admin, the audit log has an entry for each campaign.
     pub async fn replay_consumer_letters(
         &self,
         consumer: Consumer,
@@ -136,7 +140,7 @@ impl Store {
             .await
     }
 
-    /// Discards dead letters: how many there were. Their rows stay as a record.
+    /// Discards dead letters. Returns their number. Their rows stay as a record.
     pub async fn discard_consumer_letters(
         &self,
         consumer: Consumer,
@@ -189,8 +193,8 @@ impl Store {
         Ok(moved)
     }
 
-    /// The records that a consumer is to apply again, in order of event, at most `rows_max`. An error in place of a record
-    /// says why it cannot be read.
+    /// The records that a consumer must apply again, in order of event, at most `rows_max`. An error in place of a
+    /// record is the reason why it cannot be read.
     pub async fn consumer_letters_to_replay(
         &self,
         consumer: Consumer,
@@ -216,7 +220,7 @@ impl Store {
         Ok(rows.into_iter().map(record).collect())
     }
 
-    /// A replayed dead letter was applied: its row goes.
+    /// A replayed dead letter was applied: its row is deleted.
     pub async fn consumer_letter_applied(
         &self,
         consumer: Consumer,
@@ -230,7 +234,7 @@ impl Store {
         Ok(())
     }
 
-    /// A replayed record cannot be applied, either: it is a dead letter again.
+    /// A replayed record cannot be applied again: it becomes a dead letter again.
     pub async fn consumer_letter_dead_again(
         &self,
         consumer: Consumer,

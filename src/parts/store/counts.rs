@@ -1,6 +1,6 @@
 //! Counts of one campaign.
 
-use super::verification::Ground;
+use super::verification::RowSelection;
 use super::{Store, StoreError};
 use crate::domain::CampaignId;
 
@@ -11,33 +11,33 @@ pub struct Counts {
     pub participations: u64,
     /// Changes of participations, each of which has an event.
     pub changes: u64,
-    /// Units held by participations that stand.
+    /// Units held by participations.
     pub units: u64,
-    /// Users holding more than they may.
+    /// Users who hold more than the limit.
     pub users_over_limit: u64,
     /// Events about participations in the outbox.
     pub events: u64,
-    /// Published events that were in the outbox and are deleted.
+    /// Published events that were deleted from the outbox.
     pub purged: u64,
-    /// Events waiting to be published.
+    /// Events that wait to be published.
     pub pending: u64,
-    /// Events waiting outside the hot path, dead ones included.
+    /// Parked events, including dead ones.
     pub parked: u64,
-    /// Waiting entries without an event, or with an event elsewhere.
+    /// Parked rows without an event, or with an event elsewhere.
     pub orphans: u64,
 }
 
 impl Store {
-    /// Counts everything of one campaign, at one moment. Reads all its rows.
+    /// Counts all rows of one campaign in one snapshot. Reads all of them.
     pub async fn counts(&self, campaign: CampaignId) -> Result<Counts, StoreError> {
         let snapshot = self.snapshot().await?;
         let ids = &[campaign];
-        let sums = snapshot.sums(Ground::Whole(ids)).await?;
+        let sums = snapshot.sums(RowSelection::Whole(ids)).await?;
         let sums = sums.get(&campaign).copied().unwrap_or_default();
         let log = snapshot.log_sums(ids).await?;
         let log = log.get(&campaign).copied().unwrap_or_default();
-        let books = snapshot.books(ids).await?;
-        let waiting = snapshot.waiting(&books).await?;
+        let counters = snapshot.counters(ids).await?;
+        let waiting = snapshot.waiting(&counters).await?;
         let waiting = waiting.get(&campaign).copied().unwrap_or_default();
         let (users_over_limit, _) = snapshot.users_over_limit(campaign).await?;
         snapshot.end().await?;
@@ -47,7 +47,9 @@ impl Store {
             units: sums.units,
             users_over_limit,
             events: log.events,
-            purged: books.first().map_or(0, |books| books.purged_events),
+            purged: counters
+                .first()
+                .map_or(0, |counters| counters.purged_events),
             pending: waiting.pending,
             parked: waiting.parked,
             orphans: waiting.astray,

@@ -1,4 +1,4 @@
-//! Dead letters: rows the relay has given up. They stay until somebody replays or discards them.
+//! Dead letters: rows that the relay cannot publish. They stay until somebody replays or discards them.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use uuid::Uuid;
 use super::bounded::Tx;
 use super::entity::outbox_parked::{ActiveModel, Column, Entity, Model};
 use super::entity::{by_index, event_of_parked, outbox_event};
-use super::shapes::padded;
+use super::statement_lengths::padded;
 use super::{Store, StoreError};
 use crate::domain::{
     AuditAction, AuditNote, CampaignId, DeadLetterId, DeadLetterSource, EventId, Origin, Timestamp,
 };
 
-/// Which dead letters are meant, of the relay and of consumers.
+/// A filter of dead letters, of the relay and of consumers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
     /// Of this source.
@@ -34,11 +34,11 @@ pub struct DeadLetterFilter {
     pub from: Option<Timestamp>,
     /// Before this time.
     pub until: Option<Timestamp>,
-    /// After this one: the last of the page before.
+    /// After this one: the last one of the previous page.
     pub after: Option<DeadLetterId>,
 }
 
-/// A row the relay has given up.
+/// A row that the relay cannot publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The event.
@@ -65,14 +65,14 @@ pub struct DeadLetter {
 
 const DEAD: &str = "dead";
 impl Store {
-    /// Dead letters of the relay in order of event, at most `rows_max`. Those that cannot be read are set aside, and the
-    /// page has as many others.
+    /// Dead letters of the relay in order of event, at most `rows_max`. Unreadable ones are set aside, and replaced
+    /// by further ones.
     pub async fn dead_letters(
         &self,
         filter: &DeadLetterFilter,
         rows_max: u32,
     ) -> Result<Vec<DeadLetter>, StoreError> {
-        // No event has such a key, and MySQL would not compare it with theirs.
+        // No event has such a key, and MySQL could not compare it with the column.
         if filter.key.as_ref().is_some_and(|key| !key.is_ascii()) {
             return Ok(Vec::new());
         }
@@ -112,7 +112,7 @@ impl Store {
             .add_option(filter.key.as_deref().map(|key| Column::MessageKey.eq(key)))
             .add_option(filter.from.map(|from| Column::ParkedAt.gte(from)))
             .add_option(filter.until.map(|until| Column::ParkedAt.lt(until)))
-            // The relay's letter of an event is the first one of it.
+            // The relay is the first source of an event in the order of the list.
             .add_option(filter.after.map(|after| Column::EventId.gt(after.event.0)));
         let dead = find_dead()
             .filter(wanted)
@@ -128,14 +128,14 @@ impl Store {
         row.as_ref().map(dead_letter).transpose()
     }
 
-    /// Has dead letters tried again, at once: how many there were. The caller's batch bounds the rate. The audit log has
-    /// an entry for each campaign if an admin did it.
+    /// Retries dead letters at once. Returns their number. The caller's batch bounds the rate. For an admin, the
+    /// audit log has an entry for each campaign.
     pub async fn replay_dead_letters(
         &self,
         ids: &[EventId],
         by: Option<&Origin>,
     ) -> Result<u64, StoreError> {
-        // One whose event is missing cannot be replayed.
+        // A row without its event cannot be replayed.
         let event = outbox_event::Entity::find().filter(event_of_parked());
         let has_event = Expr::exists(event.into_query());
         let still_dead = self.still_dead(ids, Condition::all().add(has_event));
@@ -162,8 +162,8 @@ impl Store {
         Ok(moved)
     }
 
-    /// Discards dead letters: how many there were. Their rows stay as a record. The audit log has an entry for each
-    /// campaign if an admin did it.
+    /// Discards dead letters. Returns their number. Their rows stay as a record. For an admin, the audit log has an
+    /// entry for each campaign.
     pub async fn discard_dead_letters(
         &self,
         ids: &[EventId],
@@ -190,7 +190,7 @@ impl Store {
         Ok(discarded)
     }
 
-    /// Those of these that are dead letters, held until the transaction ends; none: there are none.
+    /// Those of the rows that are dead letters, locked until the transaction ends; none: there are none.
     async fn still_dead(
         &self,
         ids: &[EventId],
@@ -240,7 +240,7 @@ impl Dead {
     }
 }
 
-/// Dead letters with their events. One whose event is missing can only be discarded, but is listed, too.
+/// Dead letters with their events. A row without its event is listed, but can only be discarded.
 fn find_dead() -> Select<Entity> {
     Entity::find()
         .join(JoinType::LeftJoin, event_of_parked())

@@ -1,9 +1,9 @@
-//! Whether the server behind the pool takes writes. A planned switchover makes the old primary read-only and leaves
-//! its connections open: they answer reads with old data and refuse writes, while new connections lead to the new
+//! Whether the server behind the pool accepts writes. A planned switchover makes the old primary read-only and leaves
+//! its connections open: they answer reads with old data and reject writes, while new connections lead to the new
 //! primary.
 //!
-//! So a refused write retires all connections opened before it, and a read that decides something irrevocable
-//! checks afterwards whether the server takes writes. The path of a participation needs no check: it writes.
+//! So a rejected write retires all connections opened before it, and a read for an irrevocable decision checks
+//! afterwards whether the server accepts writes. The path of a participation needs no check, because it writes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -13,21 +13,21 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use super::{StoreError, error};
 
-/// A connection is used for at least this long. While the address leads to the old primary, each write is refused;
-/// this bounds how often the pool reconnects.
+/// Shortest life of a connection. While the address leads to the old primary, each write is rejected; this bounds how
+/// often the pool reconnects.
 const AGE_MIN: Duration = Duration::from_millis(100);
 
-/// Shortest time between two log lines about refused writes.
+/// Shortest time between two log lines about rejected writes.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
 
-/// The settings of a server that takes no writes, with commas between them.
+/// The settings of a server that accepts no writes, separated by commas.
 const READ_ONLY_SETTINGS: &str = "SELECT CONCAT_WS(', ', \
      IF(@@global.super_read_only, 'super_read_only', NULL), \
      IF(@@global.read_only, 'read_only', NULL), \
      IF(@@global.innodb_read_only, 'innodb_read_only', NULL), \
      IF(@@global.transaction_read_only, 'transaction_read_only', NULL))";
 
-/// When a server last refused a write, and when that was last logged: milliseconds, 0 for never.
+/// When a server last rejected a write, and when that was last logged: milliseconds, 0 for never.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Demotion(Arc<Refusals>);
 
@@ -38,7 +38,7 @@ struct Refusals {
 }
 
 impl Demotion {
-    /// Records an error that means that the server takes no writes.
+    /// Records an error that means that the server accepts no writes.
     pub(super) fn look_at(&self, failure: &DbErr) {
         if error::is_demotion(failure) {
             self.note();
@@ -55,13 +55,13 @@ impl Demotion {
         }
     }
 
-    /// Whether a connection of this age was opened before the last refusal and is old enough to be replaced.
+    /// Whether a connection of this age was opened before the last rejection and is old enough to be replaced.
     pub(super) fn condemns(&self, age: Duration) -> bool {
         let last = self.0.last_ms.load(Ordering::SeqCst);
         last > 0 && age >= AGE_MIN && millis_now().saturating_sub(millis(age)) <= last
     }
 
-    /// Fails if the server takes no writes; the error names its settings.
+    /// Fails if the server accepts no writes; the error names its settings.
     pub(super) async fn require_writable(
         &self,
         on: &impl ConnectionTrait,
@@ -123,7 +123,7 @@ mod tests {
         while millis_now() <= first {
             std::hint::spin_loop();
         }
-        // A connection opened between the two refusals leads to the old primary, too.
+        // A connection opened between the two rejections leads to the old primary, too.
         demotion.note();
         assert!(demotion.0.last_ms.load(Ordering::SeqCst) > first);
         assert!(!demotion.condemns(Duration::from_millis(1)));

@@ -9,7 +9,7 @@ use sea_orm::{
     RelationDef, Select, Value,
 };
 
-use super::shapes::padded;
+use super::statement_lengths::padded;
 use super::{Store, StoreError};
 
 /// The entity of a table in a module of its own: the name, the key and the other columns.
@@ -229,7 +229,7 @@ pub fn event_of_parked() -> RelationDef {
     join::<outbox_parked::Entity, outbox_event::Entity>(parked, event)
 }
 
-/// From an event to where it was published, if that was kept.
+/// From an event to its published position, if positions are stored.
 pub fn published_of_event() -> RelationDef {
     use {outbox_event::Column as Event, outbox_published::Column as Published};
     let event = (Event::CampaignId, Event::AggregateType, Event::Sequence);
@@ -248,7 +248,7 @@ pub fn insert<E: EntityTrait, const COLUMNS: usize>(
     insert_rows::<E, COLUMNS>([row])
 }
 
-/// The same with rows, all with the same columns.
+/// Inserts rows, all with the same columns.
 pub fn insert_rows<E: EntityTrait, const COLUMNS: usize>(
     rows: impl IntoIterator<Item = [(E::Column, Expr); COLUMNS]>,
 ) -> InsertStatement {
@@ -267,7 +267,7 @@ pub fn by_index<E: EntityTrait>(rows: &mut Select<E>, index: &'static str) {
     QuerySelect::query(rows).force_index(index, IndexHintScope::All);
 }
 
-/// Deletes rows whose date is older than `age`, the oldest first, at most `rows_max`: how many there were. Their ids are
+/// Deletes rows that are older than `age`, the oldest first, at most `rows_max`. Returns their number. Their ids are
 /// read first, so that the deletion locks no other rows.
 pub async fn purge<E: EntityTrait>(
     store: &Store,
@@ -296,7 +296,7 @@ pub async fn purge<E: EntityTrait>(
     Ok(deleted.rows_affected)
 }
 
-/// A column to change; none leaves it alone.
+/// A column to change; none leaves it unchanged.
 pub fn set<T: Into<Value>>(value: Option<T>) -> ActiveValue<T> {
     value.map_or(ActiveValue::NotSet, ActiveValue::Set)
 }

@@ -1,25 +1,25 @@
-//! What can go wrong in the store, by what can be done about it.
+//! Errors of the store, classified by the possible reaction.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
-use crate::runtime::retry::Verdict;
+use crate::runtime::retry::RetryDecision;
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Not reachable, or the connection was lost: the statement may or may not have happened.
+    /// Unreachable, or the connection was lost: the statement may or may not have been executed.
     #[error("reach the database")]
     Unavailable(#[source] DbErr),
-    /// Lost against another transaction (deadlock, lock wait): nothing happened, try again.
+    /// Lost against another transaction (deadlock, lock wait): nothing happened, and a retry may succeed.
     #[error("wait for a lock in the database")]
     Contended(#[source] DbErr),
-    /// A unique key or a check refused the change: nothing happened.
+    /// A unique key or a check rejected the change: nothing happened.
     #[error("a rule of the schema refused the change")]
     Constraint(#[source] DbErr),
-    /// The server refused a write because it is read-only: nothing happened.
+    /// The server rejected a write because it is read-only: nothing happened.
     #[error("the database refused a write: it is read-only")]
     WriteRefused(#[source] DbErr),
     /// The server is read-only by these settings: its answers may be old.
@@ -28,7 +28,7 @@ pub enum StoreError {
     /// The URL requests an encryption that would not take effect.
     #[error("encrypt connections to the database: {0}")]
     Encryption(&'static str),
-    /// Another process changes the schema, and did not finish within this time.
+    /// Another process is changing the schema, and did not finish within this time.
     #[error("another process is changing the schema and did not finish within {0:?}")]
     SchemaLocked(Duration),
     /// The database let another process change the schema at the same time.
@@ -40,7 +40,7 @@ pub enum StoreError {
     /// A row holds a value that this release does not know.
     #[error("read {what} from the database: {value:?}")]
     Unreadable {
-        /// The name of the value.
+        /// The name of the column.
         what: &'static str,
         /// The value.
         value: String,
@@ -54,18 +54,18 @@ const CONTENDED: [&str; 4] = ["1213", "1205", "3572", "3101"];
 const CONSTRAINT: [&str; 7] = ["1062", "3819", "2067", "1555", "275", "19", "1586"];
 /// SQLite: busy and locked in their kinds.
 const BUSY: [&str; 5] = ["5", "6", "261", "517", "262"];
-/// MySQL: too many connections (of all, of a user), shutdown in progress, interrupted, killed, idle for too
-/// long, a statement that took too long, offline, not available: it will pass.
+/// MySQL: too many connections (in total, of a user), shutdown in progress, interrupted, killed, idle timeout,
+/// statement timeout, offline, not available: all temporary.
 const AWAY: [&str; 10] = [
     "1040", "1203", "1053", "1317", "1927", "3169", "4031", "3024", "3032", "3168",
 ];
 /// MySQL: an option prevents the statement (`read_only`, `super_read_only`), the transaction, the server or
 /// the engine is read-only. At COMMIT as well the server has rolled back.
 const READ_ONLY: [&str; 4] = ["1290", "1792", "1836", "1874"];
-/// MySQL: a replication group's member that cannot commit, or that does not begin while it joins, elects or
-/// leaves. What was under way may have happened.
+/// MySQL: a member of a replication group that cannot commit, or cannot begin while it joins, elects or leaves. The
+/// statement may have been executed.
 const GROUP: [&str; 5] = ["3100", "3796", "3797", "3798", "3799"];
-/// MySQL: a server that is going away, beside those two.
+/// MySQL: further codes of a server that is shutting down.
 const LEAVING: [&str; 3] = ["1053", "3032", "3168"];
 /// MySQL and what speaks its protocol: the user lacks the privilege, or there is no such table.
 const WITHHELD: [&str; 5] = ["1044", "1142", "1227", "1109", "1146"];
@@ -85,14 +85,14 @@ impl StoreError {
         }
     }
 
-    /// Whether nothing happened, and the same call may succeed when it is made again: a lost lock, or a
-    /// server that was demoted while another connection leads to its successor.
+    /// Whether nothing happened and a retry may succeed: after a lost lock, or on a demoted server while another
+    /// connection leads to its successor.
     #[must_use]
     pub const fn is_rolled_back(&self) -> bool {
         matches!(self, Self::Contended(_) | Self::WriteRefused(_))
     }
 
-    /// Whether the database is away, or takes no writes.
+    /// Whether the database is away, or accepts no writes.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
         matches!(
@@ -101,13 +101,13 @@ impl StoreError {
         )
     }
 
-    /// Whether the same call may succeed when it is made again, where it does no harm to do it twice.
+    /// Whether a retry may succeed, for calls that may be executed twice.
     #[must_use]
-    pub const fn verdict(&self) -> Verdict {
-        Verdict::again_if(self.is_rolled_back() || self.is_unavailable())
+    pub const fn verdict(&self) -> RetryDecision {
+        RetryDecision::again_if(self.is_rolled_back() || self.is_unavailable())
     }
 
-    /// The kind of failure, for programs; no text of the database.
+    /// The kind of failure as a code, without text of the database.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -159,7 +159,7 @@ impl From<DbErr> for StoreError {
     }
 }
 
-/// What the driver reports.
+/// The error of the driver.
 fn cause(error: &DbErr) -> Option<&sqlx::Error> {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(cause))
@@ -169,7 +169,7 @@ fn cause(error: &DbErr) -> Option<&sqlx::Error> {
     }
 }
 
-/// What the database reports.
+/// The error of the database.
 fn answer(error: &DbErr) -> Option<&dyn sqlx::error::DatabaseError> {
     match cause(error)? {
         sqlx::Error::Database(answer) => Some(answer.as_ref()),
@@ -177,7 +177,7 @@ fn answer(error: &DbErr) -> Option<&dyn sqlx::error::DatabaseError> {
     }
 }
 
-/// Whether the error means that the server takes no writes, or is about to shut down.
+/// Whether the error means that the server accepts no writes, or is about to shut down.
 pub(super) fn is_demotion(error: &DbErr) -> bool {
     let is_demotion = |number: String| {
         let mut numbers = READ_ONLY.iter().chain(&GROUP).chain(&LEAVING);
@@ -202,7 +202,7 @@ fn classify(error: &sqlx::Error) -> fn(DbErr) -> StoreError {
             let number = number(answer.as_ref());
             let number = number.as_str();
             if is_mysql && READ_ONLY.contains(&number) {
-                // SQLite has a number of a disk's failure that is the same.
+                // SQLite uses the same code for one failure of a disk.
                 StoreError::WriteRefused
             } else if is_mysql && GROUP.contains(&number) {
                 StoreError::Unavailable
@@ -220,7 +220,7 @@ fn classify(error: &sqlx::Error) -> fn(DbErr) -> StoreError {
     }
 }
 
-/// The database's own number for what went wrong.
+/// The database's error code.
 fn number(answer: &dyn sqlx::error::DatabaseError) -> String {
     mysql_number(answer)
         .or_else(|| answer.code().map(Into::into))

@@ -16,8 +16,8 @@ pub struct History {
     pub length: u64,
 }
 
-/// Not from `information_schema.innodb_trx`: reading that converts the running statements of everybody
-/// to text, which fails while one of them has binary values in it, as all of ours do.
+/// Not from `information_schema.innodb_trx`: reading it converts all running statements to text, which fails if one
+/// of them contains binary values, as ours do.
 const HISTORY: &str = "SELECT \
      (SELECT CAST(COALESCE(MAX(timer_wait), 0) DIV 1000000000000 AS SIGNED) \
      FROM performance_schema.events_transactions_current WHERE state = 'ACTIVE') AS age_seconds, \

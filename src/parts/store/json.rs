@@ -1,4 +1,4 @@
-//! Values that a text column holds as JSON.
+//! Values that are stored as JSON in a text column.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +9,7 @@ pub(super) fn to_text(what: &'static str, value: &impl Serialize) -> Result<Stri
     serde_json::to_string(value).map_err(|error| StoreError::unreadable(what, error))
 }
 
-/// The value of a text.
+/// Parses the text.
 pub(super) fn from_text<T: DeserializeOwned>(
     what: &'static str,
     text: &str,

@@ -1,5 +1,5 @@
-//! Whole numbers between the code and the columns, which are signed because MySQL and SQLite share no unsigned
-//! type. The edge keeps values in range; whatever is outside becomes the nearest value inside.
+//! Conversion of integers between the code and the columns, which are signed because MySQL and SQLite share no
+//! unsigned type. The edge keeps values in range; a value out of range becomes the nearest value in range.
 
 pub(super) fn to_signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)

@@ -1,5 +1,5 @@
-//! The changes of a campaign's participations in order of arrival, each with its event, whose place in the stream is
-//! the order of processing.
+//! The changes of a campaign's participations in order of arrival, each with its event. The sequence of an event in
+//! the stream is the order of processing.
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use crate::domain::{CampaignId, EventId, Topic};
 /// One change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ordered {
-    /// Place in line of the participation, given by the gate.
+    /// Rank of the participation, given by the gate.
     pub rank: u64,
     /// Position among the changes of the participation, from 1.
     pub sequence: u32,
@@ -23,8 +23,8 @@ pub struct Ordered {
 }
 
 impl Store {
-    /// Changes of participations from a rank on, in order of rank and sequence. The stream is in another order, so
-    /// this reads all of it: ask for many rows at once.
+    /// Changes of participations from a rank on, in order of rank and sequence. The stream has another order, so this
+    /// reads all of it: request many rows at once.
     pub async fn changes_by_rank(
         &self,
         campaign: CampaignId,
@@ -58,7 +58,7 @@ impl Store {
         Ok(rows.into_iter().map(ordered).collect())
     }
 
-    /// Number of published events of a campaign that are deleted; their order is unknown.
+    /// Number of deleted published events of a campaign; their order is unknown.
     pub async fn purged_count(&self, campaign: CampaignId) -> Result<u64, StoreError> {
         let purged: Option<i64> = campaign::Entity::find_by_id(campaign.0)
             .select_only()

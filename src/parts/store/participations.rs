@@ -1,13 +1,13 @@
-//! Participations: committed many at a time with their outbox rows, and read back.
+//! Participations: committed in batches with their outbox rows, and read.
 
 mod decided;
 mod due;
 mod epoch;
 mod events;
 mod group;
-mod intake;
 mod key_retention;
 mod keys;
+mod new_participation;
 mod ranked;
 mod rewardable;
 mod rewarded;
@@ -20,18 +20,18 @@ pub use self::epoch::{Committed, Raise, Raised, Turn};
 pub use self::events::{EventState, ParticipationEvent, ParticipationEvents};
 pub(super) use self::group::event_rows;
 pub use self::group::{
-    Applicants, Changed, Closing, CommitError, Decision, Entered, Entries, Group, GroupOutcome,
-    Mismatch, Wished,
+    Applicants, ChangeRequest, Changed, Closing, CommitError, Decision, Entries, EntriesResult,
+    Group, GroupOutcome, Mismatch,
 };
-pub use self::intake::{Applicant, Intake, Making, Place};
 pub use self::key_retention::KeyPage;
-pub use self::keys::{GateInForce, UserKey};
+pub use self::keys::{GateStatus, UserKey};
+pub use self::new_participation::{Applicant, Making, NewParticipation, RankAssignment};
 pub use self::ranked::{RankPage, Ranked, RankedRow};
-pub use self::rewardable::{Rewarding, Standing};
+pub use self::rewardable::{RankedStatus, Rewarding};
 use super::entity::by_index;
 use super::entity::participation::{Column, Entity, Model};
 use super::numbers::to_unsigned;
-use super::shapes::padded;
+use super::statement_lengths::padded;
 use super::unreadable::parse;
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, Participation, ParticipationId, Status, UserId};
@@ -53,7 +53,7 @@ impl Store {
             .transpose()
     }
 
-    /// The committed ones among these, read from a server that takes writes.
+    /// The committed ones among these, read from a server that accepts writes.
     pub async fn participations(
         &self,
         ids: &[ParticipationId],
@@ -67,7 +67,7 @@ impl Store {
         found.into_iter().map(Participation::try_from).collect()
     }
 
-    /// The ids of the committed ones among these, read from a server that takes writes.
+    /// The ids of the committed ones among these, read from a server that accepts writes.
     pub async fn committed_among(
         &self,
         ids: &[ParticipationId],
@@ -84,8 +84,7 @@ impl Store {
         Ok(found.into_iter().map(ParticipationId).collect())
     }
 
-    /// A page of a user's participations, newest first. Those that cannot be read are set aside, and the page
-    /// has as many others.
+    /// A page of a user's participations, newest first. Unreadable ones are set aside, and replaced by further ones.
     pub async fn participations_of(
         &self,
         user: UserId,

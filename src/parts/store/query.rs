@@ -28,7 +28,7 @@ impl<S: Schema> Database<S> {
         }
     }
 
-    /// An upsert: where a row with the same key exists, its other columns grow by those of the new row.
+    /// An upsert: if a row with the same key exists, the values of the new row are added to its other columns.
     pub(super) fn or_add<E: EntityTrait>(&self) -> OnConflict {
         let mut or_add = on_key::<E>();
         for column in others::<E>() {
@@ -38,8 +38,8 @@ impl<S: Schema> Database<S> {
         or_add
     }
 
-    /// The condition that columns have one of these combinations of values, at least one. As a list of rows both databases
-    /// find them by the primary key; SQLite knows no such list but as a subquery.
+    /// The condition that columns have one of these combinations of values, at least one. As a list of rows both
+    /// databases use the primary key; SQLite accepts such a list only as a subquery.
     pub(super) fn are_among<C: IntoColumnRef, const COLUMNS: usize>(
         &self,
         columns: [C; COLUMNS],
@@ -58,23 +58,23 @@ impl<S: Schema> Database<S> {
     }
 }
 
-/// What an insert does where a row with the same key exists.
+/// The conflict clause of an insert, on the primary key.
 pub(super) fn on_key<E: EntityTrait>() -> OnConflict {
     OnConflict::columns(E::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column))
 }
 
-/// An upsert: the new row takes the place of one with the same key.
+/// An upsert: the new row replaces one with the same key.
 pub(super) fn or_replace<E: EntityTrait>() -> OnConflict {
     on_key::<E>().update_columns(others::<E>()).to_owned()
 }
 
-/// The columns that are not of the key.
+/// The columns outside of the key.
 fn others<E: EntityTrait>() -> impl Iterator<Item = E::Column> {
     let is_key = |column: &E::Column| E::PrimaryKey::from_column(*column).is_some();
     E::Column::iter().filter(move |column| !is_key(column))
 }
 
-/// How many rows there are with each value of a column.
+/// The number of rows for each value of a column.
 pub(super) async fn count_by<E: EntityTrait, T: TryGetable + Send + Sync>(
     rows: Select<E>,
     column: E::Column,
@@ -87,8 +87,8 @@ pub(super) async fn count_by<E: EntityTrait, T: TryGetable + Send + Sync>(
     Ok(rows.into_iter().map(count).collect())
 }
 
-/// Runs a deletion that finds its rows by primary key: how many there were. In a table with few more rows than keys
-/// MySQL would scan, and wait for rows that a writer has not committed yet. The query builder has no hints for a DELETE.
+/// Runs a deletion that finds its rows by primary key. Returns their number. In a table with few more rows than keys
+/// MySQL would scan, and wait for uncommitted rows of writers. The query builder has no hints for a DELETE.
 pub(super) async fn delete_by_key<E: EntityTrait>(
     rows: DeleteMany<E>,
     on: &impl ConnectionTrait,

@@ -1,5 +1,5 @@
-//! Reviews: one for each confirmed participation. The campaign has their number and the sum of their ratings, so that
-//! the average takes no reading of all.
+//! Reviews: one for each confirmed participation. The campaign's row has their number and the sum of their ratings,
+//! so the average needs no read of all reviews.
 
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -27,7 +27,7 @@ pub struct Review {
 }
 
 impl Store {
-    /// Writes the review of a participation; none: it has one.
+    /// Writes the review of a participation; none: it already has one.
     pub async fn insert_review(
         &self,
         of: &Participation,

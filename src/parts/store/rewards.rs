@@ -1,5 +1,5 @@
-//! The rewards database: applied events and granted rewards. A separate database: no transaction spans it and the
-//! events.
+//! The rewards database: applied events and granted rewards. It is separate from the events' database: no transaction
+//! spans both.
 
 mod applying;
 mod coupons;
@@ -25,7 +25,7 @@ use sea_orm::{ConnectionTrait, EntityTrait};
 
 use super::bounded::Tx;
 use super::entity::insert_rows;
-use super::shapes::slices;
+use super::statement_lengths::slices;
 use super::{Database, Schema, StoreConfig, StoreError};
 use crate::runtime::clock::Clock;
 
@@ -50,7 +50,7 @@ impl Rewards {
         Ok(rewards)
     }
 
-    /// Inserts rows, as many with each statement as it has room for; a row takes `row_bytes` on the wire.
+    /// Inserts rows, as many per statement as fit; `row_bytes` is the size of a row in a statement.
     async fn insert<E: EntityTrait, T, const COLUMNS: usize>(
         &self,
         tx: &Tx,

@@ -1,10 +1,9 @@
-//! Brings a schema up to date, or removes it. One process at a time does so: on MySQL under a named lock,
-//! in SQLite in one transaction.
+//! Brings a schema up to date, or drops it. One process at a time does so: on MySQL under a named lock, in SQLite in
+//! one transaction.
 //!
-//! The session that holds the lock is the one that changes the schema, so the lock cannot be lost without
-//! the change failing with it, and MySQL ends it no sooner than the statement that is under way. MySQL
-//! commits each change of a schema by itself: a process that is killed leaves some of the tables, and
-//! the next one runs all statements again.
+//! The session that holds the lock also changes the schema, so the lock cannot be lost without the change failing,
+//! and MySQL does not release it before the running statement ends. MySQL commits each change of a schema separately:
+//! a killed process leaves some of the tables, and the next process runs all statements again.
 
 use std::time::Duration;
 
@@ -15,19 +14,19 @@ use super::StoreError;
 use super::bounded::{Db, Tx};
 use super::connection::begin;
 
-/// Longest wait for a change of the schema; the statements wait for no answer of ours meanwhile.
+/// Longest wait for a change of the schema.
 const CHANGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The lock of a schema.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lock {
-    /// The name, as MySQL puts it together.
+    /// The name, as an expression of MySQL.
     pub(super) name: &'static str,
-    /// Longest wait for another process that has it.
+    /// Longest wait for another process that holds it.
     pub(super) wait_max: Duration,
 }
 
-/// Applies missing migrations. With none missing it takes no lock and changes nothing.
+/// Applies missing migrations. If none is missing it takes no lock and changes nothing.
 pub(super) async fn up<M: MigratorTrait>(db: &Db, lock: Lock) -> Result<(), StoreError> {
     if M::get_pending_migrations_read_only(db).await?.is_empty() {
         return Ok(());
@@ -37,7 +36,7 @@ pub(super) async fn up<M: MigratorTrait>(db: &Db, lock: Lock) -> Result<(), Stor
     session.leave(done.map_err(StoreError::from)).await
 }
 
-/// Removes the schema with everything in it.
+/// Drops the schema with all its data.
 pub(super) async fn down<M: MigratorTrait>(db: &Db, lock: Lock) -> Result<(), StoreError> {
     let session = Session::enter(db, lock).await?;
     let done = M::down(session.tx.unbounded(), None).await;
@@ -59,7 +58,7 @@ impl Session {
         }
         let seconds = lock.wait_max.as_millis().div_ceil(1_000);
         let get = format!("GET_LOCK({}, {seconds})", lock.name);
-        // MySQL answers 0 when another session has the lock, and nothing when it could not tell.
+        // MySQL returns 0 if another session has the lock, and NULL after an error.
         match session.ask(&get).await? {
             Some(1) => Ok(session),
             _ => Err(StoreError::SchemaLocked(lock.wait_max)),

@@ -1,5 +1,4 @@
-//! Refusals, counted per campaign and reason, by the minute and over all time. A refusal is never a row of
-//! its own.
+//! Rejections, counted per campaign and reason, per minute and in total. There is no row for a single rejection.
 
 use std::collections::BTreeMap;
 
@@ -11,33 +10,33 @@ use super::numbers::{to_signed, to_unsigned};
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, Timestamp};
 
-/// So many refusals of one campaign for one reason within one minute.
+/// Rejections of one campaign for one reason within one minute, to be added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TallyRow {
-    /// Which campaign.
+    /// The campaign.
     pub campaign: CampaignId,
     /// Start of the minute.
     pub minute: Timestamp,
-    /// Code of the refusal.
+    /// Code of the rejection.
     pub reason: &'static str,
-    /// How many more.
+    /// The number.
     pub count: u64,
 }
 
-/// The refusals of a campaign for one reason within one minute.
+/// Rejections of a campaign for one reason within one minute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MinuteTally {
     /// Start of the minute.
     pub minute: Timestamp,
-    /// Code of the refusal.
+    /// Code of the rejection.
     pub reason: String,
-    /// How many.
+    /// The number.
     pub count: u64,
 }
 
 impl Store {
-    /// The refusals of a campaign in the minutes that begin in this time, in order of minute and reason. As many rows
-    /// are read as are returned: at most one for each minute and reason.
+    /// The rejections of a campaign in the minutes that begin in this period, in order of minute and reason. Each row
+    /// that is read is returned: at most one for each minute and reason.
     pub async fn refusals_by_minute(
         &self,
         campaign: CampaignId,
@@ -60,12 +59,12 @@ impl Store {
         Ok(rows.into_iter().map(tally).collect())
     }
 
-    /// Adds to the tallies and to their totals; two statements however many rows.
+    /// Adds to the tallies and to their totals, in two statements for any number of rows.
     pub async fn add_tallies(&self, rows: &[TallyRow]) -> Result<(), StoreError> {
         if rows.is_empty() {
             return Ok(());
         }
-        // In order of key, so that concurrent callers cannot deadlock.
+        // In order of the key, so that concurrent callers cannot deadlock.
         let mut minutes: BTreeMap<(i64, Timestamp, &str), u64> = BTreeMap::new();
         let mut totals: BTreeMap<(i64, &str), u64> = BTreeMap::new();
         for row in rows {
@@ -103,7 +102,7 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// All refusals of a campaign by reason: as many rows as there are reasons.
+    /// All rejections of a campaign by reason, from one row for each reason.
     pub async fn refusals(
         &self,
         campaign: CampaignId,

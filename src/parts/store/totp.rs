@@ -37,8 +37,8 @@ pub enum TotpChange {
 }
 
 impl Store {
-    /// Stores the secret of an enrolment that begins, in place of one that waits: whether it did. It does not
-    /// where codes are enabled.
+    /// Stores the secret of an enrolment that begins, and replaces a waiting one. Returns whether it did: not if
+    /// codes are already enabled.
     pub async fn begin_totp(&self, id: UserId, secret: &SecretString) -> Result<bool, StoreError> {
         let updated = Entity::update_many()
             .col_expr(Column::TotpSecret, secret.expose_secret().into())
@@ -49,7 +49,7 @@ impl Store {
         Ok(updated.rows_affected == 1)
     }
 
-    /// Accepts the code of a step, unless it or a later one was accepted before, or the secret has changed:
+    /// Accepts the code of a step, unless it or a later one was already accepted, or the secret has changed. Returns
     /// whether it did.
     pub async fn accept_totp_step(
         &self,
@@ -68,7 +68,7 @@ impl Store {
         Ok(updated.rows_affected == 1)
     }
 
-    /// Accepts a recovery code and deletes it: whether there was one with this digest.
+    /// Accepts a recovery code and deletes it. Returns whether there was one with this digest.
     pub async fn accept_recovery_code(&self, id: UserId, digest: &str) -> Result<bool, StoreError> {
         let code = (id.0, digest.to_owned());
         let deleted = account_recovery_code::Entity::delete_by_id(code);

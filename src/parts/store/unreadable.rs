@@ -13,7 +13,7 @@ use crate::domain::metric;
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::telemetry::cause;
 
-/// Rows that are remembered by name; more of them are one alarm all the same.
+/// Maximum number of rows that are remembered by name.
 const ROWS_MAX: usize = 10_000;
 
 /// The rows that were set aside since the process began.
@@ -58,7 +58,7 @@ impl Store {
         self.unreadable.count.get().unsigned_abs()
     }
 
-    /// Makes that number visible.
+    /// Registers the metric.
     pub fn register(&self, registry: &mut Registry) {
         registry.add(
             &metric::STORE_UNREADABLE_ROWS,

@@ -12,24 +12,24 @@
 //! change, so these sums hold until the segment grows or events of the campaign are deleted. The campaign's row counts
 //! both.
 //!
-//! The statements that sum up or compare rows are text: the query builder has no hint for a joined table, and sums over
-//! the digest's arithmetic, or over windows, are read more easily so (decision 0018).
+//! The statements that sum up or compare rows are text: the query builder has no hint for a joined table, and sums
+//! over the arithmetic of the digest, or over windows, are easier to read as text (decision 0018).
 
-mod books;
+mod counters;
 mod digest;
-mod kept;
-mod kept_log;
 mod log;
 mod offenders;
 mod published;
+mod stored_log_sums;
+mod stored_sums;
 mod sums;
 mod waiting;
 
-pub use books::Books;
-pub use kept::Kept;
-pub use log::{KeptLog, LogSums};
+pub use counters::CampaignCounters;
+pub use log::{LogSums, StoredLogSums};
 pub use published::{EventRow, EventSums};
-pub use sums::{Ground, Purged, Sums};
+pub use stored_sums::StoredSums;
+pub use sums::{Purged, RowSelection, Sums};
 pub use waiting::Waiting;
 
 pub(super) use digest::of_event as weight_of_event;
@@ -44,17 +44,17 @@ use crate::domain::{CampaignId, Timestamp};
 /// Ranks, or sequences, in a segment.
 pub const SEGMENT_RANKS: u64 = 65_536;
 
-/// The n-th range of `SEGMENT_RANKS` ranks of a campaign, from 0; or of sequences of its stream.
+/// The range number n, from 0, of `SEGMENT_RANKS` ranks of a campaign, or of sequences of its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Segment {
-    /// Whose ranks.
+    /// The campaign.
     pub campaign: CampaignId,
-    /// Which of them.
+    /// The number.
     pub number: u64,
 }
 
 impl Segment {
-    /// The segment a rank belongs to. Ranks begin at 1; what lies below belongs to the first.
+    /// The segment of a rank. Ranks begin at 1; lower ones belong to the first segment.
     #[must_use]
     pub const fn of(campaign: CampaignId, rank: u64) -> Self {
         Self {
@@ -87,14 +87,14 @@ impl Segment {
     }
 }
 
-/// The store at one moment, read-only. Keep it short: while it is open the database retains all deleted rows.
+/// A read-only snapshot of the store. Keep it short: while it is open the database retains all deleted rows.
 pub struct Snapshot {
     pub(super) store: Store,
     pub(super) tx: Tx,
 }
 
 impl Store {
-    /// The store as it is now, to be read for as long as it takes.
+    /// A snapshot of the store now.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         Ok(Snapshot {
             store: self.clone(),
@@ -104,19 +104,19 @@ impl Store {
 }
 
 impl Snapshot {
-    /// How long ago that was.
+    /// The age of the snapshot.
     #[must_use]
     pub fn age_of(&self, at: Timestamp) -> Duration {
         let age = self.store.clock.now().signed_duration_since(at);
         age.to_std().unwrap_or_default()
     }
 
-    /// Lets go of it; fails if what was read may be old, because the server takes no writes.
+    /// Ends the snapshot; fails if its data may be old, because the server accepts no writes.
     pub async fn end_current(self) -> Result<(), StoreError> {
         self.store.end_current(self.tx).await
     }
 
-    /// Lets go of it.
+    /// Ends the snapshot.
     pub async fn end(self) -> Result<(), StoreError> {
         Ok(self.tx.rollback().await?)
     }

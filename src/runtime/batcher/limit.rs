@@ -1,18 +1,18 @@
 //! The adaptive limit of a batcher: how many callers may be in it. It bounds how long they wait, not only how many they
 //! are.
 //!
-//! A caller counts from its entry to its answer, so the number of callers divided by the answers per second is the wait
-//! of each (Little's law). Once in each `wait_max` the limit moves half of the way to the number of callers that would
-//! have waited exactly `wait_max`. Half of the way does not oscillate. One step lowers the limit at most to five
-//! eighths, or raises it at most to two and a half times, so a store that stalls for a second costs one or two steps,
-//! and as many steps make good for it. The idea is that of adaptive concurrency limits (Netflix'
+//! A caller counts from its entry to its answer, so the number of callers divided by the answers per second is the
+//! wait of each (Little's law). Once in each `wait_max` the limit moves half of the way to the number of callers that
+//! would have waited exactly `wait_max`. Half of the way does not oscillate. One step lowers the limit at most to
+//! five eighths, or raises it at most to two and a half times. So a store that stalls for a second costs one or two
+//! steps, and as many steps recover from it. The idea is that of adaptive concurrency limits (Netflix'
 //! `concurrency-limits`), with a configured wait instead of an estimated one.
 //!
 //! The limit is never below two full batches, one in progress and one that gathers: with fewer callers the batches
-//! would be smaller and all slower. It is never above the capacity of the queue, where it stands at the start and after
-//! quiet times, so that the first callers of a rush find room.
+//! would be smaller and all slower. It is never above the capacity of the queue. At the start and after quiet times
+//! it equals the capacity, so that the first callers of a rush find room.
 //!
-//! One campaign gets at most seven eighths of the limit: a quiet campaign still finds room beside a flooded one.
+//! One campaign gets at most seven eighths of the limit, so a quiet campaign still finds room next to a flooded one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Setting;
 
-/// The least and the greatest value of a setting, and whether its value is between them.
+/// The least and the greatest value of a setting, and whether its value is within them.
 pub struct Bounds {
     /// The least value.
     pub least: Option<Value>,

@@ -122,7 +122,7 @@ impl Setting for SecretString {
     }
 }
 
-/// Implements [`Setting`] for types that serde reads: their kind, and what makes a JSON value of one.
+/// Implements [`Setting`] for types that serde reads: their kind, and the conversion to a JSON value.
 macro_rules! plain {
     ($kind:ident: $($type:ty),+ => $value:expr) => {
         $(impl $crate::runtime::settings::Setting for $type {

@@ -33,7 +33,7 @@ impl RequestLabels {
     }
 }
 
-/// The request in a JSON line, under the name that a span would have.
+/// The request in a JSON line, under the name of a span.
 #[derive(Serialize)]
 struct Span<'a> {
     name: &'static str,

@@ -41,7 +41,7 @@ async fn sweep(store: &Store, grace: Duration, ended: &Notify, stop: &Cancellati
             Err(error) => {
                 tracing::warn!(
                     error = cause(&error),
-                    "replaced allow lists were not deleted; it is tried again"
+                    "replaced allow lists were not deleted; it will be retried"
                 );
                 false
             }

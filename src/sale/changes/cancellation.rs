@@ -1,7 +1,7 @@
 //! Cancels a participation; its coupons are suspended first.
 
 use super::{ChangeContext, ChangeError, ChangeResult, Inner};
-use crate::domain::{Obstacle, Participation, Status, Wish};
+use crate::domain::{Obstacle, Participation, RequestedChange, Status};
 use crate::runtime::failpoint;
 
 impl Inner {
@@ -12,16 +12,16 @@ impl Inner {
     ) -> ChangeResult {
         self.check_is_no_line(stands).await?;
         if stands.status == Status::Cancelled {
-            // For good: a repetition takes no place in the writer's queue.
+            // A cancellation is final, so a repetition needs no slot in the writer's queue.
             return self.cancelled(stands.clone()).await;
         }
-        let place = self.writer.reserve_change(stands.campaign_id);
-        let place = place.ok_or(ChangeError::Busy)?;
-        let wish = Wish::Cancel {
+        let slot = self.writer.reserve_change(stands.campaign_id);
+        let slot = slot.ok_or(ChangeError::Busy)?;
+        let requested = RequestedChange::Cancel {
             suspended_until: None,
         };
-        let cancelled = match Self::grant(place, stands, wish, context.clone()).await {
-            // Whether it may have coupons is for the transaction to say, which holds the campaign.
+        let cancelled = match Self::grant(slot, stands, requested, context.clone()).await {
+            // Only the transaction, which locks the campaign, decides whether it may have coupons.
             Err(ChangeError::Unchanged {
                 participation,
                 obstacle: Obstacle::NotSuspended,
@@ -31,7 +31,7 @@ impl Inner {
         self.cancelled(cancelled).await
     }
 
-    /// Lets go of the payment of a cancelled participation.
+    /// Voids the payment of a cancelled participation.
     async fn cancelled(&self, cancelled: Participation) -> ChangeResult {
         if let Some(reference) = &cancelled.payment_reference {
             self.payments.void(reference).await;
@@ -39,7 +39,7 @@ impl Inner {
         Ok(cancelled)
     }
 
-    /// Cancels what may have coupons: nobody can use them any more before anybody else gets the units.
+    /// Cancels a participation that may have coupons: they are suspended before anybody else can get the units.
     async fn cancel_suspended(
         &self,
         stands: &Participation,
@@ -49,12 +49,12 @@ impl Inner {
         let revocations = revocations.ok_or(ChangeError::RewardsOff)?;
         let until = revocations.suspend(stands).await?;
         failpoint::point("change.suspended");
-        let place = self.place_in_time(stands.campaign_id).await;
-        let place = place.ok_or(ChangeError::Unavailable)?;
-        let wish = Wish::Cancel {
+        let slot = self.slot_in_time(stands.campaign_id).await;
+        let slot = slot.ok_or(ChangeError::Unavailable)?;
+        let requested = RequestedChange::Cancel {
             suspended_until: Some(until),
         };
-        match Self::grant(place, stands, wish, context).await {
+        match Self::grant(slot, stands, requested, context).await {
             Err(
                 ChangeError::Busy
                 | ChangeError::Unchanged {

@@ -1,7 +1,7 @@
-//! Confirms a reservation that is paid for: the provider authorises, then the transaction confirms.
+//! Confirms a reservation: the provider authorises the payment, then the transaction confirms.
 
 use super::{ChangeContext, ChangeError, ChangeResult, Inner, Payment, as_it_stands, unchanged};
-use crate::domain::{Obstacle, Participation, Wish};
+use crate::domain::{Obstacle, Participation, RequestedChange};
 use crate::runtime::failpoint;
 use crate::sale::payment::{Charge, Payable};
 
@@ -44,19 +44,19 @@ impl Inner {
         };
         let reference = self.payments.authorise(&charge).await?;
         failpoint::point("change.authorised");
-        let wish = Wish::Confirm {
+        let requested = RequestedChange::Confirm {
             reference: reference.clone(),
         };
-        let place = self.place_in_time(stands.campaign_id).await;
-        // Something was taken by now, the authorisation: not what is promised of those who are too many.
-        let place = place.ok_or(ChangeError::Unavailable)?;
-        match Self::grant(place, &stands, wish, context).await {
-            // What it authorised is somebody else's payment, and stands.
+        let slot = self.slot_in_time(stands.campaign_id).await;
+        // The payment is already authorised, so the result must not be `Busy`, which promises that nothing was taken.
+        let slot = slot.ok_or(ChangeError::Unavailable)?;
+        match Self::grant(slot, &stands, requested, context).await {
+            // The authorised payment belongs to another participation, so it is not voided.
             Err(ChangeError::Unchanged {
                 obstacle: Obstacle::ReferenceUsed,
                 ..
             }) => Err(ChangeError::ReferenceUsed),
-            // One that the payer named may be what another participation is being paid with: it lapses by itself.
+            // A reference chosen by the payer may be in use by another participation's payment: it expires by itself.
             Err(kept @ ChangeError::Unchanged { .. }) => {
                 if is_named_by_provider {
                     self.payments.void(&reference).await;

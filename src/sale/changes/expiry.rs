@@ -1,5 +1,5 @@
-//! Reservations that nobody paid for in time: found in the database, by its clock, by one replica at a
-//! time. That it is one only spares work: two would find that the other was faster.
+//! Expires reservations that were not paid in time. They are found in the database, by its clock, by one replica at a
+//! time. This saves work and is not required: of two replicas one would find the reservations already expired.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{Changes, Inner};
-use crate::domain::{ParticipationId, Wish};
-use crate::parts::store::{PassedOver, StoreError, Wished};
+use crate::domain::{ParticipationId, RequestedChange};
+use crate::parts::store::{ChangeRequest, PassedOver, StoreError};
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
 use crate::sale::group_commit::ChangeOutcome;
 
-const DUTY: &str = "expiry";
-/// How long the duty stays with a replica that says nothing.
+const TASK: &str = "expiry";
+/// The lease of this task.
 const TERM: Duration = Duration::from_secs(5);
-/// Reservations looked at in one go.
+/// Reservations read at once.
 const PAGE: u64 = 500;
-/// Reservations that are passed over one by one; a campaign with more of them is passed over whole.
+/// Maximum number of unreadable reservations that are skipped one by one; a campaign with more is skipped whole.
 const UNREADABLE_MAX: usize = 1_000;
 
-/// Expires what is due, so far apart.
+/// Expires due reservations at this interval.
 pub fn start(spawner: &Spawner, changes: &Changes, interval: Duration) {
     let changes = Arc::clone(&changes.inner);
     let owner = Uuid::now_v7().to_string();
@@ -29,7 +29,10 @@ pub fn start(spawner: &Spawner, changes: &Changes, interval: Duration) {
         let (changes, owner) = (Arc::clone(&changes), owner.clone());
         async move {
             if let Err(error) = changes.expire_due(&owner).await {
-                tracing::warn!(error = cause(&error), "reservations wait to expire");
+                tracing::warn!(
+                    error = cause(&error),
+                    "due reservations were not expired; it will be retried"
+                );
             }
             interval
         }
@@ -37,19 +40,20 @@ pub fn start(spawner: &Spawner, changes: &Changes, interval: Duration) {
 }
 
 impl Inner {
-    /// Campaigns whose reservations cannot be changed just now, and reservations that cannot be read, are passed
-    /// over until the next time: those of the others expire all the same.
+    /// Skips campaigns whose reservations cannot be changed now, and unreadable reservations, until the next run, so
+    /// that the others expire.
     async fn expire_due(&self, owner: &str) -> Result<(), StoreError> {
         let mut passed_over = PassedOver::default();
-        while self.store.take_duty(DUTY, owner, TERM).await? {
+        while self.store.take_task_lease(TASK, owner, TERM).await? {
             let due = self.store.due_reservations(PAGE, &passed_over).await?;
             if due.is_empty() {
                 break;
             }
             for due in due {
                 let ids = due.ids.clone();
-                let wishes: Vec<Wished> = due.ids.into_iter().map(to_expire).collect();
-                let results = self.writer.change_all(due.campaign, wishes).await;
+                let change_requests: Vec<ChangeRequest> =
+                    due.ids.into_iter().map(to_expire).collect();
+                let results = self.writer.change_all(due.campaign, change_requests).await;
                 let mut is_done = false;
                 for (id, result) in ids.into_iter().zip(results) {
                     match result {
@@ -70,10 +74,10 @@ impl Inner {
     }
 }
 
-const fn to_expire(id: ParticipationId) -> Wished {
-    Wished {
+const fn to_expire(id: ParticipationId) -> ChangeRequest {
+    ChangeRequest {
         id,
-        wish: Wish::Expire,
+        requested: RequestedChange::Expire,
         traceparent: None,
         by: None,
     }

@@ -42,7 +42,7 @@ impl Payments {
         Ok(reference)
     }
 
-    /// Voids an authorisation. One that nobody voids lapses by itself.
+    /// Voids an authorisation. An authorisation that is not voided expires by itself.
     pub(in crate::sale) async fn void(&self, reference: &str) {
         let Some(provider) = &self.provider else {
             return tracing::warn!(reference, "no provider is configured to void a payment");

@@ -1,7 +1,7 @@
-//! Keeps coupons from being used whose units are given back. Before a participation is cancelled that may
-//! have coupons, they are suspended, in the rewards database; that is refused where one was used. The
-//! cancellation commits only while they stay so. Afterwards the consumer of coupons revokes them, or this
-//! finds that the cancellation did not commit and lets them be used again.
+//! Prevents the use of coupons whose units are given back. Before a participation that may have coupons is cancelled,
+//! its coupons are suspended in the rewards database; this is refused if one was used. The cancellation commits only
+//! while they are suspended. Afterwards the consumer of coupons revokes them. If the cancellation did not commit,
+//! this module makes them usable again.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,19 +16,19 @@ use crate::runtime::retry;
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
 
-const DUTY: &str = "revocations";
-/// How long the duty stays with a replica that says nothing.
+const TASK: &str = "revocations";
+/// The lease of this task.
 const TERM: Duration = Duration::from_secs(5);
-/// How often it is looked for what is due, and how much of it in one go.
+/// Interval of the search for due revocations, and the number read at once.
 const INTERVAL: Duration = Duration::from_secs(1);
 const PAGE: u64 = 500;
 
-/// Suspends coupons, and sees to those that stayed suspended.
+/// Suspends coupons, and decides on those that stay suspended.
 #[derive(Clone)]
 pub struct Revocations {
-    /// Knows which cancellations have committed, and what time it is.
+    /// The events' database, with the committed cancellations and the clock.
     pub store: Store,
-    /// Has the coupons.
+    /// The rewards database, with the coupons.
     pub rewards: Rewards,
     /// How long a cancellation may take from the suspension to its commit.
     pub suspend_max: Duration,
@@ -37,32 +37,35 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    /// Suspends the coupons of a participation that is to be cancelled, and answers until when the
-    /// cancellation may commit.
-    pub(super) async fn suspend(&self, stands: &Participation) -> Result<Timestamp, ChangeError> {
+    /// Suspends the coupons of a participation before its cancellation. Returns the time until which the cancellation
+    /// may commit.
+    pub(super) async fn suspend(
+        &self,
+        not_committed: &Participation,
+    ) -> Result<Timestamp, ChangeError> {
         let now = self.store.time().await.map_err(|error| {
-            tracing::warn!(error = cause(&error), "read the time");
+            tracing::warn!(error = cause(&error), "cannot read the time");
             ChangeError::Unavailable
         })?;
         let until = now + self.suspend_max;
-        let class = |error: &StoreError| retry::Verdict::again_if(error.is_rolled_back());
+        let class = |error: &StoreError| retry::RetryDecision::again_if(error.is_rolled_back());
         let suspended = retry::retry(&self.contention, class, || {
-            self.rewards.suspend_coupons(stands.id, until)
+            self.rewards.suspend_coupons(not_committed.id, until)
         });
         match suspended.await {
             Ok(Suspension::Suspended) => Ok(until),
             Ok(Suspension::Used) => Err(ChangeError::Unchanged {
-                participation: Box::new(stands.clone()),
+                participation: Box::new(not_committed.clone()),
                 obstacle: Obstacle::AlreadyUsed,
             }),
             Err(error) => {
-                tracing::warn!(error = cause(&error), "suspend coupons");
+                tracing::warn!(error = cause(&error), "cannot suspend coupons");
                 Err(ChangeError::RewardsUnavailable)
             }
         }
     }
 
-    /// Decides what is due: the coupons of what was cancelled are revoked, the others issued again.
+    /// Decides due revocations: coupons of cancelled participations are revoked, and the others are issued again.
     async fn decide_due(&self, owner: &str) -> Result<(), StoreError> {
         loop {
             let now = self.store.time().await?;
@@ -71,26 +74,29 @@ impl Revocations {
                 return Ok(());
             }
             let ids: Vec<ParticipationId> = due.iter().map(|one| one.participation).collect();
-            let duty = (DUTY, owner, TERM);
-            let Some(statuses) = self.store.decided(duty, &ids).await? else {
+            let lease = (TASK, owner, TERM);
+            let Some(statuses) = self.store.decided(lease, &ids).await? else {
                 return Ok(());
             };
             failpoint::point("revocation.decided");
-            let of = |wanted: Fate| -> Vec<Revocation> {
+            let of = |wanted: CancellationResult| -> Vec<Revocation> {
                 let due = due.iter().copied();
-                due.filter(|one| Fate::of(*one, &statuses) == wanted)
+                due.filter(|one| CancellationResult::of(*one, &statuses) == wanted)
                     .collect()
             };
-            let (cancelled, stands) = (of(Fate::Cancelled), of(Fate::Stands));
+            let (cancelled, not_committed) = (
+                of(CancellationResult::Cancelled),
+                of(CancellationResult::NotCommitted),
+            );
             self.rewards.revoke_coupons(&cancelled).await?;
-            self.rewards.restore_coupons(&stands).await?;
+            self.rewards.restore_coupons(&not_committed).await?;
             let later = now + self.suspend_max;
             self.rewards
-                .postpone_revocations(&of(Fate::Undecided), later)
+                .postpone_revocations(&of(CancellationResult::Undecided), later)
                 .await?;
-            if !stands.is_empty() {
+            if !not_committed.is_empty() {
                 tracing::info!(
-                    participations = stands.len(),
+                    participations = not_committed.len(),
                     "cancellations did not commit: their coupons can be used again"
                 );
             }
@@ -98,32 +104,35 @@ impl Revocations {
     }
 }
 
-/// What became of a cancellation.
+/// The result of a cancellation.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum CancellationResult {
     Cancelled,
-    Stands,
+    NotCommitted,
     Undecided,
 }
 
-impl Fate {
+impl CancellationResult {
     fn of(one: Revocation, statuses: &HashMap<ParticipationId, Status>) -> Self {
         match statuses.get(&one.participation) {
-            Some(status) if status.holds_units() => Self::Stands,
+            Some(status) if status.holds_units() => Self::NotCommitted,
             Some(_) => Self::Cancelled,
             None => Self::Undecided,
         }
     }
 }
 
-/// Decides what is due, as long as the service runs.
+/// Decides due revocations while the service runs.
 pub fn start(spawner: &Spawner, revocations: Revocations) {
     let owner = Uuid::now_v7().to_string();
     spawner.repeat("changes.revoke", INTERVAL, move |_stop| {
         let (revocations, owner) = (revocations.clone(), owner.clone());
         async move {
             if let Err(error) = revocations.decide_due(&owner).await {
-                tracing::warn!(error = cause(&error), "suspended coupons wait");
+                tracing::warn!(
+                    error = cause(&error),
+                    "suspended coupons were not decided; it will be retried"
+                );
             }
             INTERVAL
         }

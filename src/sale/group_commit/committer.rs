@@ -1,4 +1,4 @@
-//! Commits groups: retries, splits a group that one command spoils, and looks up what a lost COMMIT did.
+//! Commits groups: retries, splits a group with a faulty command, and looks up the result after a lost COMMIT.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use crate::sale::relay_hints::RelayHints;
 
 /// What the writer uses.
 pub struct Dependencies {
-    /// Decides, and keeps.
+    /// Decides, and stores.
     pub store: Store,
-    /// Has the leases settled or released, and gets returned units.
+    /// Settles or releases leases, and receives returned units.
     pub gate: Arc<dyn Gate>,
     /// Notified when units are returned.
     pub catalogue: Catalogue,
@@ -33,16 +33,16 @@ pub struct Dependencies {
     pub hints: RelayHints,
     /// Time.
     pub clock: Clock,
-    /// Runs what no command of another waits for.
+    /// Runs work that no other command must wait for.
     pub spawner: Spawner,
     /// What the key of an event is.
     pub key_choice: KeyChoice,
 }
 
-/// Participations that are found after a lost COMMIT; their rows, where they are needed.
-pub(super) type Found = HashMap<ParticipationId, Option<Participation>>;
+/// Participations that were found after a lost COMMIT; with their rows if they are needed.
+pub(super) type FoundParticipations = HashMap<ParticipationId, Option<Participation>>;
 
-/// How long each command waited, for what.
+/// How long commands waited: in the queue, and for their commit.
 pub(super) struct Waits {
     pub(super) queue: Histogram,
     pub(super) commit: Histogram,
@@ -79,7 +79,7 @@ impl Committer {
         .await;
     }
 
-    /// Tries the whole; when one command spoils it, the parts, down to the bad command alone.
+    /// Tries the whole group. If one command makes it fail, tries its parts, down to the single command.
     fn commit_or_split(self: &Arc<Self>, mut waiting: Waiting) -> BoxFuture<'_, ()> {
         async move {
             let commands = waiting.len();
@@ -91,13 +91,13 @@ impl Committer {
             }
             let began = Instant::now();
             match self.commit_in_doubt(&waiting).await {
-                Ok(GroupOutcome::Committed(entered, changed)) => {
+                Ok(GroupOutcome::Committed(entries_result, changed)) => {
                     let took = began.elapsed();
                     tracing::debug!(commands, ?took, "a group was committed");
                     for _ in 0..commands {
                         self.waits.commit.observe(took.as_secs_f64());
                     }
-                    self.report(waiting, entered, changed);
+                    self.report(waiting, entries_result, changed);
                 }
                 Ok(
                     GroupOutcome::Mismatch(Mismatch::SoldOut | Mismatch::OrderDecided)
@@ -119,7 +119,7 @@ impl Committer {
                     self.refuse(waiting, NotCommitted::Unavailable).await;
                 }
                 Err(error @ (CommitError::Unknown(_) | CommitError::Late)) => {
-                    tracing::error!(error = cause(&error), commands, "a commit was cut off");
+                    tracing::error!(error = cause(&error), commands, "commit result unknown");
                     self.look_up(waiting).await;
                 }
             }
@@ -133,8 +133,8 @@ impl Committer {
         self.commit_or_split(second).await;
     }
 
-    /// Tries once more what alone broke a rule of the schema: another transaction recorded the payment that a change
-    /// names after this one had looked, and now it is seen.
+    /// Retries a single change that broke a rule of the schema: another transaction recorded the same payment after
+    /// this change had checked it, and the retry sees that payment.
     async fn commit_in_doubt(&self, waiting: &Waiting) -> Result<GroupOutcome, CommitError> {
         let outcome = self.commit_with_retry(waiting).await;
         if matches!(outcome, Ok(GroupOutcome::Conflict)) && waiting.is_one_change() {
@@ -151,7 +151,7 @@ impl Committer {
             ..
         } = &self.dependencies;
         let class = |error: &CommitError| {
-            retry::Verdict::again_if(error.may_retry() && self.may_begin(waiting))
+            retry::RetryDecision::again_if(error.may_retry() && self.may_begin(waiting))
         };
         let group = waiting.group(*key_choice, to_stored_precision(clock.now()));
         retry::retry(&self.config.contention, class, || async {
@@ -163,20 +163,22 @@ impl Committer {
         .await
     }
 
-    /// Whether one more transaction ends before the deadline.
+    /// Whether another transaction can end before the deadline.
     fn may_begin(&self, waiting: &Waiting) -> bool {
         Instant::now() + waiting.transaction_max(&self.config) <= waiting.deadline()
     }
 
-    /// After a lost COMMIT only the database knows. What it does not have yet may still be on its way in: never a no,
-    /// and never released here.
+    /// Looks the commands up after a lost COMMIT. A command that is not found may still be committed later, so it is
+    /// never rejected or released here.
     async fn look_up(&self, waiting: Waiting) {
         let store = &self.dependencies.store;
         let found = async {
             match &waiting.entries {
-                Entrants::None => Ok(Found::default()),
+                Entrants::None => Ok(FoundParticipations::default()),
                 Entrants::Admitted(jobs) => {
-                    let ids = jobs.iter().map(|(job, _)| job.intake.participation.id);
+                    let ids = jobs
+                        .iter()
+                        .map(|(job, _)| job.new_participation.participation.id);
                     let found = store.committed_among(&ids.collect::<Vec<_>>()).await?;
                     Ok(found.into_iter().map(|id| (id, None)).collect())
                 }
@@ -188,7 +190,8 @@ impl Committer {
             }
         };
         let found = tokio::time::timeout(self.config.unleased_max, found).await;
-        let found: Result<Found, StoreError> = found.unwrap_or_else(|_| Ok(Found::default()));
+        let found: Result<FoundParticipations, StoreError> =
+            found.unwrap_or_else(|_| Ok(FoundParticipations::default()));
         self.report_found(waiting, found.unwrap_or_default());
     }
 }

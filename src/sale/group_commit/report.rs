@@ -1,16 +1,16 @@
-//! Reports what became of a group: to the relay, to the gate, and to those who wait.
+//! Reports the result of a group: to the relay, to the gate, and to the callers.
 
 use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::committer::{Committer, Found};
+use super::committer::{Committer, FoundParticipations};
 use super::waiting::{Entrants, Waiting};
 use super::{ChangeOutcome, ChangeResult, Committed, Decided, DecidedResult, NotCommitted};
 use crate::domain::{CampaignId, OutboxEvent, ParticipationId, Return};
 use crate::parts::gate::GivenBack;
-use crate::parts::store::{Changed, Decision, Entered, Wished};
+use crate::parts::store::{ChangeRequest, Changed, Decision, EntriesResult};
 use crate::runtime::batcher::Reply;
 use crate::runtime::failpoint;
 use crate::runtime::supervisor::Stage;
@@ -22,12 +22,17 @@ const RETURN_PAUSE: Duration = Duration::from_millis(100);
 
 impl Committer {
     /// Reports a committed group.
-    pub(super) fn report(self: &Arc<Self>, waiting: Waiting, entered: Entered, changed: Changed) {
+    pub(super) fn report(
+        self: &Arc<Self>,
+        waiting: Waiting,
+        entries_result: EntriesResult,
+        changed: Changed,
+    ) {
         let campaign = waiting.campaign;
-        match (waiting.entries, entered) {
+        match (waiting.entries, entries_result) {
             (
                 Entrants::Admitted(jobs),
-                Entered::Admitted {
+                EntriesResult::Admitted {
                     held_from,
                     first_sequence,
                 },
@@ -36,12 +41,12 @@ impl Committer {
                 let mut events = Vec::with_capacity(jobs.len());
                 let mut replies = Vec::with_capacity(jobs.len());
                 for ((job, reply), sequence) in jobs.into_iter().zip(first_sequence..) {
-                    let id = job.intake.participation.id;
+                    let id = job.new_participation.participation.id;
                     let event = OutboxEvent {
                         sequence,
-                        ..job.intake.event
+                        ..job.new_participation.event
                     };
-                    if job.intake.hold_until.is_some() {
+                    if job.new_participation.hold_until.is_some() {
                         self.dependencies.hints.held(event);
                     } else {
                         events.push(event);
@@ -61,7 +66,7 @@ impl Committer {
                 Entrants::Applicants {
                     applicants, hold, ..
                 },
-                Entered::Decided(decisions, events),
+                EntriesResult::Decided(decisions, events),
             ) => {
                 let replies = applicants.into_iter().map(|(_, reply)| reply);
                 if hold.is_none() {
@@ -74,7 +79,7 @@ impl Committer {
                     report_decided(replies, decisions, events);
                 }
             }
-            // Without a result for them, the entries are dropped, and their results unknown.
+            // The entries have no result, so their replies are dropped, and the callers treat the result as unknown.
             _ => {}
         }
         self.report_changed(campaign, waiting.changes, changed);
@@ -89,13 +94,13 @@ impl Committer {
         }
     }
 
-    /// Reports a group of which only these entries are known to be committed.
-    pub(super) fn report_found(&self, waiting: Waiting, mut found: Found) {
+    /// Reports a group after a lost COMMIT; only these entries are known to be committed.
+    pub(super) fn report_found(&self, waiting: Waiting, mut found: FoundParticipations) {
         match waiting.entries {
             Entrants::None => {}
             Entrants::Admitted(jobs) => {
                 for (job, reply) in jobs {
-                    let id = job.intake.participation.id;
+                    let id = job.new_participation.participation.id;
                     // The poll of the relay finds the event.
                     let committed = found.remove(&id).map(|_| Committed {
                         held_from: None,
@@ -118,7 +123,7 @@ impl Committer {
                 }
             }
         }
-        // Asking again tells: a change that was made is answered as it stands.
+        // A repeated request gets the result of the change.
         for (_, reply) in waiting.changes {
             reply(Err(NotCommitted::Unknown));
         }
@@ -141,7 +146,9 @@ impl Committer {
         };
         let epoch = jobs.first().map(|(job, _)| job.epoch);
         if let (true, Some(epoch)) = (why.releases_the_lease(), epoch) {
-            let ids = jobs.iter().map(|(job, _)| job.intake.participation.id);
+            let ids = jobs
+                .iter()
+                .map(|(job, _)| job.new_participation.participation.id);
             self.release(waiting.campaign, epoch, &ids.collect::<Vec<_>>())
                 .await;
         }
@@ -171,7 +178,7 @@ impl Committer {
     fn report_changed(
         self: &Arc<Self>,
         campaign: CampaignId,
-        waiting: Vec<(Wished, Reply<ChangeResult>)>,
+        waiting: Vec<(ChangeRequest, Reply<ChangeResult>)>,
         mut changed: Changed,
     ) {
         if !changed.changed.is_empty() {
@@ -185,12 +192,12 @@ impl Committer {
             .committed(mem::take(&mut changed.events));
         let mut outcomes = outcomes(&mut changed);
         let mut returned = Vec::new();
-        for (wished, reply) in waiting {
+        for (change_request, reply) in waiting {
             let outcome = outcomes
-                .remove(&wished.id)
+                .remove(&change_request.id)
                 .unwrap_or(ChangeOutcome::NotFound);
             let is_returned = matches!(outcome, ChangeOutcome::Changed(_));
-            if wished.wish.returns_units() && is_returned {
+            if change_request.requested.returns_units() && is_returned {
                 returned.push((reply, outcome));
             } else {
                 reply(Ok(outcome));
@@ -199,7 +206,7 @@ impl Committer {
         if returned.is_empty() {
             return;
         }
-        // A gate that is slow delays no other command.
+        // A slow gate must not delay other commands.
         let committer = Arc::clone(self);
         let (epoch, returns) = (changed.epoch, changed.returns);
         let spawner = &self.dependencies.spawner;
@@ -225,7 +232,8 @@ impl Committer {
         }
     }
 
-    /// Notifies the gate, so that others get the units: whether it is still behind, because it is being rebuilt.
+    /// Notifies the gate of returned units, so that others can get them. Returns whether the gate still lacks them,
+    /// because it is being rebuilt.
     async fn return_units(&self, campaign: CampaignId, epoch: u64, returns: &[Return]) -> bool {
         let given_back = self.dependencies.gate.give_back(campaign, epoch, returns);
         match given_back.await {
@@ -233,14 +241,14 @@ impl Committer {
             Ok(GivenBack::Units(_)) => self.dependencies.catalogue.invalidate(campaign).await,
             Err(error) => tracing::debug!(
                 error = cause(&error),
-                "the gate does not know of returned units; the sweeper will notify it"
+                "the gate was not notified of returned units; the sweeper will correct it"
             ),
         }
         false
     }
 }
 
-/// With the events of those that were accepted, in order, if their requests publish them.
+/// Replies with the decisions, and with the events of accepted applicants, in order, if their requests publish them.
 fn report_decided(
     replies: impl Iterator<Item = Reply<DecidedResult>>,
     decisions: Vec<Decision>,

@@ -1,5 +1,5 @@
-//! Settles the leases of what was committed, off the answer's path and in batches. It may lag or fail:
-//! the sweeper settles what it did not.
+//! Settles the leases of committed participations in batches, after the answer. It may lag or fail: the sweeper
+//! settles the rest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::runtime::failpoint;
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::runtime::telemetry::cause;
 
-/// Nobody waits for a lease to be settled: a call for many costs little more than one for a few.
+/// Nobody waits for a settled lease, and a large call costs little more than a small one.
 const PACE: Duration = Duration::from_millis(20);
 
-/// Starts the batchers; they take as much more than the writer's as fits what follows a full batch.
+/// Starts the batchers. They are larger than the writer's, so that there is room for the commits after a full batch.
 pub(super) fn start(
     spawner: &Spawner,
     gate: Arc<dyn Gate>,

@@ -6,28 +6,28 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 
-use super::{ChangeResult, CommitResult, DecidedResult, Job, NotCommitted, WriterConfig};
+use super::{ChangeResult, CommitJob, CommitResult, DecidedResult, NotCommitted, WriterConfig};
 use crate::domain::{self, CampaignId, KeyChoice};
-use crate::parts::store::{Applicant, Applicants, Closing, Entries, Group, Making, Wished};
+use crate::parts::store::{Applicant, Applicants, ChangeRequest, Closing, Entries, Group, Making};
 use crate::runtime::batcher::Reply;
 
-/// How long a group may take with its retries: after that, nobody waits for it.
+/// Time limit of a group with its retries: later, nobody waits for it.
 const GROUP_MAX: Duration = Duration::from_secs(8);
-/// Transactions that a batch makes one after another for one campaign because of several changes of one participation.
-/// Further ones are answered that the queue is full, so that nobody makes others wait by repeating a change.
+/// Maximum number of consecutive transactions of a batch for one campaign, if one participation has several changes.
+/// Further changes are answered that the queue is full, so that nobody delays others by repeating a change.
 const GROUPS_MAX: usize = 2;
 
-/// One command, and who waits for its result.
+/// One command, and its reply.
 pub(super) enum Command {
-    Commit(Box<Job>, Reply<CommitResult>),
+    Commit(Box<CommitJob>, Reply<CommitResult>),
     Admit {
         applicant: Applicant,
         closing: Closing,
-        /// How long the relay leaves the event to the request.
+        /// How long the relay does not publish the event, because the request does.
         hold: Option<TimeDelta>,
         reply: Reply<DecidedResult>,
     },
-    Change(Wished, Reply<ChangeResult>),
+    Change(ChangeRequest, Reply<ChangeResult>),
 }
 
 /// A command in the queue.
@@ -41,8 +41,8 @@ pub(super) struct Queued {
 pub(super) struct Waiting {
     pub(super) campaign: CampaignId,
     pub(super) entries: Entrants,
-    pub(super) changes: Vec<(Wished, Reply<ChangeResult>)>,
-    /// By when the last transaction ends, unless a lease ends earlier.
+    pub(super) changes: Vec<(ChangeRequest, Reply<ChangeResult>)>,
+    /// End of the last transaction, unless a lease ends earlier.
     ends: Instant,
 }
 
@@ -50,12 +50,12 @@ pub(super) struct Waiting {
 pub(super) enum Entrants {
     None,
     /// Admitted by the gate in one epoch.
-    Admitted(Vec<(Job, Reply<CommitResult>)>),
+    Admitted(Vec<(CommitJob, Reply<CommitResult>)>),
     /// To be admitted by the database.
     Applicants {
         applicants: Vec<(Applicant, Reply<DecidedResult>)>,
         closing: Closing,
-        /// How long the relay leaves the events to the requests.
+        /// How long the relay does not publish the events, because the requests do.
         hold: Option<TimeDelta>,
     },
 }
@@ -109,16 +109,17 @@ impl Waiting {
                     ..
                 },
             ) => closing == own_closing && hold == own_hold,
-            (Command::Change(wished, _), _) => {
-                self.changes.iter().all(|(other, _)| other.id != wished.id)
-            }
+            (Command::Change(change_request, _), _) => self
+                .changes
+                .iter()
+                .all(|(other, _)| other.id != change_request.id),
             (Command::Commit(..) | Command::Admit { .. }, Entrants::None) => true,
             (Command::Commit(..), Entrants::Applicants { .. })
             | (Command::Admit { .. }, Entrants::Admitted(_)) => false,
         }
     }
 
-    /// Adds a command that it takes.
+    /// Adds a command that can be part of the group.
     fn push(&mut self, command: Command) {
         match (command, &mut self.entries) {
             (Command::Commit(job, reply), Entrants::Admitted(jobs)) => jobs.push((*job, reply)),
@@ -149,21 +150,23 @@ impl Waiting {
                     hold,
                 };
             }
-            (Command::Change(wished, reply), _) => self.changes.push((wished, reply)),
+            (Command::Change(change_request, reply), _) => {
+                self.changes.push((change_request, reply));
+            }
         }
     }
 
-    /// Takes out the entries whose lease ends before `least`.
+    /// Removes the entries whose lease ends before `least`, and returns them.
     pub(super) fn take_late(&mut self, least: Instant) -> Self {
         let mut late = self.empty();
         if let Entrants::Admitted(jobs) = &mut self.entries {
-            let is_late = |(job, _): &mut (Job, _)| job.lease_deadline < least;
+            let is_late = |(job, _): &mut (CommitJob, _)| job.lease_deadline < least;
             late.entries = Entrants::Admitted(jobs.extract_if(.., is_late).collect());
         }
         late
     }
 
-    /// By when the last transaction ends: no later than the shortest lease.
+    /// End of the last transaction: not later than the end of the shortest lease.
     pub(super) fn deadline(&self) -> Instant {
         match &self.entries {
             Entrants::Admitted(jobs) => {
@@ -182,7 +185,7 @@ impl Waiting {
         }
     }
 
-    /// The commands as the store takes them.
+    /// The commands in the form of the store.
     pub(super) fn group(&self, key_choice: KeyChoice, now: domain::Timestamp) -> Group<'_> {
         let entries = match &self.entries {
             Entrants::None => Entries::None,
@@ -191,7 +194,10 @@ impl Waiting {
                 Some((first, _)) => Entries::Admitted {
                     campaign: &first.campaign,
                     epoch: first.epoch,
-                    intakes: jobs.iter().map(|(job, _)| &job.intake).collect(),
+                    new_participations: jobs
+                        .iter()
+                        .map(|(job, _)| &job.new_participation)
+                        .collect(),
                 },
             },
             Entrants::Applicants {
@@ -211,12 +217,16 @@ impl Waiting {
         Group {
             campaign: self.campaign,
             entries,
-            wishes: self.changes.iter().map(|(wished, _)| wished).collect(),
+            change_requests: self
+                .changes
+                .iter()
+                .map(|(change_request, _)| change_request)
+                .collect(),
             key_choice,
         }
     }
 
-    /// Commands in it.
+    /// The number of commands.
     pub(super) fn len(&self) -> usize {
         self.entries.len() + self.changes.len()
     }
@@ -226,7 +236,7 @@ impl Waiting {
         self.entries.len() == 0 && self.changes.len() == 1
     }
 
-    /// Takes the changes out.
+    /// Removes the changes, and returns them.
     pub(super) fn take_changes(&mut self) -> Self {
         Self {
             changes: mem::take(&mut self.changes),
@@ -234,7 +244,7 @@ impl Waiting {
         }
     }
 
-    /// Two parts, of which one may succeed where the whole failed: the entries and the changes, or two halves.
+    /// Splits it into two parts, one of which may succeed when the whole fails: entries and changes, or two halves.
     pub(super) fn split(mut self) -> (Self, Self) {
         let second = if self.entries.len() > 0 && !self.changes.is_empty() {
             self.take_changes()
@@ -284,7 +294,7 @@ impl Entrants {
     }
 }
 
-/// Leaves the first half, rounded up.
+/// Keeps the first half, rounded up, and returns the rest.
 fn split_half<T>(all: &mut Vec<T>) -> Vec<T> {
     all.split_off(all.len().div_ceil(2))
 }

@@ -1,4 +1,4 @@
-//! By the database alone, while the gate is away or closed: it admits and commits in one transaction.
+//! The database path, while the gate is away or closed: the database admits and commits in one transaction.
 
 use super::{
     CommitMode, Dependencies, Outcome, ParticipateError, Replayed, Request, SYNC_HOLD, Step,
@@ -18,7 +18,7 @@ impl Dependencies {
         closing: Closing,
         mode: CommitMode,
     ) -> Result<Step, ParticipateError> {
-        // Who is not on the campaign's list may have been, and only a gate knows of leases.
+        // The user is not on the campaign's list now, but may have been, and only the gate knows the leases.
         if matches!(key, Key::Refuse(_)) {
             return Err(ParticipateError::Outstanding);
         }
@@ -75,7 +75,7 @@ impl Dependencies {
             applicant,
             closing,
             Box::new(move |decided| {
-                // Held until now, also when the client has gone.
+                // Occupied until now, also if the client has disconnected.
                 drop(occupancy);
                 drop(reply.send(decided));
             }),

@@ -1,5 +1,5 @@
-//! Through the gate: a place in the writer's queue, the admission, the commit. The request waits once: its admission
-//! hands over to its commit (`attempt`), which goes on when the client has gone away.
+//! The path through the gate: a place in the writer's queue, the admission, the commit. The request waits once: its
+//! admission hands over to its commit (`attempt`), which continues if the client disconnects.
 
 mod attempt;
 mod refusal;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use self::attempt::{Admitted, Attempt, Ended};
+use self::attempt::{Admitted, Attempt, AttemptResult};
 use self::refusal::GateCall;
 use super::{
     CommitMode, Dependencies, FIRST_ANSWER_PAUSE, FIRST_ANSWER_READS, Outcome, ParticipateError,
@@ -19,7 +19,7 @@ use crate::domain::{Campaign, Participation, Timestamp};
 use crate::parts::gate::Entrant;
 use crate::runtime::failpoint;
 use crate::sale::admission::AdmissionError;
-use crate::sale::group_commit::{CommitResult, Committed, Job, NotCommitted};
+use crate::sale::group_commit::{CommitJob, CommitResult, Committed, NotCommitted};
 use crate::sale::reconcile::Patience;
 
 impl Dependencies {
@@ -30,7 +30,7 @@ impl Dependencies {
         entrant: Entrant,
         mode: CommitMode,
     ) -> Result<Step, ParticipateError> {
-        // A place in the queue comes before a unit: with no room, nothing has to be given back.
+        // The place is reserved before the unit: if the queue is full, no unit must be returned.
         let place = match mode {
             CommitMode::Grouped => Some(
                 self.writer
@@ -45,20 +45,20 @@ impl Dependencies {
         self.admission.ask(campaign.id, entrant, answered);
         let unknown = ParticipateError::Unavailable { part: "store" };
         let (admitted, result) = match ended.await.map_err(|_| unknown)? {
-            Ended::Committed(admitted, result) => (admitted, result),
-            Ended::Ready(ready) => {
+            AttemptResult::Committed(admitted, result) => (admitted, result),
+            AttemptResult::Ready(ready) => {
                 let (job, admitted) = *ready;
                 let _span = request.span("writer.commit");
                 (admitted, Box::pin(self.commit_alone(job)).await)
             }
-            Ended::Unanswered(error) => return self.no_answer(&error),
-            Ended::NotAdmitted(answer) => {
+            AttemptResult::Unanswered(error) => return self.no_answer(&error),
+            AttemptResult::NotAdmitted(answer) => {
                 let asked = GateCall::of(answer.asked_at, answer.lease_deadline);
                 return self
                     .not_admitted(campaign, request, answer.admission, asked)
                     .await;
             }
-            Ended::TooLate => return Err(ParticipateError::Outstanding),
+            AttemptResult::TooLate => return Err(ParticipateError::Outstanding),
         };
         self.after_commit(request, admitted, result).await
     }
@@ -87,8 +87,8 @@ impl Dependencies {
     }
 
     /// Commits and publishes within the request.
-    async fn commit_alone(&self, job: Job) -> CommitResult {
-        let mut event = job.intake.event.clone();
+    async fn commit_alone(&self, job: CommitJob) -> CommitResult {
+        let mut event = job.new_participation.event.clone();
         let result = self.writer.commit_alone(job).await;
         if let Ok(Committed {
             sequence: Some(sequence),
@@ -103,7 +103,7 @@ impl Dependencies {
         result
     }
 
-    /// A yes. Until when it waits for its payment is told by the clock that will end it, the store's.
+    /// An acceptance. Its payment deadline comes from the store's clock, which decides its expiry.
     async fn accepted(
         &self,
         mut participation: Participation,
@@ -123,12 +123,12 @@ impl Dependencies {
         }
     }
 
-    /// A gate that went away leaves the database; whatever it may have admitted is void by then.
+    /// If the gate has gone away, the database path follows; any admission of the gate is void by then.
     fn no_answer(&self, error: &AdmissionError) -> Result<Step, ParticipateError> {
         match error {
             AdmissionError::Full => Err(ParticipateError::Busy),
             AdmissionError::Gate(_) if self.gate.is_away() => Ok(Step::Again),
-            // Logged once, where the whole batch failed.
+            // Logged once for the whole batch.
             AdmissionError::Gate(_) => Err(ParticipateError::Unavailable { part: "gate" }),
         }
     }

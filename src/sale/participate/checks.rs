@@ -1,4 +1,4 @@
-//! Checks that need no gate. The gate makes the same ones again by its own clock, except the allow list.
+//! Checks that need no gate. The gate repeats them by its own clock, except the allow list.
 
 use std::sync::Arc;
 
@@ -7,8 +7,7 @@ use crate::domain::{Campaign, CampaignId, Pricing, Refusal, State, UserId};
 use crate::sale::allow_list::LookupError;
 
 impl Dependencies {
-    /// A draft is not known to anybody who would take part: what is being prepared is not told, nor when
-    /// it opens.
+    /// The campaign, unless it is a draft: participants must not learn of drafts.
     pub(super) async fn known_campaign(
         &self,
         id: CampaignId,
@@ -23,9 +22,8 @@ impl Dependencies {
             .ok_or(ParticipateError::UnknownCampaign)
     }
 
-    /// What can be refused without asking the gate, which asks the same again, by its own clock, and alone
-    /// decides about the window while it is not certain here what time it is. Only the list of those who may
-    /// take part is not known there.
+    /// Refusals that need no gate. The gate repeats these checks by its own clock, and it alone decides about the
+    /// window while the clock of this process is uncertain. Only the allow list is unknown to the gate.
     pub(super) async fn refused_here(
         &self,
         campaign: &Campaign,
@@ -44,7 +42,7 @@ impl Dependencies {
             .await
     }
 
-    /// Whether the campaign has a list that the user is not in. Before anything is taken for them.
+    /// Whether the campaign has an allow list without the user. Checked before anything is reserved for the user.
     pub(super) async fn check_allow_list(
         &self,
         campaign: &Campaign,
@@ -57,13 +55,13 @@ impl Dependencies {
             Ok(true) => Ok(None),
             Ok(false) => Ok(Some(Refusal::NotAllowed)),
             Err(LookupError::Full) => Err(ParticipateError::Busy),
-            // Logged once, where the whole batch failed.
+            // Logged once for the whole batch.
             Err(LookupError::Unavailable) => Err(ParticipateError::Unavailable { part: "store" }),
         }
     }
 
-    /// Whether somebody who gets a reservation can pay for it. A campaign with a price may be open since before
-    /// payments were turned off.
+    /// Whether a reservation can be paid for. A campaign with a price may have been opened before payments were
+    /// turned off.
     pub(super) fn is_payable(&self, campaign: &Campaign) -> bool {
         campaign.price.is_none() || self.pricing == Pricing::Sold
     }

@@ -1,11 +1,11 @@
-//! Earlier answers: what an idempotency key led to before is the answer to whoever sends it again.
+//! Earlier answers: a repeated idempotency key gets the first answer again.
 
 use super::lookups::Known;
 use super::{Dependencies, Outcome, ParticipateError, Replayed, Request};
 use crate::domain::Participation;
 
 impl Dependencies {
-    /// What was answered to this key before, if it was used.
+    /// The earlier answer to this key, if it was used.
     pub(super) async fn earlier_answer(
         &self,
         request: &Request,
@@ -19,7 +19,7 @@ impl Dependencies {
         }
     }
 
-    /// What the request's key led to before; if it led to nothing, `otherwise`.
+    /// The earlier answer to the request's key; without one, `otherwise`.
     pub(super) async fn first_answer_or(
         &self,
         request: &Request,
@@ -36,7 +36,7 @@ impl Dependencies {
     }
 }
 
-/// What a key led to is the answer to whoever sends it, unless it was sent with something else.
+/// The first answer to a key, unless it was for another request.
 pub(super) fn first_answer(
     request: &Request,
     participation: Participation,

@@ -1,6 +1,6 @@
-//! Looks participations up in the store, by id or by idempotency key, many at a time: a flood of keys takes a
-//! few connections, and never those that commit. It decides nothing, and remembers nothing: a key that led to
-//! nothing a moment ago may be under way in another replica by now.
+//! Looks participations up in the store, by id or by idempotency key, many at a time. A flood of keys takes a few
+//! connections, and never those of commits. It decides and caches nothing: a key without a participation just now may
+//! be in progress in another replica.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,23 +8,24 @@ use tokio::sync::oneshot;
 
 use super::{ParticipateError, Request, unavailable};
 use crate::domain::{CampaignId, Participation, ParticipationId};
-use crate::parts::store::{GateInForce, Store, StoreError, UserKey};
+use crate::parts::store::{GateStatus, Store, StoreError, UserKey};
 use crate::runtime::batcher::{BatcherConfig, Batchers};
 use crate::runtime::supervisor::{Spawner, Stage};
 
 /// Workers, each with one connection.
 const WORKERS: usize = 2;
 
-/// What the store knows.
+/// What the store knows of a key or an id.
 #[derive(Clone, Debug)]
 pub(super) enum Known {
     /// This participation is committed.
     Participation(Participation),
-    /// None is.
+    /// There is no participation.
     Nothing,
-    /// A transaction that is not over may commit one.
+    /// An open transaction may commit one.
     UnderWay,
-    /// None is, but the database serves the campaign, or did so until now: no gate knows of all its keys.
+    /// There is no participation, but the database serves the campaign, or did so until now: no gate knows all its
+    /// keys.
     GateClosed,
 }
 
@@ -33,9 +34,9 @@ pub(super) enum Known {
 enum Question {
     /// The participation of this id.
     Id(ParticipationId),
-    /// What this key led to.
+    /// The participation of this key.
     Committed(UserKey),
-    /// What this key led to, or may still lead to.
+    /// The participation of this key, or whether one may still be committed.
     Any(UserKey),
 }
 
@@ -52,7 +53,7 @@ pub struct Lookups {
 }
 
 impl Lookups {
-    /// Starts the workers, with so many places and so much in one piece of work as `config` says.
+    /// Starts the workers, with the queue and batch of `config`.
     #[must_use]
     pub fn start(spawner: &Spawner, store: Store, config: BatcherConfig) -> Self {
         let config = BatcherConfig {
@@ -85,7 +86,7 @@ impl Lookups {
         Ok(known.participation())
     }
 
-    /// What is known of the request's key before a no is said.
+    /// What is known of the request's key, before it is refused.
     pub(super) async fn any_by_key(
         &self,
         request: &Request,
@@ -108,7 +109,7 @@ impl Lookups {
         };
         let queued = self.lanes.offer(campaign, asking);
         queued.map_err(|_| ParticipateError::Busy)?;
-        // Why there is no answer was logged, once for the whole batch.
+        // The reason was logged, once for the whole batch.
         let known = known.await.ok().flatten();
         known.ok_or(ParticipateError::Unavailable { part: "store" })
     }
@@ -130,7 +131,7 @@ fn user_key(request: &Request, key: &str) -> UserKey {
     }
 }
 
-/// What the store says of a batch.
+/// The results of a batch.
 #[derive(Default)]
 struct LookupResults {
     by_id: HashMap<ParticipationId, Participation>,
@@ -149,13 +150,13 @@ async fn answer_all(store: Store, batch: Vec<LookupRequest>) {
     };
     for asking in batch {
         let known = results.as_ref().map(|results| results.known(&asking));
-        // Who asked may have gone.
+        // The caller may be disconnected.
         drop(asking.reply.send(known));
     }
 }
 
-/// What is committed first, then what is under way: what is committed in between is under way. The gates
-/// before and after: what the database path commits in between is nowhere.
+/// Reads commits first, then open transactions: a commit in between still counts as in progress. Gates are read
+/// before and after, because commits of the database path in between would not be seen.
 async fn read(store: &Store, batch: &[LookupRequest]) -> Result<LookupResults, StoreError> {
     let mut results = LookupResults::default();
     let (mut ids, mut keys) = (Vec::new(), Vec::new());
@@ -175,7 +176,7 @@ async fn read(store: &Store, batch: &[LookupRequest]) -> Result<LookupResults, S
         results.by_key = store.participations_by_keys(&keys).await?;
         return Ok(results);
     }
-    let before = store.gates_in_force(&campaigns).await?;
+    let before = store.gate_statuses(&campaigns).await?;
     results.by_key = store.participations_by_keys(&keys).await?;
     let in_doubt = batch.iter().filter_map(|asking| match &asking.question {
         Question::Any(key) if !results.by_key.contains_key(key) => Some(key.clone()),
@@ -185,7 +186,7 @@ async fn read(store: &Store, batch: &[LookupRequest]) -> Result<LookupResults, S
     if !in_doubt.is_empty() {
         results.under_way = store.keys_under_way(&in_doubt).await?.into_iter().collect();
         let after = store.current_gates_in_force(&campaigns).await?;
-        // What the database admitted between the looks is not among what was found, and nor need its closing be.
+        // The database path may have committed between the reads, and closed and reopened the gate.
         results.closed = campaigns
             .into_iter()
             .filter(|id| had_no_gate(before.get(id), after.get(id)))
@@ -196,12 +197,12 @@ async fn read(store: &Store, batch: &[LookupRequest]) -> Result<LookupResults, S
 
 /// Whether the database served a campaign at some time between two looks at its gate: each closing and each
 /// opening raises the epoch.
-fn had_no_gate(before: Option<&GateInForce>, after: Option<&GateInForce>) -> bool {
+fn had_no_gate(before: Option<&GateStatus>, after: Option<&GateStatus>) -> bool {
     before != after || after.is_some_and(|gate| gate.is_closed)
 }
 
 impl LookupRequest {
-    /// The campaign, where it is asked whether anything may yet be committed.
+    /// The campaign, if the question includes open transactions.
     fn in_doubt(&self) -> Option<CampaignId> {
         matches!(self.question, Question::Any(_)).then_some(self.campaign)
     }
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_gate_closed_and_reopened_between_two_reads_is_detected() {
-        let gate = |epoch, is_closed| GateInForce { epoch, is_closed };
+        let gate = |epoch, is_closed| GateStatus { epoch, is_closed };
         let open = gate(3, false);
         assert!(!had_no_gate(Some(&open), Some(&open)));
         for after in [gate(4, true), gate(5, false)] {

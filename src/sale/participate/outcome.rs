@@ -14,23 +14,23 @@ pub enum Replayed {
 /// The outcome of a request.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// Yes, and durable.
+    /// Accepted, and durable.
     Accepted {
-        /// As committed.
+        /// The participation as committed.
         participation: Participation,
-        /// Whether this answer was given before.
+        /// Whether this is a repeated answer.
         replayed: Replayed,
     },
-    /// No, by the rules.
+    /// Refused by the rules.
     Refused {
-        /// Why.
+        /// The reason.
         refusal: Refusal,
-        /// Units left, as far as known.
+        /// Units left, if known.
         remaining: Option<u64>,
     },
 }
 
-/// No answer.
+/// Why there is no outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum ParticipateError {
     /// There is no such campaign.
@@ -42,13 +42,13 @@ pub enum ParticipateError {
     /// An earlier request with the same idempotency key may still be committed.
     #[error("an earlier request with this key may still commit")]
     Outstanding,
-    /// The campaign costs something, and no provider may take payments here.
+    /// The campaign has a price, and no payment provider is configured.
     #[error("find a payment provider: none may take payments here")]
     NoPaymentProvider,
-    /// No room; nothing was taken.
+    /// The queue is full; nothing was reserved.
     #[error("the queue is full")]
     Busy,
-    /// A part did not answer. Whether the participation was made is told by asking again.
+    /// A part did not answer. A repeated request with the same key gets the result.
     #[error("reach the {part}")]
     Unavailable {
         /// `store`, `gate` or `broker`.

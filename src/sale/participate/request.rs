@@ -5,7 +5,7 @@ use crate::parts::gate::{Entrant, Key, KeyDigest};
 use crate::parts::store::Applicant;
 use crate::runtime::trace::{self, SpanKind, Traced};
 
-/// A request to participate. Its participation has one id, which all tries of the request have in common.
+/// A request to participate. Its participation has one id, which all attempts of the request share.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The campaign.

@@ -15,25 +15,25 @@ use crate::runtime::telemetry::cause;
 
 /// How long a request waits for a permit.
 const PERMIT_WAIT_MAX: Duration = Duration::from_secs(1);
-/// How long a request waits for the relay, and how far apart it looks: further each time.
+/// How long a request waits for the relay, and the pauses between reads, which grow.
 const RELAY_WAIT_MAX: Duration = Duration::from_secs(5);
 const RELAY_LOOK: Duration = Duration::from_millis(10);
 const RELAY_LOOK_MAX: Duration = Duration::from_millis(80);
 
 /// Publishes on the synchronous path.
 pub struct SyncPath {
-    /// Where events go.
+    /// The broker's publisher.
     pub publisher: Arc<dyn Publisher>,
     /// Requests that are admitted, committed and published at the same time.
     pub permits: Arc<Semaphore>,
     /// Prefix of the topics.
     pub topic_prefix: String,
-    /// Whether it is kept where events were published.
+    /// Whether topic, partition and offset of events are stored.
     pub keep_offsets: bool,
 }
 
 impl SyncPath {
-    /// Waits for one of the permits, before anything is taken that others could have meanwhile.
+    /// Waits for a permit, before anything is reserved.
     pub(super) async fn permit(&self) -> Result<OwnedSemaphorePermit, ParticipateError> {
         let permit = Arc::clone(&self.permits).acquire_owned();
         match timeout(PERMIT_WAIT_MAX, permit).await {
@@ -42,8 +42,8 @@ impl SyncPath {
         }
     }
 
-    /// Publishes within the request. When that fails the yes still stands, because it is committed: the
-    /// relay publishes the row when its hold is over.
+    /// Publishes within the request. If that fails, the participation is still accepted, because it is committed: the
+    /// relay publishes the event when its hold ends.
     pub(super) async fn publish_now(&self, store: &Store, clock: &Clock, event: &OutboxEvent) {
         if event.shares_its_key() {
             return self.wait_for_relay(store, event).await;
@@ -74,13 +74,13 @@ impl SyncPath {
         }
     }
 
-    /// Sends nothing to a partition that lately took none and still does not: nobody waits for a time-out.
+    /// Sends nothing to a partition that accepts no records, so that no request waits for a timeout.
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
         self.publisher.ask_partition(record).await?;
         self.publisher.publish(record).await
     }
 
-    /// Keeps where the event was published, if that is kept. A failure costs that knowledge alone.
+    /// Stores where the event was published, if this is configured. A failure only loses this information.
     async fn keep_offset(
         &self,
         store: &Store,
@@ -97,12 +97,12 @@ impl SyncPath {
             offset: at.offset,
             published_at,
         };
-        if let Err(error) = store.keep_published(&[published]).await {
-            tracing::warn!(error = cause(&error), "the offset of an event is not kept");
+        if let Err(error) = store.store_published(&[published]).await {
+            tracing::warn!(error = cause(&error), "an offset was not stored");
         }
     }
 
-    /// Waits until the relay has published the event, in its turn among those of the same key.
+    /// Waits until the relay has published the event, in order among the events of the same key.
     async fn wait_for_relay(&self, store: &Store, event: &OutboxEvent) {
         let deadline = Instant::now() + RELAY_WAIT_MAX;
         let mut pause = RELAY_LOOK;
@@ -116,7 +116,7 @@ impl SyncPath {
                 Err(error) => {
                     tracing::warn!(
                         error = cause(&error),
-                        "whether the relay has published is not known"
+                        "it is unknown whether the relay has published"
                     );
                     return;
                 }

@@ -41,7 +41,7 @@ enum Fault {
     Epoch,
 }
 
-/// The result of a swap.
+/// The result of replacing the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Swap {
     /// The gate has the new state.
@@ -111,7 +111,7 @@ impl Reconciler {
         self.repair_in_turn(&flight, id, Fault::Epoch).await
     }
 
-    /// Waits until no other caller, in any process, rebuilds the gate; then repairs it. The hold of a killed process
+    /// Waits until no other caller, in any process, rebuilds the gate; then repairs it. The lease of a killed process
     /// expires.
     async fn repair_in_turn(
         &self,
@@ -149,8 +149,8 @@ impl Reconciler {
         }
     }
 
-    /// Repairs the gate if it still has the fault; requires the turn. `Continue` has the time until the next rebuild may
-    /// begin.
+    /// Repairs the gate if it still has the fault; the caller must be the only one in this process. `Continue` has
+    /// the time until the next rebuild may begin.
     async fn repair_alone(
         &self,
         flight: &Arc<SingleFlight>,
@@ -210,7 +210,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Rebuilds in a task of its own, which goes on when the caller has gone: a rebuild that is cut off leaves a gate
+    /// Rebuilds in a separate task, which continues if the caller disconnects: an interrupted rebuild leaves a gate
     /// whose admissions are all void, and blocks other rebuilds for its term.
     async fn rebuild_detached(
         &self,
@@ -282,7 +282,7 @@ impl Reconciler {
             if let Err(error) = self.store.hold_rebuild(id, epoch, TERM).await {
                 tracing::debug!(
                     error = cause(&error),
-                    "the hold of a rebuild was not renewed; another may begin"
+                    "the lease of a rebuild was not renewed; another rebuild may begin"
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! A receiver of e-mails: as much of SMTP as a client without extensions speaks.
+//! A receiver of e-mails: the part of SMTP that a client without extensions uses.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ pub enum Answer {
     Refuse(u16),
     /// The log-in is refused.
     RefuseLogin,
-    /// Nothing is said, not even a greeting.
+    /// No response, not even a greeting.
     Silence,
     /// The connection is closed once the message is there, before it is acknowledged.
     CloseAfterMessage,
@@ -54,7 +54,7 @@ impl MailServer {
             while let Ok((stream, _)) = listener.accept().await {
                 let nth = connections.fetch_add(1, Ordering::SeqCst);
                 let answer = answers[nth.min(answers.len() - 1)];
-                // A client that goes away ends its connection.
+                // A client that disconnects ends its connection.
                 tokio::spawn(serve(stream, answer, Arc::clone(&mails)));
             }
         });
@@ -128,7 +128,7 @@ async fn serve(
     }
 }
 
-/// The lines of a message up to the lone full stop.
+/// The lines of a message up to the line with a single full stop.
 async fn data(stream: &mut BufReader<TcpStream>) -> std::io::Result<String> {
     let mut text = String::new();
     loop {

@@ -108,7 +108,7 @@ async fn neither_stream_waits_for_the_topic_of_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_a_relay_left_behind_are_published_by_the_next_one() {
     for bench in benches().await {
-        // Nothing has published them when their process ends.
+        // They are not published when their process ends.
         let id = campaign(&bench).await;
         let double = Double::refusing("campaign");
         let running = Running::start(&bench, double.clone(), config());

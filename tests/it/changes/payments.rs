@@ -34,7 +34,7 @@ async fn a_payment_recorded_elsewhere_meanwhile_fails_only_its_own_change() {
         reference: Some("pi_twice".to_owned()),
         amount: None,
     };
-    // While the first one waits, the others gather for the next transaction.
+    // While the first one waits, the others are collected for the next transaction.
     let cancel = |nth: usize| changes.cancel(orders[nth].clone(), None, None);
     let gathered = async {
         until("the first waits", async || {

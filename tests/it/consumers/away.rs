@@ -39,7 +39,7 @@ async fn an_outage_of_the_rewards_database_loses_nothing_and_keeps_the_order() {
         let before = running.metric(retries);
         proxy.set(mode);
         proxy.cut();
-        // More than queues hold, so that partitions are paused; and changes whose order matters.
+        // More records than the queues hold, so that partitions are paused; and changes whose order matters.
         let third = match mode {
             Mode::Refuse => &made[1_000..2_000],
             Mode::Swallow => &made[2_000..3_000],

@@ -72,7 +72,7 @@ async fn a_coupon_is_unusable_after_its_cancellation_was_answered() {
     }
 }
 
-/// Both at the same moment, each through another replica: as many coupons are used as there are units.
+/// Concurrent, each at another replica: the number of used coupons equals the number of units.
 #[tokio::test(flavor = "multi_thread")]
 async fn either_the_use_of_a_coupon_or_its_cancellation_succeeds() {
     const UNITS: u64 = 24;
@@ -91,7 +91,7 @@ async fn either_the_use_of_a_coupon_or_its_cancellation_succeeds() {
         user += i64::try_from(left).unwrap();
         let raced = users.map(async |user| {
             let by = user.to_string();
-            // Units that were given back are there a moment later.
+            // Returned units are available a moment later.
             let coupon = coupon_of_patient(&one, campaign, user).await;
             let (using, cancelling) = if user % 3 == 0 {
                 tokio::join!(
@@ -141,7 +141,7 @@ async fn coupon_of_patient(service: &Service, campaign: i64, user: i64) -> Value
     rewards(service, user).await["coupons"][0].clone()
 }
 
-/// The consumer is behind: it issues the coupon when its participation is cancelled already.
+/// The consumer is behind: it issues the coupon after the cancellation of its participation.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coupon_that_is_issued_late_is_revoked_with_its_participation() {
     let scene = Scene::new().await;
@@ -209,8 +209,8 @@ async fn participations_with_coupons_are_not_cancelled_while_their_use_is_unknow
     assert_eq!(answer, (200, json!("cancelled")));
 }
 
-/// Every gap between two writes of a cancellation: afterwards either it is cancelled and its coupon revoked,
-/// or neither.
+/// At every gap between two writes of a cancellation: afterwards either it is cancelled and its coupon revoked, or
+/// neither.
 #[cfg(feature = "failpoints")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_killed_during_a_cancellation_leaves_one_usable_coupon_per_unit() {

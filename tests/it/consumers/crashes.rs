@@ -21,7 +21,7 @@ async fn each_participation_is_rewarded_once_under_any_fault_of_the_consumers() 
     let folder = TempDir::new().unwrap();
     let settings = scene.settings();
 
-    // Two that are killed in the middle of the backlog.
+    // Two consumers that are killed in the middle of the backlog.
     for killed_at in [3_000, 20_000] {
         let mut consumer = Service::start_as("consume", &folder, &settings).await;
         until("a part of the backlog is applied", async || {
@@ -31,7 +31,7 @@ async fn each_participation_is_rewarded_once_under_any_fault_of_the_consumers() 
         consumer.kill();
         assert!(scene.number(INBOX).await < 60_000, "it had not done all");
     }
-    // One that is joined by another, which leaves again before all is done.
+    // A consumer that another one joins, which leaves again before all is done.
     let mut stays = Service::start_as("consume", &folder, &settings).await;
     let mut leaves = Service::start_as("consume", &folder, &settings).await;
     until("the second has its share", async || {
@@ -43,7 +43,7 @@ async fn each_participation_is_rewarded_once_under_any_fault_of_the_consumers() 
     is_exact(&scene, &for_points, &for_coupons).await;
     assert!(stays.stop().await.success());
 
-    // And all of it again.
+    // Then all records are read again.
     for consumer in Consumer::ALL {
         scene.rewind(consumer).await;
     }
@@ -94,7 +94,7 @@ async fn applied(service: &Service) -> f64 {
         .sum()
 }
 
-/// Every gap between two writes of a batch.
+/// At every gap between two writes of a batch.
 #[cfg(feature = "failpoints")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_killed_between_any_two_writes_grants_once() {

@@ -76,7 +76,7 @@ async fn a_replayed_dead_letter_is_applied_once_by_its_consumer_alone() {
         source,
     };
 
-    // Still wrong: a dead letter again.
+    // Still wrong: it becomes a dead letter again.
     assert_eq!(replay(&scene, id).await, 1);
     until("it was tried again", async || {
         let letters = of_source(&scene, Some(source)).await;
@@ -85,7 +85,7 @@ async fn a_replayed_dead_letter_is_applied_once_by_its_consumer_alone() {
     .await;
     assert_eq!(scene.number("SELECT COUNT(*) FROM inbox").await, 0);
 
-    // Mended.
+    // Corrected.
     let campaign = scene.campaign(Some(Reward::Points(10))).await;
     assert_eq!(campaign, sold.campaign_id);
     assert_eq!(replay(&scene, id).await, 1);
@@ -107,7 +107,7 @@ async fn a_replayed_dead_letter_is_applied_once_by_its_consumer_alone() {
     assert_eq!(of_source(&scene, None).await, []);
     assert_eq!(scene.events_number(LETTERS).await, 1, "the row stays");
 
-    // What comes again after that has no effect.
+    // Later redeliveries have no effect.
     scene.publish(&[event]).await;
     for consumer in Consumer::ALL {
         until("all is read", async || scene.committed(consumer).await == 3).await;
@@ -152,7 +152,7 @@ async fn a_record_without_an_id_and_a_large_one_become_dead_letters() {
     payloads.sort_by_key(String::len);
     assert!(payloads[0].ends_with(" not text"));
     assert_eq!(payloads[1].len(), large.len());
-    // Read again, it is the same.
+    // Read again, it is unchanged.
     scene.rewind(Consumer::Points).await;
     let running = scene.start(Consumer::Points);
     until("all is read again", async || {

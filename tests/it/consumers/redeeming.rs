@@ -76,7 +76,7 @@ async fn repeated_requests_of_a_shop_use_a_coupon_once_per_order() {
         }
     }
     is_as_asked_for(&service, code, won[0]).await;
-    // Not the holder's to use any more.
+    // The holder can no longer use it.
     let (status, answer) = use_it(&service, &coupon, "7", json!(2_000)).await;
     assert_eq!((status, &answer["code"]), (409, &json!("COUPON_USED")));
     assert_eq!(rewards(&service, 7).await["coupons"][0]["status"], "used");

@@ -141,7 +141,7 @@ async fn coupons_issued_while_they_are_suspended_cannot_be_used() {
                 undecided_until: until,
             })
             .collect();
-        // One of them is being cancelled again: it stays suspended.
+        // One of them has another pending cancellation: it stays suspended.
         let later = until + TimeDelta::seconds(1);
         assert_eq!(
             subject.suspend(stand[0], later).await,
@@ -166,7 +166,7 @@ async fn revoked_coupons_stay_revoked_until_the_consumer_processes_the_event() {
             undecided_until: until,
         }];
         subject.rewards.revoke_coupons(&decided).await.unwrap();
-        // Suspended once more, and issued late: it still cannot be used.
+        // Suspended again, and issued late: it still cannot be used.
         subject.suspend(one, until + TimeDelta::seconds(1)).await;
         let far = until + TimeDelta::seconds(60);
         assert_eq!(subject.rewards.due_revocations(far, 10).await.unwrap(), []);
@@ -178,7 +178,7 @@ async fn revoked_coupons_stay_revoked_until_the_consumer_processes_the_event() {
     }
 }
 
-/// Of two requests to cancel, the second suspends only when the consumer is done with the first.
+/// Of two cancellations, the second one suspends only after the consumer has processed the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancellation_the_consumer_has_processed_is_no_longer_expected() {
     let folder = TempDir::new().unwrap();
@@ -188,7 +188,7 @@ async fn a_cancellation_the_consumer_has_processed_is_no_longer_expected() {
         subject.apply(&[due(one, Status::Confirmed, 1)]).await;
         subject.apply(&[due(one, Status::Cancelled, 2)]).await;
         assert_eq!(subject.suspend(one, until).await, Suspension::Suspended);
-        // Of this one, the consumer knows nothing as yet.
+        // The consumer has no event of this one yet.
         assert_eq!(subject.suspend(other, until).await, Suspension::Suspended);
         let decided = subject.rewards.due_revocations(until, 10).await.unwrap();
         assert_eq!(decided.len(), 2);

@@ -112,7 +112,7 @@ impl Scene {
         create(self.store(), new).await.id
     }
 
-    /// Participations as they are in the database; the `nth` is of user `nth % users + 1`.
+    /// Participations as stored in the database; number `nth` is of user `nth % users + 1`.
     pub async fn participations(
         &self,
         campaign: CampaignId,
@@ -156,7 +156,7 @@ impl Scene {
         made
     }
 
-    /// Their confirmations, published.
+    /// Their published confirmations.
     pub async fn confirm(&self, participations: &[Participation]) -> Vec<OutboxEvent> {
         let confirmations: Vec<OutboxEvent> = participations
             .iter()
@@ -224,7 +224,7 @@ impl Scene {
         .await;
     }
 
-    /// Each of these was granted its points once, the balances agree, and each is marked.
+    /// Each of these got its points once, the balances agree, and each is marked.
     pub async fn granted_exactly(&self, participations: &[Participation], points: u32) {
         let count = i64::try_from(participations.len()).unwrap();
         let owed: i64 = participations
@@ -244,7 +244,7 @@ impl Scene {
         self.marked(count).await;
     }
 
-    /// So many participations are marked, and counted.
+    /// This number of participations is marked and counted.
     pub async fn marked(&self, count: i64) {
         let sql =
             "SELECT CAST(COUNT(*) AS SIGNED) FROM participation WHERE rewarded_at IS NOT NULL";
@@ -256,7 +256,7 @@ impl Scene {
         assert_eq!(self.events_number(sql).await, count);
     }
 
-    /// How far a group has committed, over all partitions.
+    /// The sum of a group's committed offsets over all partitions.
     pub async fn committed(&self, consumer: Consumer) -> i64 {
         let (group, topic) = (self.outsider(consumer), self.topic());
         let asked = tokio::task::spawn_blocking(move || {
@@ -300,7 +300,7 @@ impl Scene {
     }
 }
 
-/// Dropping it may take a while, so nothing waits for it.
+/// The drop may take a while, so nothing waits for it.
 fn forget(group: BaseConsumer) {
     std::thread::spawn(move || drop(group));
 }

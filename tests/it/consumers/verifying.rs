@@ -108,7 +108,7 @@ async fn planted(rewards: &Rewards, url: &str) {
         db.execute_unprepared(undo).await.unwrap();
         assert_eq!(breaches(rewards).await, [""; 0], "{undo}");
     }
-    // One effect too many of one event.
+    // One effect too many for one event.
     let event = ended[0].change.event.0.simple();
     let twice = format!(
         "INSERT INTO ledger SELECT participation_id, 'other', user_id, campaign_id, 0, event_id, \
@@ -185,7 +185,7 @@ async fn three_of_a_partition(
     panic!("keys are not spread over the partitions");
 }
 
-/// A consumer has gone past the event in another partition alone: in its own it may be behind.
+/// The consumer is past the event only in another partition: in the event's own partition it may be behind.
 async fn is_not_passed(
     scene: &Scene,
     consumer: Consumer,
@@ -205,12 +205,12 @@ async fn is_not_passed(
     db.execute_unprepared(&unpublish).await.unwrap();
 }
 
-/// Events waiting for a retry.
+/// Events that wait for a retry.
 const PARK: &str = "INSERT INTO outbox_parked (campaign_id, sequence, event_id, topic, message_key, key_hash, state, \
      attempts, error_class, error, parked_at) SELECT e.campaign_id, e.sequence, e.id, e.aggregatetype, \
      e.message_key, 0, 'retry', 1, 'possibly_delivered', '', e.created_at FROM outbox_event e";
 
-/// The events of this participation are published, and no others.
+/// Only the events of this participation are published.
 async fn publish(db: &DatabaseConnection, one: ParticipationId) {
     for sql in [
         format!(
@@ -229,7 +229,7 @@ async fn publish(db: &DatabaseConnection, one: ParticipationId) {
     }
 }
 
-/// The effect of a change on this participation, as the consumer has it.
+/// The effect of a change on this participation, as stored by the consumer.
 async fn apply(scene: &Scene, consumer: Consumer, one: ParticipationId, changes: &[(Status, u32)]) {
     let batch: Vec<Due> = changes
         .iter()

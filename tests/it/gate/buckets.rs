@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firstcome::domain::Timestamp;
-use firstcome::parts::gate::{Bucket, ScriptGate, Taken};
+use firstcome::parts::gate::{Bucket, ScriptGate, TokenResult};
 use firstcome::runtime::clock::Clock;
 use futures_util::future::join_all;
 use uuid::Uuid;
@@ -17,9 +17,9 @@ const THREE: Bucket = Bucket {
     token: SECOND,
 };
 
-fn token(left: u64, full_in: u32) -> Taken {
+fn token(left: u64, full_in: u32) -> TokenResult {
     let full_in = SECOND * full_in;
-    Taken::Token { left, full_in }
+    TokenResult::Token { left, full_in }
 }
 
 #[tokio::test]
@@ -33,12 +33,12 @@ async fn a_token_returns_at_its_exact_time_and_never_above_the_capacity() {
     }
     let moment = Duration::from_millis(1);
     clock.advance(SECOND.checked_sub(moment).unwrap());
-    let nothing = Taken::Nothing {
+    let nothing = TokenResult::Nothing {
         next_in: moment,
         full_in: 2 * SECOND + moment,
     };
     assert_eq!(take().await.unwrap(), nothing);
-    // Asking in vain costs nothing.
+    // A rejected request costs nothing.
     clock.advance(moment);
     assert_eq!(take().await.unwrap(), token(0, 3));
     assert_eq!(gate.take("another", THREE).await.unwrap(), token(2, 1));
@@ -58,7 +58,7 @@ async fn many_at_once(gate: ScriptGate) {
     });
     let mut lefts = Vec::new();
     for taken in join_all(asked).await {
-        if let Taken::Token { left, .. } = taken.unwrap() {
+        if let TokenResult::Token { left, .. } = taken.unwrap() {
             lefts.push(left);
         }
     }

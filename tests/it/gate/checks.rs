@@ -9,7 +9,7 @@ use super::subject::{
     ticket, tickets,
 };
 
-/// All calls at once, each from a task of its own.
+/// All calls at once, each in a separate task.
 async fn at_once(
     subject: &Subject,
     calls: Vec<Vec<Entrant>>,

@@ -19,7 +19,7 @@ fn attempt(user: i64, quantity: u32, key: &str) -> Entrant {
     }
 }
 
-/// The same, of a user whom the caller refuses.
+/// The same for a user whom the caller refuses.
 fn refused_by_caller(user: i64, key: &str) -> Entrant {
     let entrant = entrant(user, 1);
     let digest = KeyDigest::of(entrant.user, key);
@@ -181,7 +181,7 @@ pub async fn no_no_is_said_to_a_key_that_is_not_remembered_well_enough(
     same("rebuilt", &refuse(subject, key, age).await?, &undecided)
 }
 
-/// A moment ago, as far as is known.
+/// An age of a moment, as far as is known.
 fn was_refused(not_refused_for: Option<Duration>) -> Verdict {
     ensure!(
         not_refused_for.is_some_and(|known| known < LEASE / 2),

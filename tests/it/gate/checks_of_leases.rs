@@ -123,6 +123,6 @@ pub async fn leases_that_ran_out_are_listed_until_they_end(subject: &Subject) ->
     same("left after its end", &again.left, &Duration::ZERO)?;
     subject.settle(&all[..1]).await?;
     same("released", &subject.release(&all[1..2]).await?, &1)?;
-    // Ended leases take no room on a page.
+    // Ended leases are not on the page.
     same("left", &subject.expired(2).await?, &listed[2..].to_vec())
 }

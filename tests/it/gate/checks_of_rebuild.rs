@@ -159,7 +159,7 @@ pub async fn a_rebuild_ends_all_leases(subject: &Subject) -> Verdict {
     same("released", &subject.release(&[lost, kept]).await?, &0)?;
     let answers = subject.gate.admit(subject.campaign, &[lost], at_once).await;
     let again = ticket(&answers.map_err(text)?[0])?;
-    // Leases of the old epoch take no room on a page.
+    // Leases of the old epoch are not on the page.
     let listed = subject.expired(1).await?;
     let listed: Vec<_> = listed.iter().map(|lease| lease.participation).collect();
     same("expired", &listed, &vec![lost.participation])?;
@@ -279,7 +279,7 @@ pub async fn a_rebuild_does_not_open_what_is_over(subject: &Subject) -> Verdict 
         .refused(entrant(1, 1), Refusal::Ended, Some(5))
         .await?;
     same("the state expires", &expires(subject).await?, &true)?;
-    // The store was set back to before it was closed, which it learns from the epoch.
+    // The store was restored to a state before the closing, which the epoch shows.
     let reopened = Settings {
         epoch: 2,
         ..read_before

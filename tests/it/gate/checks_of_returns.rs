@@ -26,7 +26,7 @@ pub async fn what_is_given_up_can_be_had_again_by_anybody(subject: &Subject) -> 
     same("units", &state.units, &1)?;
     same("users", &state.users, &1)?;
     same("returns", &state.returns, &1)?;
-    // The same user, too; and a place in line is not given twice.
+    // The same user, too; and no rank is given twice.
     let again = subject.enter(entrant(1, 1)).await?;
     same("rank", &again.rank, &3)?;
     subject
@@ -38,7 +38,7 @@ pub async fn a_return_counts_once(subject: &Subject) -> Verdict {
     subject.start(&settings(Some(3))).await?;
     let entrants = [entrant(1, 1), entrant(2, 1), entrant(3, 1)];
     hold(subject, &entrants).await?;
-    // Out of order, as they come from several replicas; and one twice in one call.
+    // Out of order, as from several replicas; and one twice in one call.
     let [first, second, _] = entrants;
     subject.give_back(1, 2, &[second]).await?;
     subject.give_back(1, 1, &[first]).await?;

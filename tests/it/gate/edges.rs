@@ -1,4 +1,4 @@
-//! Checks that only one of the gates allows: exact times with a stopped clock, and a Redis that fails.
+//! Checks that only one of the gates supports: exact times with a stopped clock, and a Redis that fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ async fn a_lease_expires_at_its_exact_time() {
     let ticket = subject.enter(first).await.unwrap();
     assert_eq!(ticket.lease_until, NOON + LEASE);
     clock.advance(LEASE.checked_sub(Duration::from_millis(1)).unwrap());
-    // Who asks again gets no later deadline than the gate's own.
+    // A repeated request gets no later deadline than the gate's own.
     let again = subject.enter(first).await.unwrap();
     assert_eq!(again.left, Duration::from_millis(1));
     assert_eq!(subject.expired(9).await.unwrap(), []);

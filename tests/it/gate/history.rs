@@ -74,8 +74,8 @@ fn entrant() -> impl Strategy<Value = Entrant> {
 }
 
 fn settings(now: Timestamp) -> impl Strategy<Value = Settings> {
-    // Mostly open, or there would be little to compare; and so far from now that the two gates'
-    // clocks need not agree.
+    // Mostly open, so that there is something to compare; and with windows far from now, so that the clocks of the
+    // two gates need not agree.
     let state = prop_oneof![
         12 => Just(State::Open),
         6 => Just(State::Scheduled),
@@ -150,7 +150,7 @@ fn step(now: Timestamp) -> impl Strategy<Value = Step> {
 }
 
 fn history(now: Timestamp) -> impl Strategy<Value = Vec<Step>> {
-    // Some begin without a state.
+    // Some histories begin without a state.
     (option::weighted(0.9, rebuild(now)), vec(step(now), 1..40))
         .prop_map(|(first, steps)| first.into_iter().chain(steps).collect())
 }
@@ -190,7 +190,7 @@ fn tell_model(model: &mut Model, step: &Step) -> (Answer, Option<GateState>) {
     (answer, model.inspect())
 }
 
-/// The moment a lease ends is the one thing that differs from clock to clock: set to `now`.
+/// Only the end of a lease differs between the clocks: it is set to `now`.
 async fn tell_gate(gate: &dyn Gate, step: &Step, now: Timestamp) -> (Answer, Option<GateState>) {
     let campaign = CampaignId(1);
     let answer = match step {

@@ -48,7 +48,7 @@ enum Leak {
 struct Leaky {
     inner: Arc<dyn Gate>,
     leak: Leak,
-    /// Stand-ins for participations, versions and epochs, so that the sound gate is fooled.
+    /// Substitutes for the ids of participations, so that the correct gate does not recognise repetitions.
     stand_ins: Mutex<HashMap<ParticipationId, ParticipationId>>,
     counter: Mutex<u64>,
 }
@@ -316,7 +316,7 @@ async fn an_unmodified_gate_passes_every_check() {
     }
 }
 
-/// Each way to be broken, with the check that finds it.
+/// Each fault, with the check that finds it.
 const CASES: &[(Leak, &str)] = &[
     (
         Leak::OneOverTheStock,

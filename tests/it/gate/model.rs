@@ -8,11 +8,11 @@ use firstcome::parts::gate::{
     Admission, Configured, Entrant, GateState, GivenBack, Lease, Mark, Return, Settings, UserUnits,
 };
 
-/// One campaign at a moment that does not move.
+/// One campaign at a fixed time.
 pub struct Model {
     now: Timestamp,
     state: Option<Held>,
-    /// Settings of a campaign that is over, without a state.
+    /// Settings of an ended campaign, without a state.
     over: Option<Settings>,
 }
 
@@ -24,7 +24,7 @@ struct Held {
     returned: HashSet<u64>,
     /// Admitted in this epoch, and neither released nor returned.
     standing: HashMap<ParticipationId, Entrant>,
-    /// Given up, by the number of their return.
+    /// Returned, by the number of the return.
     gone: HashMap<ParticipationId, Entrant>,
     numbers: Vec<Option<ParticipationId>>,
     holdings: HashMap<UserId, Holding>,
@@ -34,7 +34,7 @@ struct Held {
 #[derive(Default)]
 struct Holding {
     units: u64,
-    /// Unknown if it was released while the user has others.
+    /// Unknown if it was released while the user has other participations.
     first: Option<ParticipationId>,
 }
 
@@ -208,7 +208,7 @@ impl Held {
         };
         self.leases.insert(entrant.participation, (entrant, ticket));
         self.standing.insert(entrant.participation, entrant);
-        // Ids come again here, which they never do in the store.
+        // Ids are repeated here, which never happens in the store.
         self.gone.remove(&entrant.participation);
         for known in &mut self.numbers {
             if *known == Some(entrant.participation) {

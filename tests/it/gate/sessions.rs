@@ -1,5 +1,5 @@
-//! Sessions: one suite of checks on both engines. In one engine the clock is advanced; in the other the stored
-//! times are made older.
+//! Sessions: one suite of checks on both engines. In one engine the clock is advanced; in the other the stored times
+//! are shifted into the past.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const IDLE: Duration = HOUR;
 
-/// A gate whose time a test can let pass.
+/// A gate whose time a test can advance.
 struct Scene {
     gate: ScriptGate,
     time: Time,
@@ -69,7 +69,7 @@ impl Scene {
         self.gate.open_session(ADA, opening).await.unwrap()
     }
 
-    /// Goes on with the series, or begins it where nothing is shown.
+    /// Continues the series, or begins it if no token is shown.
     async fn open_in_series(&self, name: &str, shown: &str, next: &str) -> Opened {
         let opening = Opening {
             series: Some(Series {
@@ -116,7 +116,7 @@ fn is_yes(opened: Opened) -> bool {
     matches!(opened, Opened::Session { .. })
 }
 
-/// Makes of each check one test per engine.
+/// Declares one test of each check per engine.
 macro_rules! suite {
     ($($check:ident),+ $(,)?) => {
         mod in_process {
@@ -163,7 +163,7 @@ async fn a_session_ends_when_it_is_idle_or_at_its_maximum_age(scene: &Scene) {
     assert_eq!(series_ends_at, None);
     let found = scene.gate.find_session(ADA, Digest::of("one"), IDLE).await;
     assert_eq!(found.unwrap().unwrap().ends_at, ends_at);
-    // Asked by every 50 minutes it lives for its three hours.
+    // With a request every 50 minutes it lives for its three hours.
     for _ in 0..3 {
         scene.pass(50 * MINUTE).await;
         assert!(scene.is_open("one").await);
@@ -224,7 +224,7 @@ async fn a_log_in_with_an_outdated_account_opens_no_session(scene: &Scene) {
         assert_eq!(is_yes(opened), opens, "{version}: {opened:?}");
         assert!(opens || opened == Opened::Stale);
     }
-    // If the change is never committed, the account is not locked out for ever.
+    // If the change is never committed, the account is not locked out forever.
     if let Time::Manual(clock) = &scene.time {
         clock.advance(MINUTE);
         assert!(is_yes(scene.open("one").await));
@@ -267,7 +267,7 @@ async fn concurrent_uses_of_a_remember_token_are_no_theft(scene: &Scene) {
     let late = scene.open_in_series("three", "a", "c").await;
     assert_eq!(late, Opened::JustUsed);
     assert!(scene.is_open("two").await && !scene.is_open("three").await);
-    // Only the one before the last: an older one is a copy at any time.
+    // Only the previous token: an older one always counts as a copy.
     assert!(is_yes(scene.open_in_series("three", "b", "c").await));
     let older = scene.open_in_series("four", "a", "d").await;
     assert!(matches!(older, Opened::Stolen { .. }), "{older:?}");
@@ -332,7 +332,7 @@ async fn a_token_of_a_series_is_looked_at_without_being_used(scene: &Scene) {
     assert!(is_yes(scene.open_in_series("two", "a", "b").await));
     assert_eq!(look(ADA, "a").await, SeriesToken::Replaced);
     assert_eq!(look(ADA, "b").await, SeriesToken::Current);
-    // Looking at a copy ends nothing; showing it does.
+    // A check of a copy ends nothing; its use does.
     assert!(scene.is_open("one").await);
     scene.pass(24 * HOUR).await;
     assert_eq!(look(ADA, "b").await, SeriesToken::Unknown);

@@ -27,7 +27,7 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// The books of a campaign without returns.
+/// The counters of a campaign without returns.
 pub fn mark(last_rank: u64) -> Mark {
     Mark {
         last_rank,
@@ -41,7 +41,7 @@ pub fn same<T: PartialEq + Debug>(what: &str, got: &T, wanted: &T) -> Verdict {
     Ok(())
 }
 
-/// The lease of one who was admitted before: the same, of which no more is left than then.
+/// The lease of an earlier admission: the same one, with at most the time that was left then.
 pub fn same_again(what: &str, got: &Admission, before: &Admission) -> Verdict {
     let (got, before) = (ticket(got)?, ticket(before)?);
     ensure!(got.left <= before.left, "{what}: left {:?}", got.left);
@@ -49,7 +49,7 @@ pub fn same_again(what: &str, got: &Admission, before: &Admission) -> Verdict {
     same(what, &Lease { left, ..got }, &before)
 }
 
-/// A campaign of its own on a gate.
+/// A separate campaign on a gate.
 #[derive(Clone)]
 pub struct Subject {
     pub gate: Arc<dyn Gate>,
@@ -66,7 +66,7 @@ impl Subject {
         }
     }
 
-    /// So many hours from now.
+    /// This number of hours from now.
     pub fn hours(&self, hours: i64) -> Timestamp {
         self.now + TimeDelta::hours(hours)
     }
@@ -117,7 +117,7 @@ impl Subject {
         ticket(&self.ask(entrant).await?)
     }
 
-    /// Asks and insists on this refusal.
+    /// Requires this refusal.
     pub async fn refused(
         &self,
         entrant: Entrant,
@@ -158,7 +158,7 @@ impl Subject {
         released.map_err(text)
     }
 
-    /// Returns the units of these, numbered from `number` on.
+    /// Returns the units of these participations; `number` is the first number of the returns.
     pub async fn give_back(
         &self,
         epoch: u64,

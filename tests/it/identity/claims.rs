@@ -192,7 +192,7 @@ async fn invalid_scopes_are_rejected() {
     }
 }
 
-/// Which of the two counts, readers disagree on.
+/// Readers disagree on which of the two counts.
 #[tokio::test]
 async fn a_token_with_a_duplicate_claim_is_rejected() {
     let honest = claims_at(NOW, &json!({})).to_string();

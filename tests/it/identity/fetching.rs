@@ -55,7 +55,7 @@ async fn a_new_key_is_fetched_when_a_token_names_it() {
     issuer.answers(Answer::Keys(key_set(&[&new])));
     assert!(believes(&verifier, &new).await);
     assert_eq!(issuer.asked(), 2);
-    // And a key that the issuer no longer has is of no more use.
+    // A key that the issuer no longer has is not accepted any more.
     let gone = verifier.verify(&old.sign(&claims(&json!({})))).await;
     assert_eq!(gone, Err(TokenError::UnknownKey));
 }
@@ -159,7 +159,7 @@ async fn an_address_named_by_an_untrusted_peer_is_ignored() {
     let public = source(&issuer.url, None).fetch().await;
     assert!(matches!(public, Err(SourceError::Connect(_))), "{public:?}");
     assert!(source(&issuer.url, Some(AUTHORITY)).fetch().await.is_ok());
-    // The certificate is for localhost and for no other name of it.
+    // The certificate is for localhost and for no other name.
     let other = issuer.url.replace("localhost", "127.0.0.1");
     let other = source(&other, Some(AUTHORITY)).fetch().await;
     assert!(matches!(other, Err(SourceError::Connect(_))), "{other:?}");

@@ -255,7 +255,7 @@ async fn the_key_of_a_token_is_found_by_its_id_and_never_by_trial() {
     assert_eq!(refused(&verifier, &other).await, TokenError::Signature);
     let unknown = by(&one, json!({ "alg": "EdDSA", "kid": "three" }));
     assert_eq!(refused(&verifier, &unknown).await, TokenError::UnknownKey);
-    // With one key there is nothing to choose from.
+    // With one key, no name is needed.
     assert!(by_keys(&[&one]).verify(&nameless).await.is_ok());
     let mut bare = one.jwk();
     bare.as_object_mut().unwrap().remove("kid");

@@ -41,7 +41,7 @@ async fn problem(answer: Response) -> (u16, Value) {
     (status, problem)
 }
 
-/// Not even that it exists.
+/// Its existence is not revealed either.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_participation_of_another_user_gets_the_answer_of_an_unknown_one() {
     let folder = TempDir::new().unwrap();
@@ -78,7 +78,7 @@ async fn history_and_rewards_of_another_user_are_refused() {
     let service = Service::start(&folder, &[]).await;
     assert_eq!(service.take_part(1, 7).await.status(), 201);
     for what in ["participations", "rewards"] {
-        // Whether there is such a user makes no difference.
+        // The existence of the user makes no difference.
         for (owner, who, status) in [
             ("7", "8", 403),
             ("9", "8", 403),
@@ -208,7 +208,7 @@ async fn only_admins_see_drafts_and_everybody_sees_archived_campaigns() {
     }
 }
 
-/// Fields of a campaign that are not anybody's to set, by the names they have anywhere.
+/// Fields of a campaign that nobody may set, by all their names.
 const KEPT: [&str; 22] = [
     "id",
     "createdAt",
@@ -244,7 +244,7 @@ async fn only_changeable_fields_of_a_campaign_are_changed() {
     assert_eq!(service.take_part(campaign, 7).await.status(), 201);
     let path = format!("/api/admin/campaigns/{campaign}");
     let before = body(ask(&service, "GET", &path, &admin(), &json!({})).await).await;
-    // Neither its state, which has operations of its own, nor its kind.
+    // Neither its state, which has separate operations, nor its kind.
     for field in KEPT.into_iter().chain(["state", "kind"]) {
         for value in [json!(1), json!("draft"), json!(null)] {
             let asked = json!({ "name": "changed", field: value });
@@ -274,7 +274,7 @@ async fn operations_with_a_body(service: &Service) -> Vec<Reads> {
         for (method, operation) in item.as_object().unwrap() {
             let content = &operation["requestBody"]["content"]["application/json"];
             let Some(name) = content["schema"]["$ref"].as_str() else {
-                // A file has columns, which are read by name as fields are: tests of its own show it.
+                // A file has columns, which are read by name like fields: other tests cover it.
                 let is_file = operation["requestBody"]["content"]
                     .get("text/csv")
                     .is_some();

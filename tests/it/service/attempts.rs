@@ -1,4 +1,4 @@
-//! What admins read about attempts: participations of a campaign, refusals by minute, events with their offsets.
+//! The admin's reads about attempts: participations of a campaign, rejections by minute, events with their offsets.
 
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -124,7 +124,7 @@ async fn refusals(service: &Service) {
     assert_eq!(ask(service, "/stats/refusals/999").await.0, 404);
 }
 
-/// Events of a participation that was reserved and cancelled, as soon as they are published.
+/// Events of a participation that was reserved and cancelled, once they are published.
 async fn events(service: &Service, keeps: bool) {
     let new = json!({ "name": "events", "kind": "general", "price": 500 });
     let campaign = service.create(new).await;

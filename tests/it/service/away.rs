@@ -17,7 +17,7 @@ use crate::gate::redis_config;
 use crate::proxy::{Mode, Proxy};
 use crate::support::{real, until};
 
-/// A service whose way to Redis can be broken.
+/// A service whose connection to Redis can be broken.
 pub struct Scene {
     pub proxy: Proxy,
     folder: TempDir,
@@ -194,7 +194,7 @@ async fn a_redis_emptied_under_traffic_is_rebuilt() {
     let sale = json!({ "name": "forgotten", "kind": "general", "totalStock": 400 });
     let campaign = service.create(sale).await;
     let forgetful = async {
-        // Each time may cost a request two of the eight tries it has.
+        // Each outage may cost a request two of its eight attempts.
         for _ in 0..3 {
             crate::gate::forget(&parts.prefix).await;
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -112,7 +112,7 @@ async fn a_service_without_authentication_rejects_foreign_host_names() {
     let settings = [("FIRSTCOME_HTTP_ALLOWED_HOSTS", names.to_owned())];
     let service = Service::start(&folder, &settings).await;
     let part = "/api/campaigns/1/participation";
-    // A page of evil.example whose name was made to mean 127.0.0.1.
+    // A page of evil.example whose name resolves to 127.0.0.1.
     for host in [
         "evil.example",
         "evil.example:8080",

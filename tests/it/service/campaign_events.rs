@@ -1,4 +1,4 @@
-//! A process that is killed between the change of a campaign and the publication of its event loses neither.
+//! A process is killed between the change of a campaign and the publication of its event: both survive.
 
 use firstcome::runtime::failpoint::CAMPAIGN_POINTS;
 use serde_json::json;

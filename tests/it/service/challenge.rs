@@ -101,7 +101,7 @@ async fn a_token_is_valid_only_for_its_own_user_on_both_paths() {
     }
     let previous = token(PREVIOUS, CAMPAIGN, 9, 100);
     assert_eq!(ask(&service, "participation", 9, &[&previous]).await.0, 201);
-    // The other campaign takes none.
+    // The other campaign requires none.
     assert_eq!(service.take_part(1, 7).await.status(), 201);
     assert!(!service.log().contains(SECRET));
 }

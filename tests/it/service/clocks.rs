@@ -12,7 +12,7 @@ use super::real::{Parts, parts};
 use crate::support::until;
 
 const NINE_HOURS: i64 = 9 * 60 * 60;
-/// How far apart two readings of one clock may be here, with a busy machine between them.
+/// Largest difference between two readings of one clock on a busy machine.
 const CLOSE: TimeDelta = TimeDelta::seconds(20);
 
 /// A replica whose machine's clock is ahead by this number of seconds.
@@ -113,7 +113,7 @@ async fn a_wrong_clock_is_reported_by_readiness_a_metric_and_one_log_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_day_that_is_aggregated_is_yesterday_by_the_databases_clock() {
     let (parts, folder) = (parts().await, TempDir::new().unwrap());
-    // So far off that it is another day there at any hour.
+    // So far off that it has another date at any hour.
     let wrong = replica(&parts, &folder, 30 * 60 * 60).await;
     let yesterday = (Clock::System.now() - TimeDelta::days(1)).date_naive();
     let begun = wrong.admin("/batch/aggregate").send().await.unwrap();
@@ -142,7 +142,7 @@ async fn the_last_five_seconds_of_a_status_are_those_of_all_replicas() {
                 assert_eq!(recent["scope"], "installation");
                 processed.push(recent["processed"].as_u64().unwrap());
             }
-            // Each of them has answered one: neither can see that many of itself alone.
+            // Each of them has answered one request: neither has that many of its own.
             if processed == [2, 2] {
                 return true;
             }

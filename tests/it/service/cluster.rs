@@ -37,7 +37,7 @@ async fn gate_of(cluster: &Cluster, parts: &Parts) -> ScriptGate {
     ScriptGate::redis(&config, &parts.prefix).await.unwrap()
 }
 
-/// Makes campaigns until each master has one.
+/// Creates campaigns until each master has one.
 async fn spread(service: &Service, cluster: &Cluster, parts: &Parts) -> BTreeMap<usize, i64> {
     let mut campaigns = BTreeMap::new();
     while campaigns.len() < cluster.masters.len() {

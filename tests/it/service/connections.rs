@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::process::Service;
 
-/// One of the two buffers of a protocol that speaks takes more, and the page of it that was used as much.
+/// An active protocol exceeds this: one of its two buffers is larger, and the used page of a buffer is as large.
 const BYTES_MAX: usize = 4 * 1024;
 
 fn opened(service: &Service) -> TcpStream {

@@ -62,8 +62,8 @@ async fn letters(folder: &TempDir) -> (Service, i64, Store) {
             error_class: "refused",
             error: "for a test".to_owned(),
         };
-        store.keep_consumer_letter(&letter).await.unwrap();
-        store.keep_consumer_letter(&letter).await.unwrap();
+        store.store_consumer_letter(&letter).await.unwrap();
+        store.store_consumer_letter(&letter).await.unwrap();
     }
     (service, campaign, store)
 }
@@ -95,7 +95,7 @@ async fn dead_letters_of_all_sources_are_one_list() {
         let page = read(&service, &format!("?source={source}")).await;
         assert_eq!(sources(&page), vec![source; wanted]);
     }
-    // Page by page, each is there once.
+    // Over all pages, each is listed once.
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = read(&service, &format!("?limit=1{cursor}")).await;

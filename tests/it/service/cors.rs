@@ -170,7 +170,7 @@ async fn a_page_of_another_origin_gets_no_header() {
         let answer = sent(service.get(path).header("origin", PAGE)).await;
         assert_eq!(cors(answer.headers()), [""; 0], "{path}");
     }
-    // Without a method that it asks for, it is no preflight.
+    // Without the requested method, it is no preflight.
     let url = format!("{}/api/campaigns", service.base);
     let options = service.client.request(Method::OPTIONS, url);
     assert_eq!(sent(options.header("origin", PAGE)).await.status(), 405);
@@ -216,7 +216,7 @@ async fn a_page_of_an_allowed_origin_uses_sessions_and_no_other_page_does() {
     browser.keep(entered.headers());
     browser.is_let_in(entered).await;
     let part = "/api/campaigns/1/participation";
-    // The token of the session is needed all the same.
+    // The token of the session is still needed.
     let bare = browser.bare(Method::POST, part).json(&json!({}));
     let answer = sent(from(bare, PAGE, "same-site")).await;
     assert_eq!(said(answer).await, (403, "CSRF".to_owned()));

@@ -32,7 +32,7 @@ struct Run {
     other: i64,
     orders: i64,
     paid: Vec<String>,
-    /// Not where leases are to be swept: a rebuild ends them.
+    /// Not if leases must be swept: a rebuild ends them.
     rebuilds: bool,
     yes: Vec<Value>,
     asked: i64,
@@ -60,7 +60,7 @@ impl Run {
             .collect()
             .await;
         for answer in answers.into_iter().flatten().flatten() {
-            // An answer that breaks off was no answer.
+            // An incomplete response counts as no response.
             if answer.status() == 201
                 && let Ok(yes) = answer.text().await
                 && let Ok(yes) = serde_json::from_str(&yes)

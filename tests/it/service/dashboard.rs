@@ -85,7 +85,7 @@ async fn system(service: &Service) -> Value {
     body(answer.send().await.unwrap()).await
 }
 
-/// How often something was read, by the metrics.
+/// The number of reads of something, from the metrics.
 async fn reads(service: &Service, of: &str) -> u64 {
     let text = service.metrics().await;
     let name = format!("firstcome_{of}_reads_total ");
@@ -134,7 +134,7 @@ async fn many_live_views_cause_one_read_per_second() {
         let seen = join_all((0..50).map(|_| system(&service))).await;
         assert!(seen.iter().all(|one| one["at"].is_string()));
     }
-    // A reading is good for a second from when it was made.
+    // A read is reused for a second.
     let most = began.elapsed().as_secs() + 2;
     let made = reads(&service, "system").await - before;
     assert!(
@@ -167,7 +167,7 @@ async fn all_streams_of_a_campaign_share_one_read_per_second() {
     let streams = streams.into_iter().map(|stream| listen(stream.unwrap(), 4));
     let heard = join_all(streams).await;
     assert!(heard.iter().all(|heard| *heard >= 4));
-    // One for each second that was begun.
+    // One for each started second.
     let most = began.elapsed().as_secs() + 2;
     let made = reads(&service, "status").await - before;
     assert!(

@@ -41,7 +41,7 @@ async fn a_second_process_on_the_same_data_folder_is_refused() {
         let done = run(&folder, command).await;
         assert!(done.status.success(), "{command:?}: {done:?}");
     }
-    // The right to work there ends with the process, however it ends.
+    // The lock ends with the process, at any end.
     service.kill();
     let migrated = run(&folder, &["migrate"]).await;
     assert!(migrated.status.success(), "{migrated:?}");

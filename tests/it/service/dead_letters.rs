@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::process::{ADMIN_TOKEN, Service, body, command};
 use crate::support::until;
 
-/// Gives up the events of all participations, as the relay does after the last attempt.
+/// Makes the events of all participations dead letters, as the relay does after the last attempt.
 pub async fn give_up_all(db: &DatabaseConnection) -> u64 {
     let parked = db
         .execute_unprepared(
@@ -123,7 +123,7 @@ async fn dead_letters_are_dry_run_replayed_and_discarded() {
     let all = json!({ "campaignId": campaign });
     assert_eq!(moved(&service, "discard", &all).await["changed"], 2);
     assert_eq!(read(&service, "").await["items"], json!([]));
-    // Discarded is not published: the rows stay and say so.
+    // Discarded events are not published; the rows stay, in this state.
     assert_eq!(published(&service, campaign).await, 1);
 }
 

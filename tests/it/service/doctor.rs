@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::process::{Settings, command};
 use crate::spare::Spare;
 
-/// Topics that are as they should be, but for the one broker there is.
+/// Correct topics, except for the single broker.
 const ALONE: [&str; 2] = ["replication factor", "min.insync.replicas"];
 
 /// The findings of the doctor as JSON, and whether it exits with 0.
@@ -177,7 +177,7 @@ async fn the_doctor_names_what_is_wrong_with_topics() {
     assert_eq!(of_level(&findings, "bad"), expected);
     assert_eq!(of_level(&findings, "ok"), ["encryption"]);
 
-    // Nothing else is wrong with topics that are made without a setting.
+    // Topics that are created without settings have no other findings.
     topics(&address, "plain", &[]).await;
     let (findings, _) = examine(&kafka("plain"));
     let bad = of_level(&findings, "bad");

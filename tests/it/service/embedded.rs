@@ -97,7 +97,7 @@ async fn outline(request: reqwest::RequestBuilder) -> (u16, Value, Vec<String>) 
     (status, body(answer).await["code"].clone(), headers)
 }
 
-/// Participations pass the router by, but for the synchronous ones.
+/// Participations bypass the router, except the synchronous ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_participation_gets_the_same_answer_with_and_without_the_router() {
     let folder = TempDir::new().unwrap();
@@ -127,7 +127,7 @@ async fn a_participation_gets_the_same_answer_with_and_without_the_router() {
     ];
     for (nth, request) in requests.into_iter().enumerate() {
         if nth == 7 {
-            // Taken once, so that both ways give the first answer again.
+            // The first participation, so that both ways give the first response again.
             assert_eq!(outline(request(service.post(&both[0]))).await.0, 201);
         }
         let [past, through] = [&both[0], &both[1]].map(|path| request(service.post(path)));

@@ -152,7 +152,7 @@ async fn a_truncated_file_is_not_taken_for_complete() {
         .expect_err("the transfer must not end as if it were whole");
 }
 
-/// Asks for the file on a connection that takes as little as can be, and reads the head of the answer.
+/// Requests the file on a connection with the smallest buffers, and reads the head of the response.
 async fn ask_slowly(service: &Service, campaign: i64) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
@@ -230,7 +230,7 @@ async fn a_stopping_service_leaves_a_slow_reader_an_incomplete_file() {
         })
         .await;
         let (mut all, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
-        // A reset is an end, too; only the last chunk is not to come.
+        // A reset also ends it; only the last chunk must not arrive.
         while let Ok(read @ 1..) = slow.read(&mut piece).await {
             all.extend_from_slice(&piece[..read]);
         }

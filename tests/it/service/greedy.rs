@@ -52,7 +52,7 @@ async fn request_large_page(service: &Service) -> TcpStream {
     stream
 }
 
-/// The same, once the page is on its way: the permits of earlier requests may be held for a moment longer.
+/// The same, after the page has begun: the permits of earlier requests may still be in use for a moment.
 async fn hold_large_page(service: &Service) -> TcpStream {
     let mut held = None;
     until("a page is begun", async || {
@@ -73,7 +73,7 @@ fn status(stream: &mut TcpStream) -> String {
     text.get(9..12).unwrap_or_default().to_owned()
 }
 
-/// A client that comes from another address of this machine.
+/// A client with another address of this machine.
 fn from(other: &str) -> Client {
     let address: std::net::IpAddr = other.parse().unwrap();
     Client::builder().local_address(address).build().unwrap()
@@ -125,7 +125,7 @@ async fn slow_bodies_of_one_address_leave_capacity_for_others() {
     for _ in 0..16 {
         slow.push(slow_post(&service, ""));
     }
-    // The one beyond is answered at once; those before are pending by then or soon.
+    // The excess request is answered at once; the earlier ones are pending by then or soon.
     until("the address has as many as it may have", async || {
         let mut one_more = slow_post(&service, "");
         one_more

@@ -82,7 +82,7 @@ async fn guesses_of_the_admin_token_are_delayed_and_logged() {
             (&json!("RATE_LIMITED"), &json!("admin_token"))
         );
     }
-    // Elsewhere nothing has happened.
+    // Other addresses are not affected.
     assert_eq!(
         shows(&service, ADMIN_TOKEN, "192.0.2.2").await.status(),
         200

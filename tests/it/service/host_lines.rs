@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::process::Service;
 
-/// The answer to a request that is written as it is here.
+/// The response to a request that is written exactly like this.
 fn answer(service: &Service, request: &str) -> String {
     let address = service.base.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).unwrap();
@@ -49,7 +49,7 @@ async fn an_http_1_1_request_has_exactly_one_host_header() {
             assert!(said.contains("x-request-id: "), "{said}");
         }
     }
-    // Before HTTP/1.1 there was none.
+    // HTTP/1.0 has no such line.
     let old = answer(&service, "GET /api/time HTTP/1.0\r\n\r\n");
     assert_eq!(status(&old), 200, "{old}");
     let probe = answer(&service, "GET /livez HTTP/1.1\r\nconnection: close\r\n\r\n");

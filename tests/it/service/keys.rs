@@ -10,8 +10,8 @@ use super::process::{Service, command};
 use super::real::parts;
 use crate::support::until;
 
-/// Takes part in every campaign with every user, several times each, half of it synchronously, through
-/// both replicas at once.
+/// Participates in every campaign with every user, several times each, half of it synchronously, through both
+/// replicas at once.
 async fn rush(replicas: &[Service], campaigns: &[i64], users: i64) {
     let mut requests = Vec::new();
     for nth in 0..3_usize {

@@ -198,7 +198,7 @@ async fn replicas_share_the_rate_of_a_campaign_and_without_redis_nobody_is_limit
     }
     assert_eq!(answers, [201, 201, 201, 201, 201, 429, 429, 429]);
     assert_eq!(other.take_part(unlimited, 1).await.status(), 201);
-    // By the database, then.
+    // This time on the database path.
     scene.proxy.set(Mode::Refuse);
     scene.proxy.cut();
     for user in 11..=18 {

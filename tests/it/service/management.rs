@@ -15,7 +15,7 @@ const MANAGED: [&str; 7] = [
     "/api/admin/campaigns",
     "/api/admin/system",
 ];
-/// Those for everybody.
+/// Operations for everybody.
 const PUBLIC: [&str; 5] = [
     "/livez",
     "/readyz",
@@ -75,7 +75,7 @@ async fn the_management_listener_serves_all_routes_and_the_public_one_those_of_p
     assert_eq!(made.status(), 201);
 }
 
-/// Asks for an address just as it is.
+/// Requests exactly this address.
 fn raw(address: &str, path: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).unwrap();

@@ -55,7 +55,7 @@ fn shown(text: &str) -> Metrics {
     metrics
 }
 
-/// The rows of the tables: each metric, and whether it is always there.
+/// The rows of the tables: each metric, and whether it always exists.
 fn documented(document: &str) -> BTreeMap<String, (Metric, bool)> {
     let rows = document.lines().filter(|line| line.starts_with("| `"));
     let rows = rows.map(|row| {
@@ -141,7 +141,7 @@ fn every_declared_metric_is_registered_and_documented() {
     assert_eq!(constants, registered);
 }
 
-/// The declarations that the sources below a folder register, their tests left out.
+/// The declarations that the sources below a folder register, without their tests.
 fn collect(folder: &Path, registered: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -150,7 +150,7 @@ fn collect(folder: &Path, registered: &mut BTreeSet<String>) {
         } else if path.extension().is_some_and(|end| end == "rs") {
             let source = fs::read_to_string(&path).unwrap();
             let source = source.split("#[cfg(test)]").next().unwrap_or_default();
-            // No metric is registered past its declaration.
+            // No metric is registered without its declaration.
             let calls =
                 source.matches(".register(\"").count() + source.matches("_with_unit(\"").count();
             assert_eq!(calls, 0, "{}", path.display());
@@ -159,7 +159,7 @@ fn collect(folder: &Path, registered: &mut BTreeSet<String>) {
                 let name = call.trim_start().strip_prefix("&metric::")?;
                 name.split(',').next().map(str::to_owned)
             }));
-            // `registers!(Owner: field = METRIC, …);`, but for the macro itself.
+            // `registers!(Owner: field = METRIC, …);`, except the macro itself.
             let lists = source.split("registers!(").skip(1);
             let fields = lists.filter_map(|list| list.split(");").next());
             registered.extend(fields.flat_map(|fields| {

@@ -14,14 +14,14 @@ use super::real::parts;
 
 /// How late an opening or closing may be.
 const LATE_MAX: TimeDelta = TimeDelta::milliseconds(100);
-/// Campaigns that are tried: a busy machine may delay the requests of some.
+/// Tried campaigns: a busy machine may delay the requests of some.
 const CAMPAIGNS_MAX: usize = 10;
-/// Requests at once at each replica.
+/// Concurrent requests at each replica.
 const CLIENTS: i64 = 4;
 /// Users of one client.
 const USERS: i64 = 1_000_000;
 
-/// Takes part as new users, one after the other, until this time.
+/// Participates as new users, one after the other, until this time.
 async fn ask_until(service: &Service, store: &Store, campaign: i64, first: i64, end: Timestamp) {
     for user in first..first + USERS {
         let status = service.take_part(campaign, user).await.status();
@@ -88,7 +88,7 @@ async fn two_replicas_open_and_close_within_100_ms() {
                 worst = TimeDelta::MAX;
                 continue;
             };
-            // However busy the machine is.
+            // On any busy machine.
             assert!(*first >= opens_at, "{first} is before {opens_at}");
             assert!(*last < closes_at + LATE_MAX, "{last} is after {closes_at}");
             worst = worst.max(*first - opens_at).max(closes_at - *last);

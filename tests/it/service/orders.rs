@@ -35,8 +35,8 @@ pub async fn reserve(service: &Service, campaign: i64, user: i64, quantity: u32)
     reserved["participationId"].as_str().unwrap().to_owned()
 }
 
-/// With many concurrent requests some get 503, and while their first attempt holds a lease the last ones find
-/// no units. With the key all attempts make one order.
+/// With many concurrent requests some get 503, and while their first attempt holds a lease the last ones find no
+/// units. All attempts with a key make one order.
 async fn reserve_in_the_end(service: &Service, campaign: i64, user: i64) -> Value {
     let path = format!("/api/campaigns/{campaign}/participation");
     loop {
@@ -91,7 +91,7 @@ async fn an_order_is_held_paid_and_published() {
     let service = Service::start(&folder, parts.settings()).await;
     let campaign = service.create(sale(4)).await;
     let id = reserve(&service, campaign, 7, 3).await;
-    // All or nothing: two of the one that is left are not had.
+    // All or nothing: a request for two units fails if one is left.
     let more = order(&service, campaign, 8, 2).await;
     assert_eq!(said(more).await, (409, "SOLD_OUT".to_owned()));
     let paid = json!({ "paymentReference": "pi_1", "amount": 1_500 });
@@ -313,7 +313,7 @@ async fn race(services: [&Service; 2], campaign: i64, user: i64, seed: u64) -> [
     };
     let answer = reserve_in_the_end(payer, campaign, user).await;
     let id = answer["participationId"].as_str().unwrap().to_owned();
-    // One that was answered late has run out already.
+    // A late payment may have found an expired reservation.
     let ends = answer["expiresAt"].as_str();
     let ends = ends.map_or_else(Utc::now, |at| at.parse::<DateTime<Utc>>().unwrap());
     let left = (ends - Utc::now()).num_milliseconds().max(0) + 400;
@@ -379,11 +379,18 @@ async fn one_of_payment_cancellation_and_expiry_wins() {
     assert_eq!(ends.len(), 3, "all three happened: {ends:?}");
     let kept = ends["confirmed"];
     let store = &parts.test.store;
-    let books = store.books_of(CampaignId(campaign)).await.unwrap().unwrap();
+    let counters = store
+        .counters_of(CampaignId(campaign))
+        .await
+        .unwrap()
+        .unwrap();
     let returned = u64::try_from(ORDERS).unwrap() - kept;
-    assert_eq!((books.committed_units, books.returns), (kept, returned));
+    assert_eq!(
+        (counters.committed_units, counters.returns),
+        (kept, returned)
+    );
 
-    // Nothing is lost: all that came back is had by others, and no more.
+    // Nothing is lost: all returned units were sold again, and no more.
     let path = format!("{}/api/admin/campaigns/{campaign}", one.base);
     let longer = one.client.patch(path).bearer_auth(ADMIN_TOKEN);
     let longer = longer.json(&json!({ "holdSeconds": 600 })).send().await;

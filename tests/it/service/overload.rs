@@ -14,7 +14,7 @@ use super::process::{ADMIN_TOKEN, Service, body, command};
 use super::real::parts;
 use crate::support::until;
 
-/// Places in a lane, and those of them that one campaign may have.
+/// Slots of a batcher, and those of them that one campaign may use.
 const PLACES: usize = 32;
 const PLACES_OF_ONE: usize = 28;
 const FLOOD: usize = 400;
@@ -28,7 +28,7 @@ async fn a_stalled_store_rejects_a_flood_at_once_and_other_requests_continue() {
     ]);
     let folder = TempDir::new().unwrap();
     let mut service = Service::start(&folder, parts.settings()).await;
-    // Two that follow each other have different lanes.
+    // Two consecutive ids have different batchers.
     let hot = service
         .create(json!({ "name": "hot", "kind": "general" }))
         .await;
@@ -82,7 +82,7 @@ async fn a_stalled_store_rejects_a_flood_at_once_and_other_requests_continue() {
     }
     let stored = parts.test.store.counts(CampaignId(hot)).await.unwrap();
     assert!(stored.participations <= 1 + PLACES_OF_ONE as u64);
-    // All places are free again: as many as there are find one at the same time.
+    // All slots are free again: that many concurrent requests are accepted.
     until("the places are back", async || {
         service.take_part(hot, 2).await.status() != 503
     })
@@ -129,7 +129,7 @@ async fn the_synchronous_path_has_no_extra_capacity() {
     }
 }
 
-/// What they wait for goes on, and takes as long as before.
+/// The requests of disconnected clients continue, and take as long as before.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_hang_up_do_not_free_the_places_of_their_requests() {
     let mut parts = parts().await;
@@ -153,7 +153,7 @@ async fn clients_that_hang_up_do_not_free_the_places_of_their_requests() {
         let refused = flood.next().await.unwrap();
         assert_eq!(body(refused).await["code"], "BUSY");
     }
-    // All places are taken; their clients hang up.
+    // All slots are taken; their clients disconnect.
     drop(flood);
     until("the service has noticed", async || {
         let metrics = service.get("/metrics").send().await.unwrap();

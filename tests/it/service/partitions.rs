@@ -32,7 +32,7 @@ fn written(topic: &Value) -> Option<i64> {
     partitions.map(|one| one["endOffset"].as_i64()).sum()
 }
 
-/// Everything there is to say: one that was just made, or whose broker was, takes a moment to say it.
+/// The complete data: a new topic, or a topic of a restarted broker, needs a moment.
 async fn settled(service: &Service) -> Value {
     until("each partition says its offsets", async || {
         let (status, seen) = read(service).await;
@@ -75,7 +75,7 @@ fn are_whole(seen: &Value, prefix: &str, partitions: usize) {
     }
 }
 
-/// Sells `stock` units, one to each user, and waits until the offsets say so.
+/// Sells `stock` units, one to each user, and waits until the offsets show it.
 async fn grow_by(service: &Service, stock: u32) {
     let before = written(&settled(service).await["topics"][0]).unwrap();
     let sale = rush(service, stock.into(), stock.into(), 0).await;

@@ -1,4 +1,4 @@
-//! Payments: what each pays for, and when none is accepted.
+//! Payments: the object of each payment, and when payments are refused.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -24,7 +24,7 @@ async fn a_payment_pays_for_only_one_participation() {
         let problem = body(refused).await;
         assert_eq!(problem["code"], "PAYMENT_REFERENCE_USED");
         assert_eq!(problem["errors"][0]["field"], "paymentReference");
-        // It is free to be paid by another payment, or by none that the payer names.
+        // It can still be paid by another payment, or without a reference of the payer.
         let answer = change(&service, &second, "confirm", user, json!({})).await;
         assert_eq!(said(answer).await, (200, "confirmed".to_owned()));
     }
@@ -71,7 +71,7 @@ async fn one_of_many_concurrent_participations_with_the_same_payment_is_confirme
 async fn without_an_enabled_payment_provider_nothing_with_a_price_is_sold() {
     let mut parts = parts().await;
     let folder = TempDir::new().unwrap();
-    // Before the setting was taken away, a campaign was on sale.
+    // A campaign was on sale before the setting was removed.
     let mut service = Service::start(&folder, parts.settings()).await;
     let old = service.create(sale(4)).await;
     let free = json!({ "name": "free", "kind": "general", "totalStock": 4 });

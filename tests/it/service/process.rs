@@ -34,7 +34,8 @@ pub fn command(folder: &TempDir, settings: Settings<'_>) -> Command {
     command
 }
 
-/// The client closes idle connections before the service does: it closes unused ones after `http.head_timeout`.
+/// The client closes idle connections before the service does: the service closes unused ones after
+/// `http.head_timeout`.
 fn client() -> Client {
     let builder = Client::builder().pool_idle_timeout(Duration::from_secs(5));
     builder.build().unwrap()
@@ -89,7 +90,7 @@ impl Service {
         self.client.get(format!("{}{path}", self.base))
     }
 
-    /// The metrics as they are now: the text of a second is shared, so this waits until it is made anew.
+    /// The current metrics: the text is cached for a second, so this waits for a new one.
     pub async fn metrics(&self) -> String {
         let read = async || self.get("/metrics").send().await.unwrap().text().await;
         let scrapes = |text: &str| {

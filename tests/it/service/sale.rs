@@ -16,7 +16,7 @@ pub struct Sale {
     pub accepted: Vec<Value>,
 }
 
-/// `users` people and `duplicates` second tries by some of them, all at once, in a random order.
+/// `users` users and `duplicates` second attempts of some of them, all at once, in a random order.
 pub async fn rush(service: &Service, stock: u64, users: i64, duplicates: i64) -> Sale {
     let seed: u64 = rand::random();
     eprintln!("seed {seed}");
@@ -51,7 +51,7 @@ pub async fn rush(service: &Service, stock: u64, users: i64, duplicates: i64) ->
 }
 
 impl Sale {
-    /// Exactly the stock was sold, each unit to another user, in places 1 to n.
+    /// Exactly the stock was sold, each unit to another user, with ranks 1 to n.
     pub fn is_exact(&self, stock: u64) {
         let stock = usize::try_from(stock).unwrap();
         assert_eq!(self.accepted.len(), stock);

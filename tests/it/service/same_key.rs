@@ -18,9 +18,9 @@ use crate::support::{real, until};
 /// Longer than a test.
 const LEASE: &str = "30s";
 const KEY: &str = "one-and-the-same";
-/// The first statement of a participation's transaction that locks anything.
+/// The first locking statement of a participation's transaction.
 const TAKE_UNITS: &[u8] = b"UPDATE campaign SET committed_units";
-/// Two replicas. Statements of the first one to MySQL can be held back.
+/// Two replicas. A proxy can hold back statements of the first one to MySQL.
 struct Scene {
     parts: Parts,
     mysql: Proxy,
@@ -101,7 +101,7 @@ impl Scene {
         assert!(headers.contains_key("retry-after"));
     }
 
-    /// When nothing is held back any more, the request gets the first response, which is accepted.
+    /// When nothing is held back any more, the request gets the first response, which is an acceptance.
     async fn gets_its_participation(&self, first: JoinHandle<Response>, quantity: u32) {
         self.mysql.set(Mode::Pass);
         let first = first.await.unwrap().status().as_u16();

@@ -21,7 +21,7 @@ use super::process::{ADMIN_TOKEN, Service, body};
 use super::real::{Parts, parts};
 use crate::support::{campaign_of, real, spawner, until};
 
-/// How late a step may be on a busy machine. Without a hint the schedule sleeps ten seconds.
+/// Largest delay of a step on a busy machine. Without a notification the schedule sleeps ten seconds.
 const LATE_MAX: TimeDelta = TimeDelta::seconds(2);
 
 fn from_now(seconds: i64) -> Timestamp {
@@ -43,7 +43,7 @@ async fn moves_on_time(store: &Store, id: i64, state: State, due: Timestamp) {
     );
 }
 
-/// Until this many replicas listen for changes.
+/// Waits until this number of replicas listens for changes.
 async fn until_listening(prefix: &str, replicas: usize) {
     let client = redis::Client::open(real("FIRSTCOME_REDIS_URL")).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
@@ -57,7 +57,7 @@ async fn until_listening(prefix: &str, replicas: usize) {
     .await;
 }
 
-/// Another replica, with no schedule of its own.
+/// Another replica, without a schedule.
 fn replica_without_schedule(parts: &Parts, supervisor: &Supervisor) -> Lifecycle {
     let client = redis::Client::open(real("FIRSTCOME_REDIS_URL")).unwrap();
     let nodes: Nodes = Arc::new([client]);
@@ -76,7 +76,7 @@ async fn a_campaign_created_on_another_replica_opens_and_closes_on_time() {
     let supervisor = Supervisor::new(Duration::from_secs(5));
     let other = replica_without_schedule(&parts, &supervisor);
     until_listening(&parts.prefix, 2).await;
-    // The schedule has just run when the second one is created: without a hint it sleeps past its times.
+    // The schedule has just run when the second one is created: without a notification it sleeps past its times.
     for _ in 0..2 {
         let (opens_at, closes_at) = (from_now(3), from_now(5));
         let new = NewCampaign {
@@ -136,7 +136,7 @@ async fn campaigns_are_listed_by_their_state_at_the_current_time() {
         (State::Paused, -60, 3_600, "paused"),
         (State::Paused, -60, -30, "closed"),
     ] {
-        // The schedule does not learn of it: it is in the database alone.
+        // The schedule does not learn of it: only the database has the change.
         let new = NewCampaign {
             state: written,
             opens_at: Some(from_now(opens)),

@@ -19,7 +19,7 @@ struct Operation {
 }
 
 impl Operation {
-    /// Asks for it, naming nothing that exists.
+    /// Calls it with ids that do not exist.
     async fn ask(&self, service: &Service, token: Option<&str>) -> Response {
         let parts = self.template.split('/').map(|part| match part {
             "{id}"

@@ -10,7 +10,7 @@ use crate::support::until;
 const ON: (&str, &str) = ("FIRSTCOME_TEST_ENDPOINTS", "true");
 
 async fn embedded(folder: &TempDir) -> Service {
-    // However slow the machine, there is room.
+    // There is capacity on any slow machine.
     let patient = ("FIRSTCOME_WRITER_WAIT_MAX", "60s".to_owned());
     Service::start(folder, &[(ON.0, ON.1.to_owned()), patient]).await
 }

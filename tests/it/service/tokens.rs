@@ -12,7 +12,7 @@ use crate::tokens::{
     AUDIENCE, AUTHORITY, Answer, ISSUER, Issuer, Key, SECRET, claims, encode, key_set,
 };
 
-/// Settings of a service that believes tokens signed with the secret.
+/// Settings of a service that accepts tokens signed with the secret.
 pub fn with_secret() -> Vec<(&'static str, String)> {
     let mut settings = with_jwt();
     settings.push(("FIRSTCOME_AUTH_JWT_SECRET", SECRET.to_owned()));
@@ -27,7 +27,7 @@ fn with_jwt() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// An honest token with these claims instead or beside.
+/// A correct token with these claims added or replaced.
 pub fn token(more: &Value) -> String {
     Key::secret(SECRET).sign(&claims(more))
 }
@@ -211,7 +211,7 @@ async fn a_scope_gives_access_to_its_data() {
     let cancel = service.post(&format!("/api/participations/{id}/cancel"));
     let answer = cancel.bearer_auth(&writer).send().await.unwrap();
     assert_eq!(body(answer).await["code"], "NOT_CANCELLABLE");
-    // The admin token acts for whom it names, as ever.
+    // The admin token acts for the user that it names, as always.
     let answer = take_part(&service, ADMIN_TOKEN, json!({ "userId": 51 })).await;
     assert_eq!(answer.status(), 201);
 }

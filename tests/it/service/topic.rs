@@ -39,7 +39,7 @@ impl Verified {
     }
 }
 
-/// Verifies, with the topics of another prefix where one is given.
+/// Verifies, with the topics of another prefix if one is given.
 async fn verify(parts: &Parts, folder: &TempDir, prefix: Option<&str>) -> Verified {
     let mut command = command(folder, parts.settings());
     if let Some(prefix) = prefix {
@@ -60,7 +60,7 @@ async fn sold(parts: &Parts, folder: &TempDir) -> Verified {
     let mut service = Service::start(folder, parts.settings()).await;
     let sale = rush(&service, SOLD, 400, 100).await;
     sale.is_exact(SOLD);
-    // On a system at work: more may be in the topic than the database calls published, never less.
+    // Under traffic the topic may have more events than the database has published, never fewer.
     let busy = verify(parts, folder, None).await;
     assert_eq!(busy.campaign()["lost"], 0, "{}", busy.said);
     until("all is published", || async {
@@ -195,7 +195,7 @@ async fn an_event_that_the_topic_lacks_is_lost_unless_retention_took_it() {
     let named = format!("event {lost} (change 1 of rank");
     assert!(verified.contains(&named), "{named}: {}", verified.said);
 
-    // One that never was takes the place of the lost one: the numbers agree.
+    // An invented one replaces the lost one: the counts agree.
     let phantom = another(&records[0], 1);
     hand.write(&copy, 0, &phantom).await;
     let verified = verify(&parts, &folder, Some(&other)).await;

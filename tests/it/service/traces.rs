@@ -186,7 +186,7 @@ async fn requests_their_sender_does_not_trace_are_not_traced() {
     let campaign = points(&service).await;
     let path = format!("/api/campaigns/{campaign}/participation");
     take_part(&service, &path, 7, "00").await;
-    // This one comes without a trace and begins one, as all do.
+    // This one comes without a trace and begins one, as each request does.
     assert_eq!(service.take_part(campaign, 8).await.status(), 201);
     let is_applied = |span: &Span| span.name == "consumer.apply";
     until("the other is applied", async || {
@@ -206,7 +206,7 @@ async fn requests_their_sender_does_not_trace_are_not_traced() {
     assert_eq!(applied.trace_id, begun[0].trace_id);
 }
 
-/// No address of a test is in it.
+/// It contains no address of a test.
 const NO_PROXY: (&str, &str) = ("FIRSTCOME_HTTP_TRUSTED_PROXIES", "192.0.2.1/32");
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,7 +244,7 @@ async fn the_sampling_ratio_decides_for_traces_of_strangers() {
     let campaign = points(&service).await;
     let path = format!("/api/campaigns/{campaign}/participation");
     take_part(&service, &path, 7, "00").await;
-    // It is traced in the place that its sender named, so that both can find it.
+    // Its parent is the span that its sender named, so that both can find it.
     until("it is traced to its consumer", async || {
         let spans = collector.ours();
         spans.iter().any(|span| span.name == "consumer.apply")

@@ -36,12 +36,12 @@ impl Authority {
         made.write("stranger.pem", &stranger);
         made.issue("server", &["localhost", "127.0.0.1"]);
         made.issue("client", &[]);
-        // For the name alone.
+        // Only for the name.
         made.issue("named", &["localhost"]);
         made
     }
 
-    /// Makes a certificate for these hosts, in the place of the one of that name before.
+    /// Creates a certificate for these hosts, in place of the previous one of that name.
     pub fn issue(&self, name: &str, hosts: &[&str]) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();

@@ -31,7 +31,7 @@ fn address(service: &Service) -> &str {
     service.base.strip_prefix("http://").unwrap()
 }
 
-/// Shakes hands with a client that believes one authority.
+/// Shakes hands as a client that trusts one authority.
 async fn shake(service: &Service, authority: &Path) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots
@@ -127,7 +127,7 @@ async fn a_new_certificate_is_used_without_a_restart_and_a_bad_one_is_ignored() 
     until("the new one is shown", async || shown().await != first).await;
     let second = shown().await;
 
-    // The key of another.
+    // The key of another certificate.
     std::fs::copy(keys.path("client-key.pem"), keys.path("server-key.pem")).unwrap();
     until("it is said", async || {
         service.log().contains("new certificate rejected")

@@ -42,7 +42,7 @@ async fn is_refused(settings: &[(&'static str, &str)], why: &[&str]) {
     );
 }
 
-/// The service, and the folder that it keeps its own things in.
+/// The service, and its own folder.
 async fn serves(settings: &[(&'static str, &str)]) -> (Service, TempDir) {
     let folder = TempDir::new().unwrap();
     let settings = owned(settings);
@@ -206,7 +206,7 @@ async fn redis_is_reached_only_with_a_valid_certificate() {
     let mut wrong = good;
     wrong[1].1 = &stranger;
     is_refused(&wrong, &UNVERIFIED).await;
-    // Without a word of whom to believe, it is the public web's.
+    // Without a configured authority, those of the public web are used.
     is_refused(&[good[0], good[2], good[3]], &UNVERIFIED).await;
     is_refused(&good[..2], &["cannot reach Redis"]).await;
     let plain = format!("redis://{address}");
@@ -248,7 +248,7 @@ async fn kafka_is_reached_only_with_a_valid_certificate() {
         &keys,
         client,
         &[
-            // The listener of that name speaks TLS all the same.
+            // The listener of that name speaks TLS anyway.
             "listener.security.protocol.map=PLAINTEXT:SSL,CONTROLLER:PLAINTEXT",
             "ssl.keystore.type=PEM",
             "ssl.keystore.location=@files/server-both.pem",

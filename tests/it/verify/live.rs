@@ -4,24 +4,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use firstcome::domain::{Campaign, State, StreamId};
-use firstcome::parts::store::{CommitError, Intake, Store};
+use firstcome::parts::store::{CommitError, NewParticipation, Store};
 use sea_orm::{DatabaseConnection, TransactionTrait};
 
-use super::{Scene, acknowledge_upto, hex, of, old_intake, run, vandal, without_gate};
+use super::{Scene, acknowledge_upto, hex, of, old_participation, run, vandal, without_gate};
 use crate::groups::{BatchOutcome, Groups};
-use crate::store::intake;
+use crate::store::new_participation;
 use crate::support::{campaign_of, create, move_to, mysql};
 
 const WRITERS: u64 = 4;
 const BATCHES: u64 = 60;
 const ROWS: u64 = 20;
 
-/// Sells in batches, at ranks that the writers take from one another as from a gate.
+/// Sells in batches, at ranks that the writers take from a shared counter, as from a gate.
 async fn write(store: &Store, campaign: &Campaign, ranks: &AtomicU64) {
     for _ in 0..BATCHES {
         let first = ranks.fetch_add(ROWS, Ordering::Relaxed);
-        let batch: Vec<Intake> = (first..first + ROWS)
-            .map(|rank| intake(campaign, i64::try_from(rank).unwrap(), rank, 1))
+        let batch: Vec<NewParticipation> = (first..first + ROWS)
+            .map(|rank| new_participation(campaign, i64::try_from(rank).unwrap(), rank, 1))
             .collect();
         let last = loop {
             match store
@@ -44,7 +44,7 @@ async fn write(store: &Store, campaign: &Campaign, ranks: &AtomicU64) {
     }
 }
 
-/// Lets old events go in small pieces, as often as there are some.
+/// Purges old events in small batches, repeatedly.
 async fn purge(store: &Store, done: &AtomicBool) {
     let mut cursor = None;
     while !done.load(Ordering::Relaxed) {
@@ -56,8 +56,13 @@ async fn purge(store: &Store, done: &AtomicBool) {
     }
 }
 
-/// Changes a participation, as one transaction of the service would: another event, which is pending.
-async fn change(store: &Store, db: &DatabaseConnection, campaign: &Campaign, one: &Intake) {
+/// Changes a participation like a transaction of the service: with another, pending event.
+async fn change(
+    store: &Store,
+    db: &DatabaseConnection,
+    campaign: &Campaign,
+    one: &NewParticipation,
+) {
     let tx = db.begin().await.unwrap();
     let (id, change) = (
         hex(one.participation.id.0),
@@ -91,7 +96,9 @@ async fn under_traffic_there_is_no_false_alarm_and_no_violation_is_missed() {
     let (store, db) = (&test.store, vandal(&test).await);
     let rush = create(store, campaign_of(None)).await;
     let ends = create(store, campaign_of(None)).await;
-    let old: Vec<Intake> = (1..=400).map(|rank| old_intake(&ends, rank)).collect();
+    let old: Vec<NewParticipation> = (1..=400)
+        .map(|rank| old_participation(&ends, rank))
+        .collect();
     let old = super::commit(store, &ends, &old).await;
     acknowledge_upto(store, &old[old.len() - 1].event).await;
     move_to(store, &ends, State::Closed).await;
@@ -106,7 +113,7 @@ async fn under_traffic_there_is_no_false_alarm_and_no_violation_is_missed() {
         done.store(true, Ordering::Relaxed);
     };
     let confirming = async {
-        // Changes come and go in an old segment; each has its event.
+        // Changes in an old segment; each has its event.
         for one in changing.segments[0].iter().cycle().take(12) {
             change(store, &db, &changing.campaign, one).await;
         }

@@ -8,8 +8,8 @@ use firstcome::parts::store::Store;
 use firstcome::sale::reconcile::Reconciler;
 
 use super::{
-    Clock, DatabaseConnection, FULL, Finding, Intake, Scene, Scope, Verification, assert_clean,
-    commit, hex, of, old_intake, run, vandal, verify,
+    Clock, DatabaseConnection, FULL, Finding, NewParticipation, Scene, Scope, Verification,
+    assert_clean, commit, hex, of, old_participation, run, vandal, verify,
 };
 use crate::support::{raised, spawner, stores, unique};
 
@@ -19,7 +19,7 @@ struct Planted {
     says: Vec<String>,
 }
 
-/// Where a scene's breach is written.
+/// The place of a scene's violation.
 const PLACES: [usize; 2] = [0, 1];
 
 struct Plot<'a> {
@@ -34,13 +34,13 @@ impl Plot<'_> {
         self.scene.campaign.id
     }
 
-    /// One that is published.
-    fn victim(&self) -> &Intake {
+    /// A published participation.
+    fn victim(&self) -> &NewParticipation {
         &self.scene.segments[self.place][2]
     }
 
-    /// One whose event waits.
-    fn waiting(&self) -> &Intake {
+    /// A participation with a waiting event.
+    fn waiting(&self) -> &NewParticipation {
         &self.scene.segments[self.place][0]
     }
 
@@ -108,7 +108,7 @@ impl Plot<'_> {
         )])
     }
 
-    /// The very same change twice.
+    /// Exactly the same change twice.
     async fn event_twice(self) -> Planted {
         self.another(self.victim().participation.rank, 1).await;
         self.expecting([format!(
@@ -187,7 +187,7 @@ impl Plot<'_> {
     }
 
     async fn user_over_limit_by_pieces(self) -> Planted {
-        // Of the same user, in the other segment, too: no row by itself is too much.
+        // Of the same user, in the other segment, too: no single row exceeds the limit.
         let victim = &self.victim().participation;
         let other = &self.scene.segments[1 - self.place][3].participation;
         for (id, ordinal) in [(other.id, 2), (victim.id, 3)] {
@@ -261,7 +261,7 @@ impl Plot<'_> {
     }
 }
 
-/// Writes every breach into a campaign of its own, once into an old segment and once into the last.
+/// Plants every violation in a separate campaign, once in an old segment and once in the last.
 async fn plant_all(store: &Store, db: &DatabaseConnection) -> Vec<Planted> {
     let mut scenes = Vec::new();
     for _ in 0..15 * PLACES.len() {
@@ -378,12 +378,12 @@ async fn a_gate_behind_or_ahead_of_the_store_is_reported() {
         );
 
         let now = store.campaign(id).await.unwrap().unwrap();
-        commit(store, &now, &[old_intake(&now, 100)]).await;
+        commit(store, &now, &[old_participation(&now, 100)]).await;
         let found = verification.run().await.unwrap();
         let says = ["I7 the gate counts 4 units and 0 leases, the store 5"];
         assert_eq!(found[0].breaches, says);
 
-        // Changed in the store alone, as by a process that died before it notified the gate.
+        // Changed only in the store, as by a process that died before it notified the gate.
         raised(store, id).await;
         assert_clean(&verification.run().await.unwrap());
         reconciler.rebuild(id).await.unwrap();

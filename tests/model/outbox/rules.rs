@@ -35,7 +35,7 @@ impl State {
         let is_passed = later
             .filter(|later| stream.key(*later) == stream.key(sequence))
             .any(|later| self.is_in_topic(later));
-        // A dead letter that arrives after all leaves its place to later events, as its replay does.
+        // A late arrival of a dead letter does not count as out of order, and neither does its replay.
         let is_dead = *self.row(sequence) == Some(Row::Dead);
         self.is_out_of_order |= !self.is_in_topic(sequence) && is_passed && !is_dead;
         self.topic |= bit(sequence);
@@ -60,7 +60,7 @@ impl State {
         self.delete_acknowledged();
     }
 
-    /// `release_keys`: the next row of a key is tried, unless one is already. Returns whether none waits.
+    /// `release_keys`: the next row of a key is retried, unless one already is. Returns whether none waits.
     pub fn release_key(&mut self, stream: &Stream, key: u8) -> bool {
         let next = self.waiting(stream, key).next();
         if let Some(next) = next {
@@ -76,7 +76,7 @@ impl State {
         }
     }
 
-    /// A process forgets all it knew. A statement on its way may still arrive.
+    /// A process loses its state. Its statement in flight may still arrive.
     pub fn forget(&mut self, by: usize) {
         self.relays[by] = Relay {
             writing: self.relays[by].writing,
@@ -84,7 +84,7 @@ impl State {
         };
     }
 
-    /// Parks an event unless another relay has the lease. One that is parked already stays as it is.
+    /// Parks an event unless another relay has the lease. An already parked event stays unchanged.
     pub fn park(&mut self, stream: &Stream, by: usize, (sequence, row): (u8, Row)) {
         let relay = self.relays[by];
         if stream.has(Check::ParkLease) && relay.epoch != self.epoch {

@@ -5,7 +5,7 @@ use super::{
     Action, Check, Flight, LAST, Phase, RELAYS, Record, Relay, Row, State, Stream, WINDOW,
 };
 
-/// Every step that there is; `step` knows which are possible.
+/// All steps; `step` knows which are possible.
 pub fn all(actions: &mut Vec<Action>) {
     actions.push(Action::Take);
     actions.extend((1..=LAST).map(Action::Commit));
@@ -76,7 +76,7 @@ pub fn step(stream: &Stream, before: &State, action: Action) -> Option<State> {
         Action::RetryFails(by, row) => retry_fails(stream, &mut state, by, row)?,
         Action::Release(by, key) => release(stream, &mut state, by, key)?,
     }
-    // The two are alike.
+    // The two relays are interchangeable.
     state.relays.sort_unstable();
     Some(state)
 }
@@ -139,7 +139,7 @@ fn dispatch(stream: &Stream, state: &mut State, by: usize) -> Option<()> {
     (relay.phase == Phase::Reads && is_in_window).then_some(())?;
     may_send(stream, state, by)?;
     let key = stream.key(next);
-    // One batch of a partition is in flight: none beside a record that is sent again.
+    // One batch of a partition is in flight: no other record next to one that is sent again.
     let retries_key = relay
         .retry
         .is_some_and(|(sequence, _)| stream.key(sequence) == key);
@@ -211,7 +211,7 @@ fn fail(stream: &Stream, state: &mut State, by: usize, (sequence, row): (u8, Row
     state.budget.failures = state.budget.failures.checked_sub(1)?;
     state.park(stream, by, (sequence, row));
     if stream.has(Check::Batch) && row.waits() {
-        // Those behind it are not written, either, and wait.
+        // The later records are not written either, and wait.
         for later in state.relays[by].sent_after(stream, sequence) {
             state.park(stream, by, (later, Row::Blocked));
         }
@@ -236,7 +236,7 @@ fn retry(stream: &Stream, state: &mut State, by: usize, sequence: u8) -> Option<
     Some(())
 }
 
-/// `unpark`; then the next event of the key may go.
+/// `unpark`; then the next event of the key may be sent.
 fn retry_acknowledged(stream: &Stream, state: &mut State, by: usize) -> Option<()> {
     let (sequence, record) = state.relays[by].retry?;
     (record == Record::Appended).then_some(())?;
@@ -254,7 +254,7 @@ fn retry_acknowledged(stream: &Stream, state: &mut State, by: usize) -> Option<(
     Some(())
 }
 
-/// `park_again`; a dead letter blocks its key no more.
+/// `park_again`; a dead letter no longer blocks its key.
 fn retry_fails(stream: &Stream, state: &mut State, by: usize, row: Row) -> Option<()> {
     let (sequence, record) = state.relays[by].retry?;
     (row == Row::Retry || record == Record::Sent).then_some(())?;

@@ -24,10 +24,10 @@ async fn only_the_correct_password_is_accepted() {
     assert!(text.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{text}");
     assert_ne!(text, again.expose_secret(), "each has a salt of its own");
     for (shown, verdict) in [
-        ("correct horse", Verdict::Right),
-        ("Correct horse", Verdict::Wrong),
-        ("correct horse ", Verdict::Wrong),
-        ("", Verdict::Wrong),
+        ("correct horse", PasswordCheck::Right),
+        ("Correct horse", PasswordCheck::Wrong),
+        ("correct horse ", PasswordCheck::Wrong),
+        ("", PasswordCheck::Wrong),
     ] {
         let found = hasher
             .verify(&password(shown), Some(&stored))
@@ -42,7 +42,7 @@ async fn no_password_matches_an_unknown_account() {
     let hasher = Hasher::new(&cheap()).unwrap();
     for shown in [NOBODY, "another"] {
         let found = hasher.verify(&password(shown), None).await.unwrap();
-        assert_eq!(found, Verdict::Wrong);
+        assert_eq!(found, PasswordCheck::Wrong);
     }
 }
 
@@ -62,9 +62,9 @@ async fn hashes_with_other_parameters_are_outdated() {
     ] {
         let now = Hasher::new(&changed).unwrap();
         let verdict = now.verify(&password("correct horse"), Some(&stored)).await;
-        assert_eq!(verdict.unwrap(), Verdict::Outdated);
+        assert_eq!(verdict.unwrap(), PasswordCheck::Outdated);
         let wrong = now.verify(&password("wrong"), Some(&stored)).await;
-        assert_eq!(wrong.unwrap(), Verdict::Wrong);
+        assert_eq!(wrong.unwrap(), PasswordCheck::Wrong);
     }
     let nonsense = password("no hash");
     let broken = before

@@ -1,4 +1,4 @@
-//! What has to be done about each of librdkafka's errors. By code, never by text.
+//! The class of each of librdkafka's errors, which decides the reaction. By code, never by text.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
@@ -9,12 +9,12 @@ pub(super) fn classify(failure: &KafkaError) -> PublishError {
     let text = failure.to_string();
     match failure.rdkafka_error_code() {
         Some(code) => by_code(code, text),
-        // A refused configuration, and the like: nothing can be sent until it is mended.
+        // A rejected configuration, for example: nothing can be sent until it is corrected.
         None => PublishError::Destination(text),
     }
 }
 
-/// Whether nobody answered in time, by librdkafka's word or the broker's.
+/// Whether there was no answer in time, according to librdkafka or the broker.
 pub(super) fn is_unanswered(failure: &KafkaError) -> bool {
     let code = failure.rdkafka_error_code();
     matches!(code, Some(Code::MessageTimedOut | Code::RequestTimedOut))
@@ -23,7 +23,8 @@ pub(super) fn is_unanswered(failure: &KafkaError) -> bool {
 fn by_code(code: Code, text: String) -> PublishError {
     match code {
         Code::QueueFull => PublishError::QueueFull,
-        // Nobody there, or "come back later", though some are returned without a retry inside.
+        // No broker is reachable, or a later retry is requested. librdkafka returns some of these without its own
+        // retries.
         Code::BrokerTransportFailure
         | Code::AllBrokersDown
         | Code::Resolve
@@ -32,7 +33,7 @@ fn by_code(code: Code, text: String) -> PublishError {
         | Code::ThrottlingQuotaExceeded
         | Code::Retry
         | Code::PurgeQueue => PublishError::Away(text),
-        // Its leader is being chosen, or cannot write it down, or has too few others who do.
+        // The leader is being elected, cannot write, or has too few in-sync replicas.
         Code::LeaderNotAvailable
         | Code::NotLeaderForPartition
         | Code::NotEnoughReplicas

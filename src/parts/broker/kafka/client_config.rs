@@ -29,17 +29,17 @@ impl KafkaConfig {
         client
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            // The default, CRC32, would put a key elsewhere than Java producers do.
+            // The default, CRC32, would select other partitions than Java producers do.
             .set("partitioner", "murmur2_random")
             .set("message.timeout.ms", timeout_ms.to_string())
             .set("request.timeout.ms", timeout_ms.clamp(1, 5_000).to_string())
             .set("topic.metadata.propagation.max.ms", "5000")
-            // More than one at a time can lose what it acknowledges: docs/decisions/0001.
+            // With more than one in flight, acknowledged records can be lost: docs/decisions/0001.
             .set("max.in.flight.requests.per.connection", "1")
             .set("linger.ms", self.linger.as_millis().to_string())
             .set("compression.type", &self.compression)
             .set("message.max.bytes", self.message_bytes_max.to_string())
-            // A batch the topic refuses fails every record in it, so leave room for its frame.
+            // A batch that the topic rejects fails all its records, so there is room for the batch header.
             .set("batch.size", (self.message_bytes_max / 10 * 9).to_string())
             .set(
                 "queue.buffering.max.messages",

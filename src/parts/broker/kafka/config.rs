@@ -64,7 +64,7 @@ settings! {
         tls_certificate: Option<String> = None;
         /// Its private key, in PEM
         tls_key: Option<SecretString> = None;
-        /// How the password is proved
+        /// The SASL mechanism, with which the service proves that it knows the password
         sasl_mechanism: SaslMechanism = SaslMechanism::ScramSha512;
         /// Needed with `sasl_plaintext` and `sasl_ssl`
         sasl_username: Option<String> = None;
@@ -101,7 +101,7 @@ settings! {
 }
 
 impl KafkaConfig {
-    /// The settings of librdkafka for encryption and authentication. There are secrets among them.
+    /// The settings of librdkafka for encryption and authentication. They contain secrets.
     pub(super) fn security(&self) -> Vec<(&'static str, String)> {
         let protocol = self.security_protocol;
         let mut settings = vec![("security.protocol", protocol.as_str().to_owned())];
@@ -114,7 +114,7 @@ impl KafkaConfig {
             set("ssl.ca.pem", self.tls_ca.as_deref());
             set("ssl.certificate.pem", self.tls_certificate.as_deref());
             set("ssl.key.pem", exposed(self.tls_key.as_ref()).as_deref());
-            // Not every certificate of the authority belongs to the broker.
+            // Another certificate of the same authority must not be accepted as the broker's.
             set("ssl.endpoint.identification.algorithm", Some("https"));
         }
         if protocol.is_authenticated() {

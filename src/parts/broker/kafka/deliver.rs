@@ -1,4 +1,4 @@
-//! Sends records. If librdkafka hides the reason of a failure, the cluster is asked for it.
+//! Sends records. If librdkafka hides the reason of a failure, the cluster is queried for it.
 
 use std::future::ready;
 use std::time::Instant;
@@ -12,8 +12,8 @@ use super::sender::{Outgoing, Undelivered};
 use crate::parts::broker::{Acknowledged, PublishError, Publisher};
 
 impl Kafka {
-    /// Sends records of one partition in order, waits for their acknowledgements, and classifies failures. Records behind
-    /// the last result were not sent.
+    /// Sends records of one partition in order, waits for their acknowledgements, and classifies failures. Records
+    /// after the last result were not sent.
     pub(super) async fn deliver(
         &self,
         current: Option<Current>,
@@ -42,11 +42,11 @@ impl Kafka {
             };
             Either::Right(self.reason(&current, name, sent_at, failed).map(Err))
         });
-        // Together: records that fail for one reason share the question for it.
+        // All at once: records that fail for the same reason share one query.
         join_all(results.collect::<Vec<_>>()).await
     }
 
-    /// Why a record was not acknowledged: its failure and partition, and whether nobody answered.
+    /// Why a record was not acknowledged, given its failure, its partition, and whether there was no answer.
     async fn reason(
         &self,
         current: &Current,
@@ -63,10 +63,10 @@ impl Kafka {
             // replicas.
             PublishError::PossiblyDelivered(text) => {
                 self.producers.timed_out(&self.config, current);
-                // A partition acknowledges nothing, either, until a replica that is away counts as out of sync.
+                // A partition also acknowledges nothing until an unavailable replica is out of sync.
                 let is_silent = unanswered && !self.progress.has_passed(topic, partition, sent_at);
-                let reach = self.reach(current, topic, partition).await;
-                match reach.failure(topic) {
+                let writability = self.writability(current, topic, partition).await;
+                match writability.failure(topic) {
                     Some(failure) => failure,
                     None if is_silent => PublishError::Partition(format!("{topic}: {text}")),
                     None => PublishError::PossiblyDelivered(text),
@@ -75,15 +75,20 @@ impl Kafka {
             other => other,
         };
         if matches!(failure, PublishError::Partition(_)) {
-            self.takes_nothing(topic, key, partition).await;
+            self.mark_partition_failing(topic, key, partition).await;
         }
         failure
     }
 
-    /// Takes note of a partition that takes nothing. Others go on as far as it is known which records are for
-    /// it: how many partitions there are is asked for where the record went elsewhere than we thought.
-    async fn takes_nothing(&self, topic: &str, key: Option<&[u8]>, partition: Option<i32>) {
-        self.progress.away(topic, partition);
+    /// Records that a partition accepts no records. Other partitions continue if it is known which records are
+    /// theirs: if the record went to another partition than expected, the number of partitions is read again.
+    async fn mark_partition_failing(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        partition: Option<i32>,
+    ) {
+        self.progress.mark_failing(topic, partition);
         let Some(key) = key.and_then(|key| std::str::from_utf8(key).ok()) else {
             return;
         };
@@ -91,7 +96,7 @@ impl Kafka {
         if expected.is_some() && (partition.is_none() || expected == partition) {
             return;
         }
-        // Records of a batch fail together: one of them asks.
+        // Records of a batch fail together; one of them reads it.
         let Ok(_asking) = self.counting.try_lock() else {
             return;
         };
@@ -101,8 +106,8 @@ impl Kafka {
     }
 }
 
-/// An acknowledgement says where the record is. One that does not is librdkafka's word for "the broker
-/// called it a duplicate", which it also is when the record was never written.
+/// Requires the offset in an acknowledgement. librdkafka omits it if the broker called the record a duplicate, which
+/// also happens to a record that was never written.
 fn with_offset(report: Acknowledged) -> Result<Acknowledged, (PublishError, i32)> {
     if report.offset < 0 {
         let text = "acknowledged without an offset, as a duplicate".to_owned();

@@ -1,4 +1,4 @@
-//! How a topic keeps what it acknowledged: asked by the doctor, and where a partition has lost replicas.
+//! The durability of acknowledged records of a topic: for the doctor, and for partitions that have lost replicas.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,28 +8,28 @@ use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 use super::super::{PublishError, Publisher};
 use super::{Admin, Kafka, classify};
 
-/// The setting that says how many replicas have to be in sync.
+/// The setting for the required number of in-sync replicas.
 const IN_SYNC_MIN: &str = "min.insync.replicas";
-/// For how long it is taken to be as it was.
+/// How long a reading of it is used.
 const KNOWN_FOR: Duration = Duration::from_secs(10);
 
-/// What a topic's acknowledgement is worth.
+/// The durability of a topic's records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Durability {
-    /// Copies of each record.
+    /// Replicas of each partition.
     pub replication: usize,
-    /// The topic's settings, the brokers' defaults included.
+    /// The topic's settings, including the brokers' defaults.
     pub settings: BTreeMap<String, String>,
 }
 
 impl Kafka {
-    /// The largest batch its producers send.
+    /// The largest batch of its producers.
     #[must_use]
     pub const fn batch_bytes_max(&self) -> u32 {
         self.config.message_bytes_max
     }
 
-    /// Asks the brokers about a topic. One that is missing is a `Destination` error.
+    /// Reads the durability of a topic. A missing topic is a `Destination` error.
     pub async fn durability(&self, topic: &str) -> Result<Durability, PublishError> {
         self.partitions(topic).await?;
         let config = self.config.client();
@@ -56,7 +56,7 @@ impl Kafka {
         })
     }
 
-    /// How many in-sync replicas the topic asks for, by its settings; none: the cluster does not say.
+    /// The required number of in-sync replicas of the topic; none: the cluster does not report it.
     pub(super) async fn in_sync_min(&self, topic: &str) -> Option<usize> {
         let mut known = self.in_sync_min.lock().await;
         if let Some((at, found)) = known.get(topic)
@@ -75,7 +75,7 @@ impl Kafka {
         found
     }
 
-    /// The settings of a topic, the brokers' defaults included.
+    /// The settings of a topic, including the brokers' defaults.
     async fn settings(&self, topic: &str) -> Result<BTreeMap<String, String>, PublishError> {
         let options = AdminOptions::new().request_timeout(Some(self.config.metadata_timeout));
         let topic = [ResourceSpecifier::Topic(topic)];

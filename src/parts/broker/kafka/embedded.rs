@@ -1,5 +1,5 @@
-//! The broker that needs no installation: librdkafka's mock cluster in this process. It is in memory: its records end
-//! with the process. Any Kafka client can read it at its address.
+//! The broker without an installation: librdkafka's mock cluster in this process. It is in memory, so its records are
+//! lost when the process ends. Any Kafka client can connect to its address.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Kafka {
         self.config.brokers.clone().unwrap_or_default()
     }
 
-    /// Uses the embedded cluster, if there is one: tests inject failures so.
+    /// Calls the embedded cluster, if there is one: tests inject failures with it.
     pub fn with_cluster<T>(&self, work: impl FnOnce(&Cluster<'_>) -> T) -> Option<T> {
         let cluster = self.embedded.as_ref()?.client().mock_cluster();
         cluster.map(|cluster| work(&cluster))

@@ -1,4 +1,4 @@
-//! Copies of records that lie in a topic, byte for byte, into another one.
+//! Copies records of a topic, byte for byte, into another topic.
 
 use rdkafka::message::{Header, OwnedHeaders};
 

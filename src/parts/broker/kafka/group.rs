@@ -33,15 +33,15 @@ use crate::parts::broker::Delivered;
 /// Longest wait for a record, and the interval at which offsets are committed and queues are checked.
 const POLL: Duration = Duration::from_millis(50);
 const UPKEEP: Duration = Duration::from_millis(100);
-/// Interval at which the lag is updated.
+/// Interval between updates of the lag.
 const STATISTICS_MS: &str = "1000";
-/// How long leaving may take after the last offsets were committed.
+/// Time limit for leaving the group after the last offsets were committed.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
-/// Limits of what librdkafka reads ahead of a partition.
+/// Limits of the data that librdkafka prefetches from a partition.
 const READ_AHEAD_RECORDS: &str = "5000";
 const READ_AHEAD_KB: &str = "8192";
 
-/// Which group, of which topic.
+/// The group, and its topic.
 #[derive(Clone, Debug)]
 pub struct GroupConfig {
     /// Name of the group.
@@ -78,16 +78,16 @@ pub enum GroupError {
         #[source]
         source: KafkaError,
     },
-    /// Who worked on a partition is gone.
+    /// The worker of a partition has ended.
     #[error("work on partition {0}: its task ended")]
     Abandoned(i32),
-    /// The polling thread could not start, or broke off, or does not end.
+    /// The polling thread could not start, ended unexpectedly, or does not end.
     #[error("read as a member of group {0}: the reader stopped")]
     Broken(String),
 }
 
 impl Kafka {
-    /// Is a member of a group until `stop`.
+    /// Runs a member of a group until `stop`.
     pub async fn consume(
         &self,
         config: GroupConfig,
@@ -117,7 +117,7 @@ impl Kafka {
             config: config.clone(),
             stop: over,
         };
-        // A thread of its own that nobody joins: leaving a group can hang.
+        // A separate thread that is never joined, because leaving a group can hang.
         let started = thread::Builder::new()
             .name("kafka.group".to_owned())
             .spawn(move || member.run(&client, answer));
@@ -129,7 +129,7 @@ impl Kafka {
         if let Ok(ended) = tokio::time::timeout(LEAVE_MAX, answered).await {
             return ended.unwrap_or_else(|_| Err(broken()));
         }
-        // The group finds out when the session ends.
+        // The group notices it when the session times out.
         tracing::warn!(
             consumer.group = config.group,
             "left the group without waiting for the broker"
@@ -155,7 +155,7 @@ impl Member {
         };
         let ended = self.read(&consumer);
         self.owned.finish_all(&consumer);
-        // Leaves the group, so that others need not wait for the end of the session.
+        // Leaves the group, so that others need not wait for the session timeout.
         drop(consumer);
         drop(answer.send(ended));
     }
@@ -200,7 +200,7 @@ fn is_fatal(failure: &KafkaError) -> bool {
         || failure.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
 }
 
-/// What librdkafka calls back, on the polling thread.
+/// The callbacks of librdkafka, on the polling thread.
 struct Context(Arc<OwnedPartitions>);
 
 impl ClientContext for Context {

@@ -1,5 +1,5 @@
-//! Metadata of topics, and whether a partition can be written to. librdkafka answers on the calling thread, so
-//! every question runs on a blocking one and has a time limit.
+//! Metadata of topics, and whether a partition accepts records. librdkafka answers on the calling thread, so every
+//! query runs on a blocking thread and has a time limit.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataPartition;
 
 use super::producers::Current;
-use super::reach::{KnownReach, Reach, Shortage};
 use super::read::Extent;
 use super::sender::Sender;
 use super::topics::is_an_answer;
+use super::writability::{CachedCheck, Shortage, Writability};
 use super::{Kafka, classify};
 use crate::parts::broker::PublishError;
 
-/// A partition that has fewer replicas in sync than it is to have.
+/// A partition with fewer in-sync replicas than replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lagging {
     partition: i32,
@@ -60,16 +60,18 @@ impl Topic {
         }
     }
 
-    /// Whether `partition`, or each of them where it is not known which, can be written to as far as this tells.
-    fn reach(&self, partition: Option<i32>) -> Reach {
+    /// Whether `partition` accepts records, or all partitions if it is unknown which one, according to this metadata.
+    fn writability(&self, partition: Option<i32>) -> Writability {
         match self.error {
-            Some(RDKafkaErrorCode::LeaderNotAvailable) => Reach::NotWritable(Shortage::NoLeaders),
-            Some(code) => Reach::Refused(code),
+            Some(RDKafkaErrorCode::LeaderNotAvailable) => {
+                Writability::NotWritable(Shortage::NoLeaders)
+            }
+            Some(code) => Writability::Refused(code),
             None => {
                 let mut leaderless = self.leaderless.iter();
                 let found = leaderless.find(|one| partition.is_none_or(|it| it == **one));
-                found.map_or(Reach::Writable, |one| {
-                    Reach::NotWritable(Shortage::NoLeader(*one))
+                found.map_or(Writability::Writable, |one| {
+                    Writability::NotWritable(Shortage::NoLeader(*one))
                 })
             }
         }
@@ -77,7 +79,7 @@ impl Topic {
 }
 
 impl Kafka {
-    /// One topic, or all there are.
+    /// The metadata of one topic, or of all topics.
     pub(super) async fn metadata(&self, topic: Option<&str>) -> Result<Vec<Topic>, PublishError> {
         let topic = topic.map(str::to_owned);
         self.ask(self.any()?, move |sender, within| {
@@ -87,13 +89,13 @@ impl Kafka {
         .await
     }
 
-    /// Any producer, for questions.
+    /// Any producer, for queries.
     pub(super) fn any(&self) -> Result<Sender, PublishError> {
         let none = || PublishError::Fatal("there is no producer".to_owned());
         self.producers.any().ok_or_else(none)
     }
 
-    /// Asks the cluster on a blocking thread, within the time limit that the question is given.
+    /// Queries the cluster on a blocking thread, within the time limit that is passed to `question`.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         sender: Sender,
@@ -103,7 +105,7 @@ impl Kafka {
         match tokio::task::spawn_blocking(move || question(&sender, timeout)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(failure)) => Err(match classify(&failure) {
-                // A question left unanswered changed nothing: the broker is just away.
+                // A query without an answer changed nothing, so the broker is simply away.
                 PublishError::PossiblyDelivered(text) => PublishError::Away(text),
                 other => other,
             }),
@@ -111,33 +113,37 @@ impl Kafka {
         }
     }
 
-    /// Whether this producer could write to `topic`, and to this partition of it: another producer's connections
-    /// may work while its own hang. Concurrent callers share one check.
-    pub(super) async fn reach(
+    /// Whether this producer can write to `topic`, and to this partition of it; another producer's connections may
+    /// work while its own connections hang. Concurrent callers share one check.
+    pub(super) async fn writability(
         &self,
         current: &Current,
         topic: &str,
         partition: Option<i32>,
-    ) -> Reach {
-        let mut known = current.known_reach.lock().await;
-        known.retain(KnownReach::is_fresh);
+    ) -> Writability {
+        let mut known = current.cached_checks.lock().await;
+        known.retain(CachedCheck::is_fresh);
         if let Some(known) = known.iter().find(|known| known.serves(topic, partition)) {
-            return known.reach;
+            return known.writability;
         }
-        let PartitionCheck { reach, silent, .. } = self
+        let PartitionCheck {
+            writability,
+            silent,
+            ..
+        } = self
             .check_partition(&current.sender, topic, partition)
             .await;
-        if matches!(reach, Reach::NotWritable(_)) {
-            self.progress.away(topic, partition);
+        if matches!(writability, Writability::NotWritable(_)) {
+            self.progress.mark_failing(topic, partition);
         }
-        known.push(KnownReach {
+        known.push(CachedCheck {
             at: Instant::now(),
             topic: topic.to_owned(),
             partition,
-            reach,
+            writability,
             silent,
         });
-        reach
+        writability
     }
 
     async fn check_partition(
@@ -150,12 +156,12 @@ impl Kafka {
         let question =
             move |sender: &Sender, within| check_partition(sender, &name, partition, within);
         let answer = self.ask(sender.clone(), question).await;
-        let mut found = answer.unwrap_or(PartitionCheck::of(Reach::NoAnswer));
-        if let (Reach::Writable, Some(lagging)) = (found.reach, found.lagging) {
-            // Without leave to read the topic's settings, the time-outs tell.
+        let mut found = answer.unwrap_or(PartitionCheck::of(Writability::NoAnswer));
+        if let (Writability::Writable, Some(lagging)) = (found.writability, found.lagging) {
+            // Without permission to read the topic's settings, only timeouts show the shortage.
             let minimum = self.in_sync_min(topic).await;
             if let Some(shortage) = minimum.and_then(|minimum| lagging.shortage(minimum)) {
-                found.reach = Reach::NotWritable(shortage);
+                found.writability = Writability::NotWritable(shortage);
             }
         }
         found
@@ -164,23 +170,23 @@ impl Kafka {
 
 /// The result of checking a partition.
 struct PartitionCheck {
-    reach: Reach,
+    writability: Writability,
     lagging: Option<Lagging>,
-    /// The other partitions of a leader that does not answer.
+    /// The other partitions of a leader without an answer.
     silent: Vec<i32>,
 }
 
 impl PartitionCheck {
-    const fn of(reach: Reach) -> Self {
+    const fn of(writability: Writability) -> Self {
         Self {
-            reach,
+            writability,
             lagging: None,
             silent: Vec::new(),
         }
     }
 }
 
-/// Checks whether a partition has a leader that answers, and whether it lacks replicas.
+/// Checks whether a partition has a leader that answers, and whether it lacks in-sync replicas.
 fn check_partition(
     sender: &Sender,
     topic: &str,
@@ -190,11 +196,11 @@ fn check_partition(
     let began = Instant::now();
     let metadata = sender.client().fetch_metadata(Some(topic), within)?;
     let Some(found) = metadata.topics().first() else {
-        return Ok(PartitionCheck::of(Reach::NoAnswer));
+        return Ok(PartitionCheck::of(Writability::NoAnswer));
     };
-    let reach = describe(found).reach(partition);
-    let (Reach::Writable, Some(partition)) = (reach, partition) else {
-        return Ok(PartitionCheck::of(reach));
+    let writability = describe(found).writability(partition);
+    let (Writability::Writable, Some(partition)) = (writability, partition) else {
+        return Ok(PartitionCheck::of(writability));
     };
     let partitions = found.partitions();
     let it = partitions.iter().find(|one| one.id() == partition);
@@ -207,10 +213,10 @@ fn check_partition(
         is_silent && it.is_some_and(|it| one.id() != it.id() && one.leader() == it.leader())
     });
     Ok(PartitionCheck {
-        reach: if is_silent {
-            Reach::NotWritable(Shortage::SilentLeader(partition))
+        writability: if is_silent {
+            Writability::NotWritable(Shortage::SilentLeader(partition))
         } else {
-            Reach::Writable
+            Writability::Writable
         },
         lagging,
         silent: of_leader.map(MetadataPartition::id).collect(),
@@ -243,17 +249,20 @@ mod tests {
 
     #[test]
     fn a_partition_with_a_leader_is_available() {
-        let short = |partition| Reach::NotWritable(Shortage::NoLeader(partition));
-        assert_eq!(topic(None, &[]).reach(None), Reach::Writable);
-        assert_eq!(topic(None, &[1]).reach(Some(0)), Reach::Writable);
-        assert_eq!(topic(None, &[1]).reach(Some(1)), short(1));
-        assert_eq!(topic(None, &[1]).reach(None), short(1));
+        let short = |partition| Writability::NotWritable(Shortage::NoLeader(partition));
+        assert_eq!(topic(None, &[]).writability(None), Writability::Writable);
+        assert_eq!(
+            topic(None, &[1]).writability(Some(0)),
+            Writability::Writable
+        );
+        assert_eq!(topic(None, &[1]).writability(Some(1)), short(1));
+        assert_eq!(topic(None, &[1]).writability(None), short(1));
         let electing = RDKafkaErrorCode::LeaderNotAvailable;
-        let none = Reach::NotWritable(Shortage::NoLeaders);
-        assert_eq!(topic(Some(electing), &[]).reach(Some(0)), none);
+        let none = Writability::NotWritable(Shortage::NoLeaders);
+        assert_eq!(topic(Some(electing), &[]).writability(Some(0)), none);
         let missing = RDKafkaErrorCode::UnknownTopicOrPartition;
-        let refused = Reach::Refused(missing);
-        assert_eq!(topic(Some(missing), &[]).reach(None), refused);
+        let refused = Writability::Refused(missing);
+        assert_eq!(topic(Some(missing), &[]).writability(None), refused);
     }
 
     #[test]

@@ -1,38 +1,38 @@
-//! The producers, side by side, each for its share of the partitions. One producer has one request under
-//! way to each broker (docs/decisions/0001), and librdkafka puts one partition into a request: a single
-//! producer would serve the partitions one after the other. Rebuilds those that librdkafka calls fatal,
-//! and those from which nothing has arrived for long: a producer has stayed silent after a broker that was
-//! paused went on, while others of the same kind were served (docs/decisions/0006).
+//! Several producers, each for a share of the partitions. One producer has one request in flight to each broker
+//! (docs/decisions/0001), and librdkafka sends one partition per request, so a single producer would serve the
+//! partitions one after the other. Rebuilds producers after a fatal error of librdkafka, and producers without any
+//! acknowledgement for long: a producer can stay silent after a paused broker has continued, while other producers
+//! are served (docs/decisions/0006).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::reach::KnownReach;
 use super::sender::Sender;
+use super::writability::CachedCheck;
 use super::{KafkaConfig, PublishError, classify};
 use crate::domain::key_hash;
 
-/// A producer: which one, and how often it was rebuilt.
+/// A producer, with its index and the number of its rebuilds.
 #[derive(Clone)]
 pub(super) struct Current {
     pub(super) sender: Sender,
     slot: usize,
     generation: u64,
-    /// Its latest checks of whether topics can be written to.
-    pub(super) known_reach: Arc<tokio::sync::Mutex<Vec<KnownReach>>>,
+    /// Its latest checks of whether topics accept records.
+    pub(super) cached_checks: Arc<tokio::sync::Mutex<Vec<CachedCheck>>>,
 }
 
-/// A producer is replaced after so many time-outs' time.
+/// A producer is replaced after this number of message timeouts without an acknowledgement.
 const SILENT_TIMEOUTS: u32 = 3;
 
-/// Since when a producer has had nothing but time-outs.
+/// Since when a producer has had only timeouts.
 #[derive(Debug, Default)]
 struct Silence(Option<Instant>);
 
 impl Silence {
-    /// Whether it has lasted for so long now; then it begins anew.
-    fn goes_on(&mut self, now: Instant, bound: Duration) -> bool {
+    /// Whether it has reached the bound; if so, it starts again.
+    fn has_lasted(&mut self, now: Instant, bound: Duration) -> bool {
         let since = *self.0.get_or_insert(now);
         let is_over = now.duration_since(since) >= bound;
         if is_over {
@@ -45,9 +45,9 @@ impl Silence {
 pub(super) struct Producers {
     /// The last one is for copies.
     slots: Vec<RwLock<Current>>,
-    /// Since when each has had nothing but time-outs.
+    /// Since when each producer has had only timeouts.
     silent: Vec<Mutex<Silence>>,
-    /// How many partitions topics have, as far as somebody asked.
+    /// The known numbers of partitions of topics.
     partitions: RwLock<HashMap<String, u32>>,
 }
 
@@ -59,7 +59,7 @@ impl Producers {
                 sender,
                 slot,
                 generation: 0,
-                known_reach: Arc::default(),
+                cached_checks: Arc::default(),
             }))
         });
         let slots = slots.collect::<Result<Vec<_>, PublishError>>()?;
@@ -70,7 +70,7 @@ impl Producers {
         })
     }
 
-    /// Any of them, for questions.
+    /// Any producer, for queries.
     pub(super) fn any(&self) -> Option<Sender> {
         Some(self.slots.first().map(read)?.sender)
     }
@@ -80,7 +80,7 @@ impl Producers {
         senders.collect()
     }
 
-    /// The one for a record.
+    /// The producer of a record.
     pub(super) fn of(&self, topic: &str, key: &str) -> Option<Current> {
         let slots = self.slots.len().saturating_sub(1).max(1);
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
@@ -90,31 +90,31 @@ impl Producers {
         slot.map(read)
     }
 
-    /// The one for copies of records.
+    /// The producer of copies.
     pub(super) fn for_copies(&self) -> Option<Current> {
         self.slots.last().map(read)
     }
 
-    /// The partition of a record; none where it is not known how many there are.
+    /// The partition of a record; none: the number of partitions is unknown.
     pub(super) fn partition(&self, topic: &str, key: &str) -> Option<i32> {
         i32::try_from(partition(key, self.partitions(topic)?)).ok()
     }
 
-    /// How many partitions a topic has, as far as it is known.
+    /// The number of partitions of a topic, if it is known.
     pub(super) fn partitions(&self, topic: &str) -> Option<u32> {
         let known = self.partitions.read();
         let known = known.unwrap_or_else(PoisonError::into_inner);
         known.get(topic).copied()
     }
 
-    /// Takes note of how many partitions a topic has.
+    /// Stores the number of partitions of a topic.
     pub(super) fn know(&self, topic: &str, partitions: u32) {
         let known = self.partitions.write();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
         known.insert(topic.to_owned(), partitions);
     }
 
-    /// A record of this producer arrived.
+    /// A record of this producer was acknowledged.
     pub(super) fn arrived(&self, current: &Current) {
         if let Some(silent) = self.silent.get(current.slot) {
             let mut silent = silent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,8 +122,7 @@ impl Producers {
         }
     }
 
-    /// A record of this producer was not answered in time. If that has been so for long, the next one
-    /// goes through a new producer.
+    /// A record of this producer timed out. If the producer has had only timeouts for long, it is replaced.
     pub(super) fn timed_out(&self, config: &KafkaConfig, current: &Current) {
         let Some(silent) = self.silent.get(current.slot) else {
             return;
@@ -131,23 +130,23 @@ impl Producers {
         let bound = config.message_timeout * SILENT_TIMEOUTS;
         let is_over = {
             let mut silent = silent.lock().unwrap_or_else(PoisonError::into_inner);
-            silent.goes_on(Instant::now(), bound)
+            silent.has_lasted(Instant::now(), bound)
         };
         if is_over {
-            tracing::warn!("a producer had nothing but time-outs: it is replaced");
+            tracing::warn!("a producer had only timeouts: it is replaced");
             self.rebuild(config, current);
         }
     }
 
-    /// Puts a new producer in the place of one that failed, unless somebody already has.
+    /// Replaces a failed producer, unless another caller has already replaced it.
     pub(super) fn rebuild(&self, config: &KafkaConfig, failed: &Current) {
         let Some(slot) = self.slots.get(failed.slot) else {
             return;
         };
         let generation = failed.generation + 1;
         let replaced = {
-            // Held while one is made, which takes milliseconds: all records of a batch fail together, and the
-            // first of them makes it for all.
+            // Locked while the producer is created, which takes milliseconds: all records of a batch fail together,
+            // and the first one replaces it for all.
             let mut current = slot.write().unwrap_or_else(PoisonError::into_inner);
             if current.generation != failed.generation {
                 return;
@@ -163,18 +162,18 @@ impl Producers {
                 sender,
                 slot: failed.slot,
                 generation,
-                known_reach: Arc::default(),
+                cached_checks: Arc::default(),
             };
             std::mem::replace(&mut *current, new)
         };
         tracing::warn!(producer.generation = generation, "producer rebuilt");
-        // Dropping the last handle waits for the producer's thread.
+        // The drop of the last handle waits for the producer's thread.
         drop(tokio::task::spawn_blocking(move || drop(replaced)));
     }
 }
 
 impl Drop for Producers {
-    /// They are stopped together, so that they end together.
+    /// Stops all producers at once, so that they end together.
     fn drop(&mut self) {
         for sender in self.all() {
             sender.end();
@@ -190,7 +189,7 @@ fn make(config: &KafkaConfig) -> Result<Sender, PublishError> {
     Sender::new(&config.producer()).map_err(|failure| classify(&failure))
 }
 
-/// Where a record with this key goes.
+/// The partition of a key.
 fn partition(key: &str, partitions: u32) -> u32 {
     key_hash(key) % partitions.max(1)
 }
@@ -199,7 +198,7 @@ fn partition(key: &str, partitions: u32) -> u32 {
 mod tests {
     use super::*;
 
-    /// There is no broker; a producer is created all the same.
+    /// A producer is created even without a broker.
     #[tokio::test]
     async fn one_of_many_that_failed_with_a_producer_replaces_it() {
         let config = KafkaConfig {
@@ -223,14 +222,14 @@ mod tests {
         let after = |seconds| began + Duration::from_secs(seconds);
         let bound = Duration::from_secs(12);
         let mut silence = Silence::default();
-        assert!(!silence.goes_on(after(0), bound));
-        assert!(!silence.goes_on(after(11), bound));
+        assert!(!silence.has_lasted(after(0), bound));
+        assert!(!silence.has_lasted(after(11), bound));
         silence = Silence::default();
-        assert!(!silence.goes_on(after(12), bound), "something arrived");
-        assert!(!silence.goes_on(after(23), bound));
-        assert!(silence.goes_on(after(24), bound));
+        assert!(!silence.has_lasted(after(12), bound), "something arrived");
+        assert!(!silence.has_lasted(after(23), bound));
+        assert!(silence.has_lasted(after(24), bound));
         assert!(
-            !silence.goes_on(after(25), bound),
+            !silence.has_lasted(after(25), bound),
             "the new one has time, too"
         );
     }

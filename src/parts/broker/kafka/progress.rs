@@ -1,34 +1,34 @@
-//! What partitions acknowledged last, and which of them take nothing for now. By this a record that timed out
-//! is told from a partition that does: librdkafka says the same of both.
+//! The last acknowledgement of each partition, and the partitions that accept no records for now. It distinguishes a
+//! record that timed out from a partition that does not answer: librdkafka reports both in the same way.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// The topics that were written to.
+/// The topics with sent records.
 #[derive(Debug, Default)]
 pub(super) struct Progress(Mutex<HashMap<String, Topic>>);
 
 #[derive(Debug, Default)]
 struct Topic {
-    /// By partition: when the latest of those was sent that were acknowledged.
+    /// By partition: when the latest acknowledged record was sent.
     latest: HashMap<i32, Instant>,
-    /// Partitions that took nothing, and have acknowledged nothing since; none: one that is not known.
-    away: HashSet<Option<i32>>,
+    /// Partitions that accepted no records, and have acknowledged none since; none: the partition is unknown.
+    failing: HashSet<Option<i32>>,
 }
 
 impl Progress {
-    /// A record that was sent at that time was acknowledged.
+    /// A record sent at this time was acknowledged.
     pub(super) fn acknowledged(&self, topic: &str, partition: i32, sent_at: Instant) {
         self.with(topic, |topic| {
             let latest = topic.latest.entry(partition).or_insert(sent_at);
             *latest = sent_at.max(*latest);
-            topic.away.remove(&Some(partition));
-            topic.away.remove(&None);
+            topic.failing.remove(&Some(partition));
+            topic.failing.remove(&None);
         });
     }
 
-    /// Whether the partition acknowledged a record that was sent after that time.
+    /// Whether the partition acknowledged a record that was sent after this time.
     pub(super) fn has_passed(&self, topic: &str, partition: Option<i32>, sent_at: Instant) -> bool {
         let Some(partition) = partition else {
             return false;
@@ -37,17 +37,17 @@ impl Progress {
         self.with(topic, latest) > Some(sent_at)
     }
 
-    /// The partition takes nothing.
-    pub(super) fn away(&self, topic: &str, partition: Option<i32>) {
-        self.with(topic, |topic| topic.away.insert(partition));
+    /// The partition accepts no records.
+    pub(super) fn mark_failing(&self, topic: &str, partition: Option<i32>) {
+        self.with(topic, |topic| topic.failing.insert(partition));
     }
 
-    /// Whether the partition took nothing, and has acknowledged nothing since. So may one that is not known,
-    /// and each one while it is not known which did.
+    /// Whether the partition accepted no records, and has acknowledged none since. Unknown partitions on either side
+    /// count as equal.
     pub(super) fn is_away(&self, topic: &str, partition: Option<i32>) -> bool {
         self.with(topic, |topic| match partition {
-            Some(_) => topic.away.contains(&partition) || topic.away.contains(&None),
-            None => !topic.away.is_empty(),
+            Some(_) => topic.failing.contains(&partition) || topic.failing.contains(&None),
+            None => !topic.failing.is_empty(),
         })
     }
 
@@ -88,7 +88,7 @@ mod tests {
     fn a_partition_is_unavailable_until_it_acknowledges_a_record() {
         let progress = Progress::default();
         assert!(!progress.is_away("t", Some(3)) && !progress.is_away("t", None));
-        progress.away("t", Some(3));
+        progress.mark_failing("t", Some(3));
         assert!(progress.is_away("t", Some(3)) && progress.is_away("t", None));
         assert!(!progress.is_away("t", Some(1)) && !progress.is_away("u", Some(3)));
         progress.acknowledged("t", 1, Instant::now());
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn an_outage_of_an_unknown_partition_counts_for_all() {
         let progress = Progress::default();
-        progress.away("t", None);
+        progress.mark_failing("t", None);
         assert!(progress.is_away("t", Some(1)) && progress.is_away("t", None));
         progress.acknowledged("t", 0, Instant::now());
         assert!(!progress.is_away("t", Some(1)) && !progress.is_away("t", None));

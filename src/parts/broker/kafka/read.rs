@@ -1,5 +1,5 @@
-//! Reading a topic once, from its beginning to the end it has when the reading begins. Joins no
-//! consumer group and commits nothing.
+//! Reads a topic once, from its beginning to its end at the start of the read. Joins no consumer group and commits
+//! nothing.
 
 mod error;
 
@@ -23,10 +23,10 @@ use crate::parts::broker::{Consumed, PublishError};
 const POLL: Duration = Duration::from_millis(100);
 /// How long the answer may take after the deadline.
 const GRACE: Duration = Duration::from_secs(5);
-/// What librdkafka reads ahead, in all partitions together.
+/// The data that librdkafka prefetches, in all partitions together.
 const READ_AHEAD_KB: u32 = 32 * 1024;
 
-/// The part of a partition that exists, or that was read.
+/// The offsets of a partition: existing, or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// Partition.
@@ -55,8 +55,8 @@ impl Extent {
 }
 
 impl Kafka {
-    /// Passes every record of `topic` to `feed`, in order within a partition; returns `into` and the extents that were
-    /// read. It ends at the present ends of the partitions, or fails after `within`.
+    /// Passes every record of `topic` to `feed`, in order within a partition. Returns `into` and the extents that
+    /// were read. It ends at the ends that the partitions had at the start, or fails after `within`.
     pub async fn read_topic<T: Send + 'static>(
         &self,
         topic: &str,
@@ -66,13 +66,13 @@ impl Kafka {
     ) -> Result<(T, Vec<Extent>), ReadError> {
         let mut client = self.config.client();
         client
-            // Asked for by librdkafka where partitions are assigned; no group is joined.
+            // librdkafka requires it for assigned partitions; no group is joined.
             .set("group.id", format!("{}-reader", self.config.client_id))
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "true")
-            // Ours are never transactional, and a foreign transaction left open would hide them.
+            // Our records are never transactional, and an open transaction of another producer would hide them.
             .set("isolation.level", "read_uncommitted")
             .set("queued.max.messages.kbytes", READ_AHEAD_KB.to_string());
         let reading = Reading {
@@ -82,8 +82,8 @@ impl Kafka {
             metadata_timeout: self.config.metadata_timeout,
         };
         let (answer, answered) = oneshot::channel();
-        // A thread of its own that nobody joins: closing a consumer can hang, and a blocking task of
-        // the runtime would hold up the end of the process. The answer is given before the closing.
+        // A separate thread that is never joined, because closing a consumer can hang, and a blocking task of the
+        // runtime would delay the end of the process. The result is returned before the closing.
         let started = thread::Builder::new()
             .name("kafka.read".to_owned())
             .spawn(move || reading.run(&client, into, feed, answer));
@@ -100,7 +100,7 @@ impl ConsumerContext for Traced {}
 
 type Answer<T> = oneshot::Sender<Result<(T, Vec<Extent>), ReadError>>;
 
-/// One reading of one topic, on its thread.
+/// One read of a topic, on its thread.
 struct Reading {
     topic: String,
     began: Instant,
@@ -145,7 +145,7 @@ impl Reading {
             match consumer.poll(POLL) {
                 None => {}
                 Some(Ok(record)) => {
-                    // Records that came after the beginning of this reading are not part of it.
+                    // Records written after the start are not part of the read.
                     if let Some(extent) = open.get_mut(&record.partition())
                         && record.offset() < extent.to
                     {
@@ -199,7 +199,7 @@ impl Reading {
             .map_err(|failure| self.refused(failure))
     }
 
-    /// Takes a partition that was read to its end off the list, and stops fetching from it.
+    /// Removes a completely read partition from the list, and stops fetching it.
     fn close_if_done(
         &self,
         consumer: &BaseConsumer<Traced>,
@@ -243,7 +243,7 @@ impl Reading {
 
 /// Whether librdkafka recovers from this failure; the deadline bounds the wait.
 fn is_passing(failure: &KafkaError) -> bool {
-    // The records where the reading stood were removed meanwhile.
+    // The next records of the read were deleted meanwhile.
     let is_gone = failure.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset);
     !is_gone
         && matches!(

@@ -1,9 +1,8 @@
-//! One producer of librdkafka, and the thread that passes on its acknowledgements.
+//! One producer of librdkafka, and the thread that reports its acknowledgements.
 //!
-//! The client library's own (`FutureProducer`) waits for them a tenth of a second at a time, in whole
-//! milliseconds, and spends what is left of the last one asking again and again: a hundredth of a core for
-//! each producer, used or not. This one waits for a little more than whole milliseconds, and for longer
-//! (docs/decisions/0009).
+//! The client library's own producer (`FutureProducer`) polls for 100 ms at a time, in whole milliseconds, and polls
+//! without a wait during the last one. This costs a hundredth of a core for each producer, used or not. This thread
+//! waits for slightly more than whole milliseconds, and for longer (docs/decisions/0009).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,11 +20,11 @@ use tokio::sync::Notify;
 use super::Traced;
 use crate::parts::broker::Acknowledged;
 
-/// How long the thread waits for acknowledgements at a time, and who ends the producer for the thread. The odd
-/// part is what rounding down takes.
+/// How long the thread waits for acknowledgements at a time. The part below a millisecond is what librdkafka rounds
+/// down.
 const WAIT: Duration = Duration::from_micros(250_050);
 
-/// A record on its way into librdkafka's queue, which copies it.
+/// A record to be queued in librdkafka, which copies it.
 pub(super) struct Outgoing<'a> {
     pub(super) topic: &'a str,
     pub(super) key: Option<&'a [u8]>,
@@ -34,18 +33,18 @@ pub(super) struct Outgoing<'a> {
 }
 
 /// The result of a record: its position, from the broker.
-pub(super) type Report = Result<Acknowledged, Undelivered>;
+pub(super) type DeliveryReport = Result<Acknowledged, Undelivered>;
 
 /// A record without an acknowledgement.
 #[derive(Debug)]
 pub(super) struct Undelivered {
     pub(super) failure: KafkaError,
-    /// Its partition, if it was chosen.
+    /// Its partition, if it was selected.
     pub(super) partition: Option<i32>,
 }
 
 impl Undelivered {
-    /// That of a record whose producer ended first.
+    /// The result of a record whose producer ended first.
     const fn unreported() -> Self {
         Self {
             failure: KafkaError::MessageProduction(RDKafkaErrorCode::PurgeInflight),
@@ -54,7 +53,7 @@ impl Undelivered {
     }
 }
 
-/// The reports of records that were sent together.
+/// The results of records that were sent together.
 #[derive(Default)]
 struct Reports {
     state: Mutex<ReportState>,
@@ -63,8 +62,8 @@ struct Reports {
 
 #[derive(Default)]
 struct ReportState {
-    reports: Vec<Report>,
-    /// Records that librdkafka has taken and not reported yet.
+    reports: Vec<DeliveryReport>,
+    /// Records that librdkafka has queued and not reported yet.
     outstanding: usize,
 }
 
@@ -73,7 +72,7 @@ impl Reports {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Expects the report of one more record.
+    /// Expects the result of one more record.
     fn expect(self: &Arc<Self>) -> Expected {
         let mut state = self.lock();
         let nth = state.reports.len();
@@ -85,7 +84,7 @@ impl Reports {
         }
     }
 
-    async fn complete(&self) -> Vec<Report> {
+    async fn complete(&self) -> Vec<DeliveryReport> {
         loop {
             let is_complete = self.is_complete.notified();
             {
@@ -99,14 +98,14 @@ impl Reports {
     }
 }
 
-/// The report that a record owes. Dropped without one, the record counts as undelivered.
+/// The pending result of a record. If it is dropped without a result, the record counts as undelivered.
 pub(super) struct Expected {
     reports: Arc<Reports>,
     nth: usize,
 }
 
 impl Expected {
-    fn report(self, report: Report) {
+    fn report(self, report: DeliveryReport) {
         if let Some(place) = self.reports.lock().reports.get_mut(self.nth) {
             *place = report;
         }
@@ -124,7 +123,7 @@ impl Drop for Expected {
     }
 }
 
-/// A handle of a producer. With the last one the producer ends.
+/// A handle of a producer. The producer ends with the last handle.
 #[derive(Clone)]
 pub(super) struct Sender(Arc<Handle>);
 
@@ -183,25 +182,25 @@ impl Sender {
         })))
     }
 
-    /// Lets the thread end, as dropping the last handle does, which waits for it as well. What is sent from
-    /// now on is not reported.
+    /// Ends the thread. The drop of the last handle also does this, and waits for the thread. Records sent from now
+    /// on are not reported.
     pub(super) fn end(&self) {
         self.0.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Whether both are of the same producer.
+    /// Whether both are handles of the same producer.
     #[cfg(test)]
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Sends records in order and waits for their reports. The first one that librdkafka's queue does not take is the
-    /// last one of the result: those behind it are not sent. No waiting here for room in the queue: whoever sends
-    /// knows better what to do meanwhile.
+    /// Sends records in order and waits for their results. The first record without room in librdkafka's queue ends
+    /// the list of results: later records are not sent. This function does not wait for room, because its caller
+    /// knows better how to use the time.
     pub(super) async fn send(
         &self,
         records: impl IntoIterator<Item = Outgoing<'_>>,
-    ) -> Vec<Report> {
+    ) -> Vec<DeliveryReport> {
         let reports = Arc::new(Reports::default());
         for outgoing in records {
             let expected = Box::new(reports.expect());
@@ -216,7 +215,7 @@ impl Sender {
                 break;
             }
         }
-        // The handle is held meanwhile, and with it the thread that reports.
+        // The handle stays alive meanwhile, and so does the thread that reports.
         reports.complete().await
     }
 
@@ -224,7 +223,7 @@ impl Sender {
         self.0.producer.client()
     }
 
-    /// Waits until everything is reported, or for so long.
+    /// Waits until all records are reported, at most for this long.
     pub(super) fn flush(&self, within: Duration) -> KafkaResult<()> {
         self.0.producer.flush(within)
     }

@@ -1,5 +1,5 @@
-//! What topics are made of and how far they are written, for those who watch. A topic that is missing stays
-//! missing: naming one to the brokers may create it, so they are asked for all there are.
+//! Partitions, leaders and offsets of topics, for operators. A request for the metadata of a missing topic may create
+//! it, so the metadata of all topics is read.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,32 +11,32 @@ use super::read::Extent;
 use super::sender::Sender;
 use super::{Kafka, PublishError};
 
-/// A topic as the brokers tell of it.
+/// A topic as the brokers report it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicState {
     /// Its name.
     pub name: String,
-    /// Its partitions by number; none: there is no such topic, or not for us to see.
+    /// Its partitions by number; none: the topic does not exist, or this client may not see it.
     pub partitions: Option<Vec<PartitionState>>,
 }
 
-/// A partition as the brokers tell of it.
+/// A partition as the brokers report it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionState {
     /// Its number, from 0.
     pub number: i32,
-    /// Id of the broker that leads it; none: nobody does at the moment.
+    /// Id of its leader; none: it has none at the moment.
     pub leader: Option<i32>,
-    /// Brokers that are to have a copy of it.
+    /// Number of brokers that should have a copy of it.
     pub replicas: usize,
-    /// Those of them that are up to date.
+    /// Number of copies that are up to date.
     pub in_sync: usize,
-    /// What is in it; none: nobody leads it, or who does does not say.
+    /// Its offsets; none: it has no leader, or the leader does not answer.
     pub extent: Option<Extent>,
 }
 
 impl Kafka {
-    /// How these topics are, in this order. Takes no longer than questions about topics may.
+    /// The states of these topics, in this order. Takes no longer than the timeout of metadata queries.
     pub async fn topics(&self, names: Vec<String>) -> Result<Vec<TopicState>, PublishError> {
         let look = move |sender: &Sender, within| look(sender, names, within);
         self.ask(self.any()?, look).await
@@ -66,12 +66,12 @@ fn is_missing(topic: &MetadataTopic) -> bool {
     topic.error().map(RDKafkaErrorCode::from) == Some(missing)
 }
 
-/// One look at all of them.
+/// One read of all topics.
 struct Asking<'a> {
     sender: &'a Sender,
     began: Instant,
     within: Duration,
-    /// Leaders that did not answer, and are not asked again.
+    /// Leaders without an answer, which are not queried again.
     silent: BTreeSet<i32>,
 }
 
@@ -98,15 +98,15 @@ impl Asking<'_> {
         if self.silent.contains(&leader) {
             return None;
         }
-        // Half of what is left: one leader that is away leaves time for the others.
+        // Half of the remaining time, so that an unavailable leader leaves time for the others.
         let left = self.within.saturating_sub(self.began.elapsed()) / 2;
         match Extent::of(self.sender.client(), topic, partition, left) {
             Ok(extent) => return Some(extent),
             Err(failure) if is_an_answer(&failure) => {
-                tracing::debug!(kafka.topic = topic, kafka.partition = partition, %failure, "ask a leader");
+                tracing::debug!(kafka.topic = topic, kafka.partition = partition, %failure, "cannot read the offsets from a leader");
             }
             Err(failure) => {
-                tracing::warn!(kafka.topic = topic, kafka.partition = partition, %failure, "ask a leader");
+                tracing::warn!(kafka.topic = topic, kafka.partition = partition, %failure, "cannot read the offsets from a leader");
                 self.silent.insert(leader);
             }
         }
@@ -114,7 +114,7 @@ impl Asking<'_> {
     }
 }
 
-/// Whether somebody said so: that another leads now, or that the topic was deleted meanwhile.
+/// Whether a broker answered with an error: another broker leads now, or the topic was deleted meanwhile.
 pub(super) fn is_an_answer(failure: &KafkaError) -> bool {
     let silence = [
         RDKafkaErrorCode::OperationTimedOut,

@@ -1,5 +1,5 @@
-//! The part of Redis that the gate's scripts use, in memory: texts, hashes, sorted sets and the time. What
-//! it does not know it refuses, so that a script which needs more is noticed by the first test.
+//! The part of Redis that the gate's scripts use, in memory: texts, hashes, sorted sets and the time. It rejects all
+//! other commands, so that the first test detects a script that needs more.
 
 mod hashes;
 mod sorted_sets;
@@ -10,10 +10,10 @@ use std::collections::hash_map::Entry as Slot;
 use self::sorted_sets::Sorted;
 use crate::runtime::clock::Clock;
 
-/// How far apart keys that have run out are swept.
+/// Interval between sweeps of expired keys.
 const SWEEP_MS: i64 = 1_000;
 
-/// What a command answers.
+/// The reply of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Nil,
@@ -112,7 +112,7 @@ impl Keyspace {
         ])
     }
 
-    /// Nothing where the value is of another kind, as Redis has it.
+    /// Nothing if the value has another type, as in Redis.
     fn get(&self, key: &str) -> Answer {
         match self.live(key).map(|key| &key.value) {
             Some(Value::Text(text)) => Answer::Text(text.clone()),
@@ -143,7 +143,7 @@ impl Keyspace {
         Ok(Answer::Text("OK".to_owned()))
     }
 
-    /// Sweeps what has run out meanwhile, once in a while: only keys given a time here can be abandoned.
+    /// Deletes expired keys at intervals: only keys with an expiry can be abandoned.
     fn expire(&mut self, key: &str, millis: i64) -> Answer {
         let now_ms = self.clock.now_millis();
         if now_ms.saturating_sub(self.swept_ms) >= SWEEP_MS {
@@ -158,7 +158,7 @@ impl Keyspace {
         count(1)
     }
 
-    /// As Redis has it: -2 without such a key, -1 for one that does not expire.
+    /// As in Redis: -2 without such a key, -1 for a key without expiry.
     fn millis_left(&self, key: &str) -> i64 {
         match self.live(key).map(|key| key.expires_at_ms) {
             None => -2,
@@ -167,7 +167,7 @@ impl Keyspace {
         }
     }
 
-    /// Bytes of a key's texts; what the tables around them take is left out.
+    /// Bytes of a key's texts, without the overhead of the tables.
     fn usage(&self, key: &str) -> Answer {
         let texts = |hash: &HashMap<String, String>| -> usize {
             hash.iter()

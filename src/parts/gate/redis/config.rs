@@ -13,7 +13,7 @@ settings! {
         /// `redis://USER:PASSWORD@HOST:PORT`, encrypted `rediss://…` ([tls.md](tls.md)); absent: in this process. Several,
         /// separated by commas: nodes of a Redis Cluster, see [scale.md](scale.md#deciding-redis)
         url: Option<SecretString> = None;
-        /// Whether it is a Redis Cluster. Several addresses always are one
+        /// Whether the server is a Redis Cluster. With several addresses it always is
         cluster: bool = false;
         /// Certificate authorities of the server, in PEM; `FIRSTCOME_REDIS_TLS_CA_FILE` names a file of them. These three
         /// are used only with `rediss://`

@@ -21,13 +21,13 @@ const PIPELINE_COMMANDS_MAX: usize = 4_096;
 /// Attempts to reconnect before waiting calls fail; the next call starts over.
 const RECONNECTS_MAX: usize = 2;
 
-/// The same in a cluster, where one attempt may be to follow a slot to another node.
+/// The same in a cluster, where following a slot to another node may use one attempt.
 const CLUSTER_RETRIES_MAX: u32 = 3;
 
 /// Longest wait between attempts.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// Connections are shared and pipelined by everybody: a node runs one script at a time anyway.
+/// Connections are shared and pipelined by all callers, because a node runs one script at a time.
 pub(super) enum Wire {
     Single(ConnectionManager),
     Cluster(ClusterConnection),
@@ -70,7 +70,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Runs a script, in a cluster where its keys are; loads it first where Redis has forgotten it.
+    /// Runs a script on the node of its keys; loads it first if Redis does not have it.
     pub(super) async fn invoke(&self, invocation: &ScriptInvocation<'_>) -> RedisResult<Value> {
         match self {
             Self::Single(connection) => invocation.invoke_async(&mut connection.clone()).await,
@@ -78,7 +78,7 @@ impl Wire {
         }
     }
 
-    /// Runs a command, in a cluster where its key is.
+    /// Runs a command on the node of its key.
     pub(super) async fn run(&self, command: &Cmd) -> RedisResult<()> {
         match self {
             Self::Single(connection) => command.exec_async(&mut connection.clone()).await,
@@ -86,7 +86,7 @@ impl Wire {
         }
     }
 
-    /// Asks every master; all have to answer.
+    /// Sends a command to every master; all must answer.
     pub(super) async fn ask_all<T: FromRedisValue>(&self, command: Cmd) -> RedisResult<Vec<T>> {
         match self {
             Self::Single(connection) => {
@@ -136,7 +136,8 @@ async fn cluster(
     builder.build()?.get_async_connection().await
 }
 
-/// A peer that vanished is noticed by unacknowledged bytes, and not after the quarter of an hour that the kernel waits.
+/// A vanished peer is detected by unacknowledged bytes, instead of after the quarter of an hour of the kernel's
+/// default.
 fn tcp(config: &RedisConfig) -> TcpSettings {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(10))

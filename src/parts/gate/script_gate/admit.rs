@@ -9,7 +9,7 @@ use crate::parts::gate::script::Script;
 use crate::parts::gate::{Admission, EXACT_MAX, Entrant, GateError, Key, KeyDigest};
 
 impl ScriptGate {
-    /// As many entrants as one call takes.
+    /// The entrants of one call.
     pub(super) async fn admit_some(
         &self,
         campaign: CampaignId,

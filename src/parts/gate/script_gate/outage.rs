@@ -1,4 +1,4 @@
-//! The breaker of the gate as others see it.
+//! The breaker of the gate, for other modules.
 
 use std::time::Duration;
 

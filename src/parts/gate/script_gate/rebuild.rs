@@ -13,11 +13,11 @@ use crate::parts::gate::script::Script;
 use crate::parts::gate::{GateError, Mark, Settings, UserUnits};
 use crate::runtime::failpoint;
 
-/// How long the users that an abandoned rebuild loaded stay in Redis.
+/// How long the loaded users of an abandoned rebuild stay in Redis.
 const ABANDONED_REBUILD: Duration = Duration::from_secs(600);
 
 impl ScriptGate {
-    /// Loads the users in chunks beside the state in force, which admits until the swap.
+    /// Loads the users in chunks next to the current state, which admits until the swap.
     pub(super) async fn replace_state(
         &self,
         campaign: CampaignId,
@@ -25,8 +25,8 @@ impl ScriptGate {
         holders: &[UserUnits],
         mark: Mark,
     ) -> Result<bool, GateError> {
-        // The attempt is part of the name: two rebuilds of one epoch, or what a timed-out one left
-        // behind, must never mix.
+        // The attempt is part of the name, so that two rebuilds of one epoch, or the rest of a timed-out one, never
+        // mix.
         let loading = self.key(campaign, &format!("loading:{epoch}:{}", Uuid::now_v7()));
         let mut units = 0;
         for chunk in holders.chunks(ITEMS_PER_CALL_MAX) {

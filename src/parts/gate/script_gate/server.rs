@@ -1,12 +1,11 @@
-//! Questions about the server that runs the scripts: its memory, settings, version and clock.
+//! Queries of the server that runs the scripts: its memory, settings, version and clock.
 
 use super::{Engine, OnFailure, ScriptGate};
 use crate::domain::Timestamp;
 use crate::parts::gate::{GateError, ServerMemory};
 
 impl ScriptGate {
-    /// Memory of the server that holds the state, of a cluster that of the fullest node; the embedded one
-    /// has none of its own.
+    /// Memory of the server, or of the fullest node of a cluster; the embedded gate has none.
     pub async fn server_memory(&self) -> Result<Option<ServerMemory>, GateError> {
         match &self.engine {
             Engine::Redis(redis) => {
@@ -17,7 +16,7 @@ impl ScriptGate {
         }
     }
 
-    /// One of the settings of the server that holds the state; the embedded one has none.
+    /// A setting of the server; the embedded gate has none.
     pub async fn server_setting(&self, name: &str) -> Result<Option<String>, GateError> {
         match &self.engine {
             Engine::Redis(redis) => redis.server_setting(name).await,
@@ -25,7 +24,7 @@ impl ScriptGate {
         }
     }
 
-    /// The version of the server that holds the state; the embedded one has none.
+    /// The version of the server; the embedded gate has none.
     pub async fn server_version(&self) -> Result<Option<String>, GateError> {
         match &self.engine {
             Engine::Redis(redis) => redis.version().await.map(Some),
@@ -33,7 +32,7 @@ impl ScriptGate {
         }
     }
 
-    /// The clocks of the servers that hold the state; the embedded one has this process's.
+    /// The clocks of the servers; of the embedded gate, this process's clock.
     pub async fn server_times(&self) -> Result<Vec<Timestamp>, GateError> {
         match &self.engine {
             Engine::Redis(redis) => redis.times().await,

@@ -4,7 +4,7 @@ use crate::domain::{State, Timestamp};
 use crate::parts::gate::reply::{Fields, unknown};
 use crate::parts::gate::{EXACT_MAX, GateError, Settings};
 
-/// The settings in the order that `configure.lua` and `swap.lua` take them.
+/// The settings in the order of the arguments of `configure.lua` and `swap.lua`.
 pub(super) fn settings_args(settings: &Settings) -> [String; 8] {
     let instant = |at: Option<Timestamp>| at.map_or_else(String::new, |at| micros(at).to_string());
     [
@@ -21,7 +21,7 @@ pub(super) fn settings_args(settings: &Settings) -> [String; 8] {
     ]
 }
 
-/// The settings in the order in which `inspect.lua` returns them, which is that of `settings_args`.
+/// The settings in the order of the reply of `inspect.lua`, which is the order of `settings_args`.
 pub(super) fn settings(fields: &mut Fields) -> Result<Settings, GateError> {
     let (epoch, version) = (fields.count()?, fields.count()?);
     let word = fields.text()?;
@@ -37,8 +37,8 @@ pub(super) fn settings(fields: &mut Fields) -> Result<Settings, GateError> {
     })
 }
 
-/// Microseconds since the Unix epoch, the precision of the store and of Redis' own clock: a window
-/// opens neither earlier nor later than the campaign says.
+/// Microseconds since the Unix epoch, the precision of the store and of Redis' own clock, so that a window opens and
+/// closes exactly at its configured times.
 fn micros(at: Timestamp) -> i64 {
     at.timestamp_micros()
 }

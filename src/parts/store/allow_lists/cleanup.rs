@@ -1,4 +1,4 @@
-//! Ends imports that stopped, and deletes lists that are over.
+//! Ends abandoned imports, and deletes ended lists.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use crate::parts::store::entity::allow_list_user as user;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
-    /// Ends imports that have added nothing for so long: how many there were.
+    /// Ends imports that have added no user for this long. Returns their number.
     pub async fn end_silent_imports(&self, silence: Duration) -> Result<u64, StoreError> {
         let is_silent = Expr::col(Column::ChangedAt).lt(self.before(silence));
         let imports = Condition::all().add(Column::State.eq(IMPORTING));
         self.end(imports.add(is_silent), &self.db).await
     }
 
-    /// Deletes users of a list that has been over for so long, at most `rows_max`, and the list itself with
-    /// the last of them. False: there is no such list.
+    /// Deletes users of a list that ended this long ago, at most `rows_max`, and the list itself with the last of
+    /// them. False: there is no such list.
     pub async fn clear_ended_list(
         &self,
         grace: Duration,

@@ -15,10 +15,10 @@ use crate::parts::store::numbers::{narrow, to_signed};
 use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
-/// How long a consumer may still grant the previous reward: it reads campaigns this often.
+/// How long a consumer may still grant the previous reward; this is the interval at which it reads campaigns.
 const REWARD_UNSEEN_MAX: Duration = Duration::from_secs(2);
 
-/// Fields to change; none leaves a field alone, some of none empties it.
+/// Fields to change; none leaves a field unchanged, and some of none empties it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(
     missing_docs,
@@ -44,8 +44,8 @@ pub struct CampaignChange {
 }
 
 impl Store {
-    /// Changes fields of the campaign if its version is still `version`, with its events and the entry of the audit log in
-    /// the same transaction: whether it was. A stock below the committed units is refused as a constraint.
+    /// Changes fields of the campaign if its version is still `version`, with its events and the audit entry in the
+    /// same transaction. Returns whether it did. A stock below the committed units violates a constraint.
     pub async fn change_campaign(
         &self,
         id: CampaignId,
@@ -55,8 +55,8 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let row = self.changed_row(change)?;
         let tx = self.begin().await?;
-        // The entry first: the campaign's row, which participations wait for, is held for the shorter. What
-        // was decided on the row of this version is what the entry says, or nothing is written.
+        // The audit entry is written first, so that the campaign's row, which participations wait for, is locked for
+        // less time. The entry describes a change of this version; with another version everything is rolled back.
         if let Some(note) = note {
             self.write_notes(&tx, std::slice::from_ref(note)).await?;
         }
@@ -111,7 +111,7 @@ impl Store {
                 .map(|reward| reward_text(reward.as_ref()))
                 .transpose()?),
             reward_since: set(reward.map(|_| to_stored_precision(now + REWARD_UNSEEN_MAX))),
-            // Never reset: coupons that were granted outlive the reward.
+            // Never reset: granted coupons exist longer than the reward.
             has_coupons: set(is_coupon.then_some(true)),
             updated_at: Set(to_stored_precision(now)),
             ..ActiveModel::default()
@@ -119,7 +119,7 @@ impl Store {
     }
 }
 
-/// The highest limit that was ever in force: it is never lowered.
+/// The highest limit so far: it is never lowered.
 fn per_user_limit_max(change: &CampaignChange) -> Expr {
     let highest = Expr::col(Column::PerUserLimitMax);
     let Some(limit) = change.per_user_limit.map(narrow) else {

@@ -1,4 +1,4 @@
-//! Changes dated by the database's clock: opening and closing a campaign, and when units became available.
+//! Changes with a time of the database's clock: opening and closing a campaign, and when units became available.
 
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
@@ -9,16 +9,16 @@ use crate::parts::store::numbers::to_signed;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
-    /// Opens or closes the campaign if it is of `version` and it is time by the database's clock, which is
-    /// asked within the statement: a campaign that is closed never opens again. Its events are written in the same
-    /// transaction. Answers whether it was.
+    /// Opens or closes the campaign if it has this `version` and its time has come by the database's clock. The clock
+    /// is read within the statement, because a closed campaign never opens again. Its events are written in the same
+    /// transaction. Returns whether it did.
     pub async fn move_by_clock(&self, id: CampaignId, version: u64) -> Result<bool, StoreError> {
         let tx = self.begin().await?;
         let Some(before) = self.locked_row(&tx, id).await? else {
             tx.rollback().await?;
             return Ok(false);
         };
-        // MySQL assigns from left to right: nothing here reads a column already assigned.
+        // MySQL assigns from left to right: no expression reads a column that is already assigned.
         let is_over = || Column::ClosesAt.into_expr().lte(self.now_expr());
         let opens = Column::OpensAt.is_null();
         let opens = opens.or(Column::OpensAt.into_expr().lte(self.now_expr()));

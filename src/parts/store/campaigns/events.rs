@@ -1,5 +1,5 @@
-//! Events about campaigns: appended to the campaign's own stream, in the transaction of the change that they tell, which
-//! holds the campaign's row.
+//! Events about campaigns: appended to the campaign's own stream, in the transaction of the change, which locks the
+//! campaign's row.
 
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -13,11 +13,11 @@ use crate::parts::store::participations::event_rows;
 use crate::parts::store::{Store, StoreError};
 use crate::runtime::failpoint;
 
-/// The states in which the stock of a campaign is watched.
+/// The states in which the stock of a campaign is observed.
 const ON_SALE: [&str; 2] = [State::Open.as_str(), State::Paused.as_str()];
 
 impl Store {
-    /// Campaigns on sale that have sold out, or have units again, since their last event about that; at most
+    /// Campaigns on sale that have sold out, or have units again, since their last event about it; at most
     /// `rows_max`. Reads every campaign on sale.
     pub async fn stock_changes(&self, rows_max: u64) -> Result<Vec<CampaignId>, StoreError> {
         let is_sold_out = Column::CommittedUnits
@@ -38,8 +38,8 @@ impl Store {
         Ok(ids.into_iter().map(CampaignId).collect())
     }
 
-    /// Writes that a campaign has sold out or has units again, if it has since its last event about that: how many
-    /// events.
+    /// Writes that a campaign has sold out or has units again, if this changed since its last event about it. Returns
+    /// the number of events.
     pub async fn record_stock(&self, id: CampaignId) -> Result<usize, StoreError> {
         let tx = self.begin().await?;
         let Some(row) = self.locked_row(&tx, id).await? else {
@@ -53,15 +53,15 @@ impl Store {
         Ok(log.events().len())
     }
 
-    /// The campaign's row, held until the transaction ends. A statement knows the time at which it began: one that waited
-    /// for the row would date what it does to a moment when others still decided without it.
+    /// The campaign's row, locked until the transaction ends. The time of a statement is the time at which it began,
+    /// so a statement that waited for the row would use a time at which other transactions still decided.
     pub(in crate::parts::store) async fn locked_row(
         &self,
         tx: &Tx,
         id: CampaignId,
     ) -> Result<Option<Model>, StoreError> {
         let mut row = Entity::find_by_id(id.0);
-        // SQLite has one writer, and this is it.
+        // SQLite has one writer at a time, which is this transaction.
         if !self.is_embedded() {
             row = row.lock_exclusive();
         }

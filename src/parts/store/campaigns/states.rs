@@ -1,4 +1,4 @@
-//! Which states of campaigns a list has: as they are written, or as the database's clock has them by now.
+//! A filter of campaigns by state: as stored, or as of now by the database's clock.
 
 use sea_orm::ColumnTrait;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait};
@@ -6,7 +6,7 @@ use sea_orm::sea_query::{Condition, Expr, ExprTrait};
 use super::super::entity::campaign::Column;
 use crate::domain::State;
 
-/// Those that the clock moves, and the one it moves them to in the end.
+/// The states that the clock changes, each with the final state.
 const MOVED: [State; 4] = [State::Scheduled, State::Open, State::Paused, State::Closed];
 
 /// States of campaigns to list.
@@ -14,14 +14,14 @@ const MOVED: [State; 4] = [State::Scheduled, State::Open, State::Paused, State::
 pub enum States {
     /// All.
     Any,
-    /// Those whose row has the state. The schedule may not have stored a transition yet.
+    /// Campaigns with this stored state. The schedule may not have stored a transition yet.
     Stored(Vec<State>),
-    /// Those that are in these states by the database's clock, as `Campaign::state_at` has it.
+    /// Campaigns in these states by the database's clock, as in `Campaign::state_at`.
     ByClock(Vec<State>),
 }
 
 impl States {
-    /// What a row must fulfil at `now`.
+    /// The condition on a row at `now`.
     pub(super) fn condition(&self, now: &Expr) -> Option<Condition> {
         match self {
             Self::Any => None,
@@ -41,7 +41,7 @@ fn written(states: &[State]) -> Condition {
     Condition::all().add(Column::State.is_in(states.iter().map(|state| state.as_str())))
 }
 
-/// Being in this state at `now`.
+/// The condition that a campaign is in this state at `now`.
 fn at(state: State, now: &Expr) -> Condition {
     let past = |column: Column| Expr::col(column).lte(now.clone());
     let open_end = Condition::any()

@@ -1,4 +1,4 @@
-//! Lists dead letters of consumers. A list has no values, which may be long: that of a single one does.
+//! Lists dead letters of consumers. A list has no values, which may be long; a single letter has its value.
 
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
 use sea_orm::{
@@ -14,7 +14,7 @@ use crate::parts::store::{DeadLetterFilter, Store, StoreError};
 /// A dead letter of a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerLetter {
-    /// Which.
+    /// Its id.
     pub id: DeadLetterId,
     /// The campaign, if the record names one.
     pub campaign: Option<CampaignId>,
@@ -30,13 +30,13 @@ pub struct ConsumerLetter {
     pub error_class: String,
     /// The last failure.
     pub error: String,
-    /// When it became one.
+    /// When it became a dead letter.
     pub parked_at: Timestamp,
     /// When its copy reached the dead letter topic.
     pub copied_at: Option<Timestamp>,
 }
 
-/// Bytes of a key that are listed.
+/// Maximum number of bytes of a listed key.
 const KEY_BYTES_MAX: i32 = 255;
 
 /// The columns of a list.
@@ -56,7 +56,8 @@ struct Row {
 }
 
 impl Store {
-    /// Dead letters of consumers in order of event and source, at most `rows_max`. Those of one event have their values.
+    /// Dead letters of consumers in order of event and source, at most `rows_max`. With a filter by event they have
+    /// their values.
     pub async fn consumer_letters(
         &self,
         filter: &DeadLetterFilter,

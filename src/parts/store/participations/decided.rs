@@ -1,4 +1,4 @@
-//! The final statuses of participations: read from a server that takes writes, without those that an open
+//! The final statuses of participations: read from a server that accepts writes, without those that an open
 //! transaction may still change.
 
 use std::collections::HashMap;
@@ -7,21 +7,20 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::domain::{ParticipationId, Status};
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::unreadable::parse;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
-    /// The statuses of these participations, without those that a transaction locks and those that are unreadable.
-    /// The same transaction takes the lease of a task for this long, which a read-only server refuses; none:
-    /// another owner has the lease.
+    /// The statuses of these participations, without locked and unreadable ones. The same transaction takes the lease
+    /// of a task for this long, which a read-only server rejects; none: another owner has the lease.
     pub async fn decided(
         &self,
-        (duty, owner, term): (&str, &str, Duration),
+        (task, owner, term): (&str, &str, Duration),
         participations: &[ParticipationId],
     ) -> Result<Option<HashMap<ParticipationId, Status>>, StoreError> {
         let tx = self.begin().await?;
-        if !self.take_duty_on(&tx, duty, owner, term).await? {
+        if !self.take_task_lease_on(&tx, task, owner, term).await? {
             tx.rollback().await?;
             return Ok(None);
         }

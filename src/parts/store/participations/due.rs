@@ -1,21 +1,21 @@
-//! Reservations that are not paid in time.
+//! Unpaid reservations that have expired.
 
 use uuid::Uuid;
 
 use crate::domain::{CampaignId, ParticipationId};
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::{Store, StoreError};
 
-/// Reservations whose time to pay is over.
+/// Due reservations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueReservations {
-    /// Of which campaign.
+    /// The campaign.
     pub campaign: CampaignId,
-    /// Which.
+    /// Their ids.
     pub ids: Vec<ParticipationId>,
 }
 
-/// What to leave out for now, so that other reservations are processed.
+/// What to skip for now, so that other reservations are processed.
 #[derive(Clone, Debug, Default)]
 pub struct PassedOver {
     /// Campaigns whose reservations could not be changed.
@@ -25,7 +25,7 @@ pub struct PassedOver {
 }
 
 impl Store {
-    /// Reservations whose time is over, by the database's clock, the oldest first, but for those passed over.
+    /// Reservations that are due by the database's clock, the oldest first, without skipped ones.
     pub async fn due_reservations(
         &self,
         limit: u64,

@@ -1,5 +1,5 @@
-//! The generations of a campaign's gate: raising the epoch, and what a rebuild starts from. An
-//! admission of an older epoch is refused by the commit, so whatever a gate knew before is void.
+//! The generations of a campaign's gate: raising the epoch, and the state for a rebuild. The commit rejects
+//! admissions of an older epoch, so the previous state of a gate becomes void.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -23,26 +23,26 @@ const PAGE: u64 = 20_000;
 /// The committed state from which the gate is rebuilt.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// Who holds what.
+    /// The units of each user.
     pub seats: Vec<UserUnits>,
-    /// How far the campaign's books had come.
+    /// The highest rank and the number of returns.
     pub mark: Mark,
 }
 
-/// Default of the longest term that is believed.
+/// Default of the longest plausible term.
 const BELIEVED_MAX: Duration = Duration::from_secs(62);
 
 /// How a campaign's epoch is raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raise {
-    /// Beyond this one, too.
+    /// The new epoch is also greater than this one.
     pub beyond: u64,
-    /// How long no rebuild of another process begins.
+    /// How long no rebuild of another process may begin.
     pub term: Duration,
     /// Whether it waits for another rebuild.
     pub turn: Turn,
-    /// A closed gate or a rebuild that would end later than this was written before the database's clock was
-    /// set back: it counts as over. Longer than every term, and than a statement waits for the row.
+    /// A term of a closed gate or of a rebuild that would end later than this was written before the database's clock
+    /// was set back: it counts as ended. It is longer than every term and every wait for the row.
     pub believed_max: Duration,
 }
 
@@ -57,14 +57,14 @@ impl Default for Raise {
     }
 }
 
-/// Whether a rebuild waits for the one before.
+/// Whether a rebuild waits for the previous one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Turn {
-    /// While another rebuild is under way, or has just ended, none begins: two of one campaign would void
-    /// each other's work, and so on without end.
+    /// No rebuild begins while another one runs or has just ended: two rebuilds of one campaign would make each other
+    /// void, without end.
     #[default]
     Waits,
-    /// Begins at once: an admin wants it, or it goes on with its own work.
+    /// It begins at once: an admin requests it, or it continues an earlier attempt.
     AtOnce,
 }
 
@@ -82,9 +82,9 @@ pub enum Raised {
 }
 
 impl Store {
-    /// Raises the campaign's gate epoch and opens its gate, unless it is closed or another rebuild comes
-    /// first. From then on nothing can be committed for the campaign until a gate has state of the new epoch
-    /// or the database path closes the gate again.
+    /// Raises the campaign's gate epoch and opens its gate, unless it is closed or another rebuild comes first. From
+    /// then on nothing can be committed for the campaign until a gate has state of the new epoch, or the database
+    /// path closes the gate again.
     pub async fn raise_epoch(&self, id: CampaignId, how: &Raise) -> Result<Raised, StoreError> {
         let tx = self.begin().await?;
         let beyond = to_signed(how.beyond);
@@ -114,7 +114,8 @@ impl Store {
         Ok(answer)
     }
 
-    /// Prevents other rebuilds of the campaign's gate for this long, if its epoch is still this one: whether it is.
+    /// Prevents other rebuilds of the campaign's gate for this long, if its epoch is still this one. Returns whether
+    /// it is.
     pub async fn hold_rebuild(
         &self,
         id: CampaignId,
@@ -127,7 +128,7 @@ impl Store {
         Ok(hold.run(&self.db).await? == 1)
     }
 
-    /// Campaigns that are over and whose gate is not known to expire, at most `limit`.
+    /// Ended campaigns whose gate is not known to expire, at most `limit`.
     pub async fn over_in_gate(&self, limit: u64) -> Result<Vec<Campaign>, StoreError> {
         let over = [State::Closed, State::Archived].map(State::as_str);
         campaign::Entity::find()
@@ -154,7 +155,7 @@ impl Store {
     }
 }
 
-/// Appends that what lasts until the moment in this column is over.
+/// Appends the condition that the term in this column has ended.
 fn is_over(sql: &mut Sql, column: &str, believed_max: Duration) {
     sql.push(&format!(" AND ({column} IS NULL OR {column} <= "));
     sql.now().push(&format!(" OR {column} > "));
@@ -172,15 +173,15 @@ fn not_raised(row: &QueryResult, believed_max: Duration) -> Result<Raised, Store
     Ok(
         match (left("gate_closed_until")?, left("gate_rebuild_until")?) {
             (Some(left), _) => Raised::Closed(left),
-            // Both may have ended since the UPDATE.
+            // Both terms may have ended since the UPDATE.
             (None, left) => Raised::Underway(left.unwrap_or_default()),
         },
     )
 }
 
 impl Snapshot {
-    /// The committed state of a campaign. After the epoch is raised, nothing is committed until a gate has it;
-    /// units returned meanwhile are recognized by the number of returns.
+    /// The committed state of a campaign. After the epoch is raised, nothing is committed until a gate has it; units
+    /// returned meanwhile are recognized by the number of returns.
     pub async fn committed(&self, id: CampaignId) -> Result<Committed, StoreError> {
         let mut seats = HashMap::new();
         let mut last_rank = 0;

@@ -1,5 +1,5 @@
-//! The events of one participation, and how far each has come. They are found from the last one back, so that the outbox
-//! needs no index that every commit would pay for.
+//! The events of one participation, and the state of each. They are found backward from the last one, so that the
+//! outbox needs no further index, which would slow down every commit.
 
 use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QuerySelect};
 use uuid::Uuid;
@@ -18,11 +18,11 @@ use crate::parts::store::{Store, StoreError};
 /// The events of a participation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParticipationEvents {
-    /// The campaign, whose stream they are in.
+    /// The campaign of their stream.
     pub campaign: CampaignId,
-    /// Number of changes; each has an event until retention deletes it.
+    /// Number of changes; each has an event until it is purged.
     pub changes: u32,
-    /// The events that there are, in order.
+    /// The existing events, in order.
     pub events: Vec<ParticipationEvent>,
 }
 
@@ -37,18 +37,18 @@ pub struct ParticipationEvent {
     pub event_type: String,
     /// When it was written.
     pub created_at: Timestamp,
-    /// How far it has come.
+    /// Its state.
     pub state: EventState,
-    /// Where it was published, if that was kept.
+    /// Where it was published, if positions are stored.
     pub published: Option<PublishedEvent>,
 }
 
-/// How far an event has come.
+/// The state of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventState {
-    /// It is to be published.
+    /// It is pending.
     Pending,
-    /// It is published apart from its stream, or not at all.
+    /// It is parked, or will not be published.
     Parked(ParkedState),
     /// The broker has acknowledged it.
     Published,
@@ -78,7 +78,7 @@ impl Store {
             return Ok(None);
         };
         let campaign = CampaignId(row.campaign_id);
-        // Before the events: one that the position has passed by then is published or parked.
+        // Read before the events: an event that the position has passed by then is published or parked.
         let position = outbox_position::Entity::find_by_id(campaign.0);
         let position = position.one(&self.db).await?;
         let passed = position.map_or(0, |position| to_unsigned(position.published));
@@ -104,7 +104,7 @@ impl Store {
         }))
     }
 
-    /// The event there, and the sequence of the previous one of its participation. None: retention has deleted it.
+    /// The event with this sequence, and the sequence of the previous event of its participation. None: it is purged.
     async fn event_at(
         &self,
         place: LogPlace,

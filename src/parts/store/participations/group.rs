@@ -1,8 +1,9 @@
-//! The transaction of a group: commands for one campaign, carried out together or not at all. Participations that the
-//! gate admitted, or that the database admits while the gate is away, and changes of those that exist.
+//! The transaction of a group: commands for one campaign, carried out together or not at all. They are participations
+//! that the gate admitted, participations that the database admits while the gate is away, and changes of existing
+//! ones.
 //!
-//! The order of locks is fixed: the campaign's row first, then participations, then everything else. So transactions
-//! of one campaign wait for each other, and what they read inside is exact.
+//! The order of locks is fixed: first the campaign's row, then participations, then all other rows. So transactions
+//! of one campaign wait for each other, and their reads are exact.
 
 mod admitted;
 mod applicants;
@@ -13,9 +14,9 @@ mod units;
 
 use self::admitted::Admitted;
 pub use self::applicants::{Applicants, Closing, Decision};
-pub use self::change::{Changed, Wished};
+pub use self::change::{ChangeRequest, Changed};
 pub(in crate::parts::store) use self::rows::events as event_rows;
-use super::intake::Intake;
+use super::new_participation::NewParticipation;
 use crate::domain::{Campaign, CampaignId, KeyChoice, OutboxEvent, Timestamp};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::{Store, StoreError};
@@ -29,8 +30,8 @@ pub struct Group<'a> {
     /// The new participations.
     pub entries: Entries<'a>,
     /// The changes, at most one for each participation.
-    pub wishes: Vec<&'a Wished>,
-    /// What the key of a change's event is.
+    pub change_requests: Vec<&'a ChangeRequest>,
+    /// The key of the events of changes.
     pub key_choice: KeyChoice,
 }
 
@@ -46,7 +47,7 @@ pub enum Entries<'a> {
         /// Generation of the gate that admitted them.
         epoch: u64,
         /// Their rows.
-        intakes: Vec<&'a Intake>,
+        new_participations: Vec<&'a NewParticipation>,
     },
     /// To be admitted by the database.
     Applicants(Applicants<'a>),
@@ -55,9 +56,9 @@ pub enum Entries<'a> {
 /// The result of a group. Only `Committed` changed anything.
 #[derive(Clone, Debug)]
 pub enum GroupOutcome {
-    /// All that was decided is durable.
-    Committed(Entered, Changed),
-    /// Nothing happened: the campaign does not take these entries.
+    /// All decisions are durable.
+    Committed(EntriesResult, Changed),
+    /// Nothing happened: the campaign rejects these entries.
     Mismatch(Mismatch),
     /// Nothing happened: at least one row breaks a rule of the schema or the user's limit.
     Conflict,
@@ -65,24 +66,24 @@ pub enum GroupOutcome {
 
 /// The result for the entries of a group.
 #[derive(Clone, Debug)]
-pub enum Entered {
+pub enum EntriesResult {
     /// There were none.
     None,
-    /// All of those that the gate admitted.
+    /// All admissions of the gate.
     Admitted {
         /// Store time when the holds for payments and for the relay start; none: there is no hold.
         held_from: Option<Timestamp>,
-        /// Sequence of the first event; the others follow in order of the group.
+        /// Sequence of the first event; the others follow in the order of the group.
         first_sequence: u64,
     },
     /// One decision for each applicant, in order, and the events in the outbox.
     Decided(Vec<Decision>, Vec<OutboxEvent>),
 }
 
-/// Why a campaign's row refuses entries.
+/// Why a campaign's row rejects entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
-    /// The gate was rebuilt since: the admission is void.
+    /// The gate was rebuilt since then: the admission is void.
     StaleEpoch,
     /// Not enough units.
     SoldOut,
@@ -90,20 +91,20 @@ pub enum Mismatch {
     GateOpen,
     /// There is no such campaign.
     UnknownCampaign,
-    /// The order of an entry is decided: it gets no further line.
+    /// The order of an entry is already decided: it gets no further line.
     OrderDecided,
 }
 
-/// A failed transaction, by what is known of its effect.
+/// A failed transaction, by its possible effect.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// Nothing of it happened.
+    /// It was rolled back.
     #[error("write the group")]
     RolledBack(#[source] StoreError),
-    /// The connection was lost during COMMIT: it may have happened.
+    /// The connection was lost during COMMIT: it may be committed.
     #[error("commit the group")]
     Unknown(#[source] StoreError),
-    /// No answer in time: it may have happened, or may still happen.
+    /// No answer in time: it may be committed, now or later.
     #[error("commit the group: no answer in time")]
     Late,
 }
@@ -117,10 +118,10 @@ impl CommitError {
 }
 
 impl Store {
-    /// Carries out a group in one transaction. Unknown participations, and those of another campaign, are left out of
+    /// Carries out a group in one transaction. Unknown participations, and those of another campaign, are missing in
     /// the changes.
     pub async fn commit_group(&self, group: &Group<'_>) -> Result<GroupOutcome, CommitError> {
-        // Read and put together before the transaction, which locks the campaign's row.
+        // Prepared before the transaction, which locks the campaign's row.
         let admitted = Admitted::prepare(self, &group.entries)
             .await
             .map_err(CommitError::RolledBack)?;
@@ -150,22 +151,22 @@ async fn carry_out(
     group: &Group<'_>,
     admitted: Option<Admitted<'_>>,
 ) -> Result<GroupOutcome, StoreError> {
-    let entered = match (&group.entries, admitted) {
+    let entries_result = match (&group.entries, admitted) {
         (_, Some(admitted)) => admitted.insert(store, tx).await?,
         (Entries::Applicants(applicants), None) => {
             applicants.admit(store, tx, group.campaign).await?
         }
-        (Entries::None | Entries::Admitted { .. }, None) => Ok(Entered::None),
+        (Entries::None | Entries::Admitted { .. }, None) => Ok(EntriesResult::None),
     };
-    let entered = match entered {
-        Ok(entered) => entered,
+    let entries_result = match entries_result {
+        Ok(entries_result) => entries_result,
         Err(refused) => return Ok(refused),
     };
     let changed = change::change(store, tx, group).await?;
-    Ok(GroupOutcome::Committed(entered, changed))
+    Ok(GroupOutcome::Committed(entries_result, changed))
 }
 
-/// Commits; the error says whether the group certainly did not happen or may have happened.
+/// Commits; the error shows whether the group may be committed.
 async fn commit(tx: Tx) -> Result<(), CommitError> {
     failpoint::point("store.written");
     match failpoint::amid("store.committing", tx.commit())

@@ -1,11 +1,11 @@
-//! Deletes old idempotency keys. No index has them in order of age: it would make writing a key a third slower, while
+//! Deletes old idempotency keys. There is no index by age, because it would make writing a key a third slower while
 //! the campaign's row is locked. So a sweep reads the table by its primary key, a page at a time.
 
 use std::time::Duration;
 
 use super::keys::UserKey;
 use crate::domain::UserId;
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::{Store, StoreError};
 
 /// One page of a sweep over all idempotency keys.
@@ -15,13 +15,13 @@ pub struct KeyPage {
     pub read: u64,
     /// Number of keys that were deleted.
     pub deleted: u64,
-    /// The last key of the page; none: no more follow.
+    /// The last key of the page; none: this is the last page.
     pub last: Option<UserKey>,
 }
 
 impl Store {
     /// Reads at most `rows_max` keys after this one, and deletes those that are older than `age` by the database's
-    /// clock. The reading waits for no writer.
+    /// clock. The read waits for no writer.
     pub async fn purge_keys(
         &self,
         after: Option<&UserKey>,
@@ -41,7 +41,7 @@ impl Store {
             let mut sql = self.sql(&self.db.delete_by_key("idempotency"));
             sql.push(" WHERE (user_id, idempotency_key) IN ")
                 .pairs(padded(some).map(|one| (one.user.0.into(), one.key.into())));
-            // One that was deleted and used again since is another.
+            // A key that was deleted and used again since is a new key.
             sql.push(" AND created_at < ").before(age);
             deleted += sql.run(&self.db).await?;
         }

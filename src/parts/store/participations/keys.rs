@@ -1,4 +1,4 @@
-//! Idempotency keys in the store: the participation of a key, and whether a commit under way may still add one.
+//! Idempotency keys in the store: the participation of a key, and whether an open transaction may still add one.
 
 use std::collections::HashMap;
 
@@ -8,34 +8,34 @@ use uuid::Uuid;
 use crate::domain::{CampaignId, Participation, ParticipationId, Timestamp, UserId};
 use crate::parts::store::entity::campaign;
 use crate::parts::store::numbers::to_unsigned;
-use crate::parts::store::shapes::{padded, slices};
 use crate::parts::store::sql::Sql;
+use crate::parts::store::statement_lengths::{padded, slices};
 use crate::parts::store::{Store, StoreError};
 
 /// A user's idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserKey {
-    /// Whose.
+    /// The user.
     pub user: UserId,
-    /// The key, as its client sent it.
+    /// The key, as sent by the client.
     pub key: String,
 }
 
-/// The gate of a campaign that is in force, as the store knows it.
+/// The current gate of a campaign, as the store knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GateInForce {
+pub struct GateStatus {
     /// Its epoch, which each opening and closing raises.
     pub epoch: u64,
-    /// There is none: the database serves the campaign.
+    /// It is closed: the database serves the campaign.
     pub is_closed: bool,
 }
 
-/// Bytes of a key in a statement, at most.
+/// Maximum number of bytes of a key in a statement.
 const KEY_BYTES_MAX: usize = 270;
 
 impl Store {
-    /// The participations of these keys. A key without one is not in the result; a server that takes no writes any
-    /// more may miss a new key, so its absence decides nothing.
+    /// The participations of these keys; keys without one are missing. A former primary may miss a new key, so a
+    /// missing key decides nothing.
     pub async fn participations_by_keys(
         &self,
         keys: &[UserKey],
@@ -58,7 +58,7 @@ impl Store {
             .collect())
     }
 
-    /// Those of these keys, just now without a participation, that an open transaction is writing or that were
+    /// Those of these keys (just read without a participation) that an open transaction is writing, or that were
     /// committed since. It does not wait: a locked row means that its key is among them.
     pub async fn keys_under_way(&self, keys: &[UserKey]) -> Result<Vec<UserKey>, StoreError> {
         let mut under_way = Vec::new();
@@ -77,27 +77,27 @@ impl Store {
         Ok(under_way)
     }
 
-    /// The gates in force of these campaigns.
-    pub async fn gates_in_force(
+    /// The current gates of these campaigns.
+    pub async fn gate_statuses(
         &self,
         ids: &[CampaignId],
-    ) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
+    ) -> Result<HashMap<CampaignId, GateStatus>, StoreError> {
         gates(ids, &self.db).await
     }
 
-    /// The same, by a server that takes writes.
+    /// The same, read from a server that accepts writes.
     pub async fn current_gates_in_force(
         &self,
         ids: &[CampaignId],
-    ) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
+    ) -> Result<HashMap<CampaignId, GateStatus>, StoreError> {
         let tx = self.begin_current().await?;
         let gates = gates(ids, &tx).await?;
         self.end_current(tx).await?;
         Ok(gates)
     }
 
-    /// A row that is written but not committed is locked. In SQLite a writer sees all that was written, because
-    /// there is one writer at a time.
+    /// A written and uncommitted row is locked. In SQLite there is one writer at a time, so a writer sees all written
+    /// rows.
     async fn locked_keys(&self, keys: &[UserKey]) -> Result<Vec<UserKey>, StoreError> {
         let mut sql = self.select_keys(keys);
         let rows = if self.is_embedded() {
@@ -107,7 +107,7 @@ impl Store {
             rows
         } else {
             sql.push(" FOR UPDATE NOWAIT");
-            // A server that takes no writes any more refuses to lock.
+            // A server that accepts no writes rejects locks.
             key_rows(&mut sql, &self.db).await?
         };
         Ok(rows.into_iter().map(|(key, _)| key).collect())
@@ -135,7 +135,7 @@ impl Store {
 async fn gates(
     ids: &[CampaignId],
     on: &impl ConnectionTrait,
-) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
+) -> Result<HashMap<CampaignId, GateStatus>, StoreError> {
     use campaign::{Column, Entity};
     let rows: Vec<(i64, i64, Option<Timestamp>)> = Entity::find()
         .select_only()
@@ -145,7 +145,7 @@ async fn gates(
         .all(on)
         .await?;
     let gate = |(id, epoch, closed_until): (i64, i64, Option<Timestamp>)| {
-        let gate = GateInForce {
+        let gate = GateStatus {
             epoch: to_unsigned(epoch),
             is_closed: closed_until.is_some(),
         };

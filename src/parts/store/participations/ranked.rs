@@ -8,44 +8,44 @@ use crate::parts::store::entity::participation::{Column, Entity, Model};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::{Store, StoreError};
 
-/// Ranks scanned by one statement for each row of a page: bounds the work if few rows have the status.
+/// Ranks scanned by one statement for each row of a page. It bounds the work if few rows have the status.
 const RANKS_PER_ROW: u64 = 10;
 
-/// Which participations to read.
+/// A filter of participations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RankPage {
     /// Of this campaign.
     pub campaign: CampaignId,
     /// In this status; none: in any.
     pub status: Option<Status>,
-    /// Behind this rank.
+    /// After this rank.
     pub after: u64,
-    /// Up to this one.
+    /// Up to this rank.
     pub last: u64,
     /// Maximum number of rows.
     pub rows_max: u32,
 }
 
-/// A participation, and when it was granted what it earned.
+/// A participation, and when its reward was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RankedRow {
     /// The participation.
     pub participation: Participation,
-    /// When that was.
+    /// When its reward was granted.
     pub rewarded_at: Option<Timestamp>,
 }
 
-/// What was found.
+/// A page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ranked {
     /// In order of rank.
     pub rows: Vec<RankedRow>,
-    /// The last rank scanned; there may be more rows behind it.
+    /// The last scanned rank; later ranks may have more rows.
     pub upto: u64,
 }
 
 impl Store {
-    /// The highest rank of a campaign that is committed; 0: none is.
+    /// The highest committed rank of a campaign; 0: there is none.
     pub async fn last_rank(&self, campaign: CampaignId) -> Result<u64, StoreError> {
         let last: Option<i64> = Entity::find()
             .select_only()
@@ -59,7 +59,7 @@ impl Store {
         Ok(last.map_or(0, to_unsigned))
     }
 
-    /// A user's participations in a campaign in order of rank, found by the index of the user.
+    /// A user's participations in a campaign in order of rank, by the index of the user.
     pub async fn participations_of_user_by_rank(
         &self,
         user: UserId,
@@ -92,7 +92,7 @@ impl Store {
         if let Some(status) = page.status {
             query = query.filter(Column::Status.eq(status.as_str()));
         }
-        // The optimizer's statistics of a newly filled table are old.
+        // The optimizer's statistics of a recently filled table are outdated.
         by_index(&mut query, "PRIMARY");
         self.ranked(query, page, end).await
     }

@@ -9,25 +9,25 @@ use crate::parts::store::entity::participation::{Column, Entity, Model};
 use crate::parts::store::entity::{by_index, campaign};
 use crate::parts::store::json::from_text;
 use crate::parts::store::numbers::{to_signed, to_unsigned};
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::unreadable::parse;
 use crate::parts::store::{Store, StoreError};
 
 /// A campaign and its reward.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewarding {
-    /// Which campaign.
+    /// The campaign.
     pub campaign: CampaignId,
-    /// The reward of a unit; none: there is none, or none any more.
+    /// The reward of a unit; none: the campaign has no reward now.
     pub reward: Option<Reward>,
-    /// Since when that is so.
+    /// Since when it has this reward.
     pub since: Timestamp,
 }
 
 /// A participation, and since when it has its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Which participation.
+pub struct RankedStatus {
+    /// The participation.
     pub id: ParticipationId,
     /// Its rank.
     pub rank: u64,
@@ -65,21 +65,21 @@ impl Store {
         rows.into_iter().map(rewarding).collect()
     }
 
-    /// Participations of a campaign behind a rank, in order of rank.
-    pub async fn standings(
+    /// Participations of a campaign after a rank, in order of rank.
+    pub async fn ranked_statuses(
         &self,
         campaign: CampaignId,
         after: u64,
         limit: u64,
-    ) -> Result<Vec<Standing>, StoreError> {
+    ) -> Result<Vec<RankedStatus>, StoreError> {
         let mut rows = Entity::find()
             .filter(Column::CampaignId.eq(campaign.0))
             .filter(Column::Rank.gt(to_signed(after)))
             .order_by_asc(Column::Rank)
             .limit(limit);
         by_index(&mut rows, "PRIMARY");
-        let standing = |row: Model| {
-            Ok(Standing {
+        let ranked_status = |row: Model| {
+            Ok(RankedStatus {
                 id: ParticipationId(row.id),
                 rank: to_unsigned(row.rank),
                 status: parse("a participation's status", &row.status, Status::parse)?,
@@ -87,10 +87,10 @@ impl Store {
             })
         };
         let rows = rows.all(&self.db).await?;
-        rows.into_iter().map(standing).collect()
+        rows.into_iter().map(ranked_status).collect()
     }
 
-    /// Those of these ranks that have an event that is not published, or never will be.
+    /// Those of these ranks with an event that is not published, or never will be.
     pub async fn unpublished(
         &self,
         campaign: CampaignId,

@@ -1,4 +1,4 @@
-//! Which participations were granted what they earn: marked after the grant, in the events' database.
+//! Participations whose reward was granted: marked after the grant, in the events' database.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,12 +9,12 @@ use crate::domain::{CampaignId, ParticipationId, Timestamp};
 use crate::parts::store::entity::participation::{Column, Entity};
 use crate::parts::store::entity::{by_index, rewarded_tally};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
-    /// Marks these participations as rewarded, those that are marked already excepted, and counts them
-    /// for their campaigns. Answers how many were marked.
+    /// Marks those of these participations that are not marked yet as rewarded, and counts them for their campaigns.
+    /// Returns the number of newly marked ones.
     pub async fn mark_rewarded(&self, ids: &[ParticipationId]) -> Result<u64, StoreError> {
         let mut ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         ids.sort_unstable();
@@ -64,7 +64,7 @@ impl Store {
         Ok(affected)
     }
 
-    /// How many participations of a campaign were marked: one row, however many they are.
+    /// The number of marked participations of a campaign, from one row.
     pub async fn rewarded_count(&self, campaign: CampaignId) -> Result<u64, StoreError> {
         let row = rewarded_tally::Entity::find_by_id(campaign.0).one(&self.db);
         Ok(row.await?.map_or(0, |row| to_unsigned(row.count)))
@@ -78,7 +78,7 @@ impl Store {
         Ok(counts.collect())
     }
 
-    /// When these participations were marked, those that were.
+    /// When these participations were marked; unmarked ones are missing.
     pub async fn rewarded_at(
         &self,
         ids: &[ParticipationId],

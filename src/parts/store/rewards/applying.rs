@@ -1,8 +1,8 @@
 //! Applies a batch of changes for one consumer in one transaction: inbox rows, effects, ledger.
 //!
 //! The primary key of the inbox decides whether an event is new, also against another member of the group that still
-//! processes the same records: the second one waits for the first, violates the key, and finds the events applied on its
-//! next attempt.
+//! processes the same records: the second one waits for the first, violates the key, and finds the applied events in
+//! its next attempt.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,14 +11,14 @@ use uuid::Uuid;
 
 use super::Rewards;
 use super::due::Due;
-use super::plan::{Plan, Standing};
+use super::plan::{AppliedState, Plan};
 use crate::domain::{Consumer, EventId, ParticipationId};
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::by_index;
 use crate::parts::store::entity::inbox::{Column, Entity, Model};
 use crate::parts::store::numbers::narrow;
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::runtime::failpoint;
 
 /// The result of a batch.
@@ -26,24 +26,24 @@ use crate::runtime::failpoint;
 pub struct Applied {
     /// Events that were new.
     pub applied: usize,
-    /// Those of them that came after a later one of their participation, and so had no effect.
+    /// New events that came after a later one of their participation, and so had no effect.
     pub late: usize,
-    /// Participations granted something.
+    /// Participations that were granted a reward.
     pub granted: usize,
-    /// Participations that lost it again.
+    /// Participations whose reward was revoked.
     pub reversed: usize,
-    /// Events that had been applied before.
+    /// Events that were already applied.
     pub duplicates: usize,
-    /// Participations of this batch that were granted something, now or before.
+    /// Participations of this batch with a granted reward, now or before.
     pub rewarded: Vec<ParticipationId>,
 }
 
-/// What a row of the inbox takes on the wire.
+/// The size of a row of the inbox in a statement.
 const ROW_BYTES: usize = 70;
 
 impl Rewards {
-    /// Applies `batch`, which is in order, all of it or nothing. `Contended` and `Constraint` mean that
-    /// somebody else was at the same events: nothing happened, and the next attempt finds out.
+    /// Applies `batch`, which is in order, completely or not at all. `Contended` and `Constraint` mean that another
+    /// member processed the same events: nothing happened, and the next attempt detects it.
     pub async fn apply(&self, consumer: Consumer, batch: &[Due]) -> Result<Applied, StoreError> {
         if batch.is_empty() {
             return Ok(Applied::default());
@@ -52,16 +52,16 @@ impl Rewards {
         let mut known = Self::known(&tx, consumer, batch).await?;
         let (fresh, old): (Vec<&Due>, Vec<&Due>) = batch
             .iter()
-            // Inserted into what is known, so that the second of two in one batch is an old one.
+            // Inserted into the known events, so that of two equal events in one batch the second is old.
             .partition(|due| known.insert(due.change.event));
         self.note(&tx, consumer, &fresh).await?;
-        let standings = Self::standings(&tx, consumer, &fresh, &old).await?;
-        let mut rewarded: Vec<ParticipationId> = standings
+        let states = Self::states(&tx, consumer, &fresh, &old).await?;
+        let mut rewarded: Vec<ParticipationId> = states
             .iter()
-            .filter(|(_, standing)| standing.granted.is_some())
+            .filter(|(_, state)| state.granted.is_some())
             .map(|(id, _)| *id)
             .collect();
-        let plan = Plan::of(&fresh, standings);
+        let plan = Plan::of(&fresh, states);
         rewarded.extend(plan.grants.iter().map(|due| due.change.participation));
         match consumer {
             Consumer::Points => self.book(&tx, &plan).await?,
@@ -80,7 +80,7 @@ impl Rewards {
         })
     }
 
-    /// Those of the events that were applied before.
+    /// Those of the events that were already applied.
     async fn known(
         tx: &Tx,
         consumer: Consumer,
@@ -111,36 +111,36 @@ impl Rewards {
     }
 
     /// The states of the participations, if any.
-    async fn standings(
+    async fn states(
         tx: &Tx,
         consumer: Consumer,
         fresh: &[&Due],
         old: &[&Due],
-    ) -> Result<HashMap<ParticipationId, Standing>, StoreError> {
+    ) -> Result<HashMap<ParticipationId, AppliedState>, StoreError> {
         let own: HashSet<EventId> = fresh.iter().map(|due| due.change.event).collect();
         let participations = distinct(fresh);
-        let mut standings: HashMap<ParticipationId, Standing> = old
+        let mut states: HashMap<ParticipationId, AppliedState> = old
             .iter()
-            .map(|due| (due.change.participation, Standing::default()))
+            .map(|due| (due.change.participation, AppliedState::default()))
             .collect();
         for row in Self::inbox_of(tx, consumer, &participations).await? {
             if !own.contains(&EventId(row.event_id)) {
-                let standing = standings
+                let state = states
                     .entry(ParticipationId(row.participation_id))
                     .or_default();
-                standing.highest = standing.highest.max(row.key_sequence.unsigned_abs());
+                state.highest = state.highest.max(row.key_sequence.unsigned_abs());
             }
         }
         match consumer {
-            Consumer::Points => Self::booked(tx, &mut standings).await?,
-            Consumer::Coupons => Self::issued(tx, &mut standings).await?,
+            Consumer::Points => Self::booked(tx, &mut states).await?,
+            Consumer::Coupons => Self::issued(tx, &mut states).await?,
         }
-        Ok(standings)
+        Ok(states)
     }
 
     /// The inbox rows of participations, including those just written. A locking read: of two transactions with
-    /// changes of one participation, the second sees what the first has written, or one of them is the victim of a
-    /// deadlock and is retried.
+    /// changes of one participation, the second one sees the rows of the first, or one of them fails with a deadlock
+    /// and is retried.
     async fn inbox_of(
         tx: &Tx,
         consumer: Consumer,

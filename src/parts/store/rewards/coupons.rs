@@ -1,4 +1,4 @@
-//! The effects of the consumer of coupons, and using one.
+//! The effects of the consumer of coupons, and the redemption of a coupon.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Rewards;
 use super::due::Due;
-use super::plan::{Plan, Standing};
+use super::plan::{AppliedState, Plan};
 use crate::domain::campaign::CouponTerms;
 use crate::domain::{
     CampaignId, Coupon, CouponId, CouponStatus, ParticipationId, Reward, Timestamp, UserId,
@@ -18,20 +18,20 @@ use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::coupon::{ActiveModel, Column, Entity, Model};
 use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::unreadable::parse;
 
-/// The digits of a code, without those that look like others (Crockford's base 32).
+/// The digits of a code, without ambiguous ones (Crockford's base 32).
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_DIGITS: usize = 26;
 
-/// What a row takes on the wire.
+/// The size of a row in a statement.
 const ROW_BYTES: usize = 180;
 
 /// Identifies a coupon and its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Voucher {
-    /// A user names the id of their coupon.
+    /// A user sends the id of their coupon.
     OfUser {
         /// The coupon.
         id: CouponId,
@@ -47,38 +47,38 @@ pub enum Voucher {
     },
 }
 
-/// The order that a coupon is used for.
+/// The order for which a coupon is redeemed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// Its amount.
     pub amount: u64,
-    /// The shop's name of it: asked again for the same one, the answer is the same.
+    /// The shop's name of the order: a repeated request for the same order gets the same answer.
     pub id: Option<String>,
 }
 
-/// The result of using a coupon.
+/// The result of redeeming a coupon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UseOutcome {
-    /// It is used, now or before by the same one for this same order.
+    /// It is redeemed, now or before, by the same user or shop for the same order.
     Used(Coupon),
-    /// It was used before by the same one for this order, which came to another amount then.
+    /// It was redeemed before, by the same user or shop for this order, with another amount.
     OtherAmount(Coupon),
-    /// It is not; the reason is in its status, its terms and the amount.
+    /// It is not redeemed; the reason follows from its status, its terms and the amount.
     Refused(Coupon),
-    /// There is no such coupon, or it is another user's.
+    /// There is no such coupon, or it belongs to another user.
     Unknown,
 }
 
 impl Rewards {
-    /// Adds to the standings how many coupons were issued.
+    /// Adds the numbers of issued coupons to the applied states.
     pub(super) async fn issued(
         tx: &Tx,
-        standings: &mut HashMap<ParticipationId, Standing>,
+        states: &mut HashMap<ParticipationId, AppliedState>,
     ) -> Result<(), StoreError> {
-        if standings.is_empty() {
+        if states.is_empty() {
             return Ok(());
         }
-        let ids: Vec<Uuid> = standings.keys().map(|id| id.0).collect();
+        let ids: Vec<Uuid> = states.keys().map(|id| id.0).collect();
         let counts: Vec<(Uuid, i64)> = Entity::find()
             .select_only()
             .column(Column::ParticipationId)
@@ -89,13 +89,13 @@ impl Rewards {
             .all(tx)
             .await?;
         for (id, coupons) in counts {
-            // Reversing twice changes nothing: only issued coupons are revoked.
-            standings.entry(ParticipationId(id)).or_default().granted = Some(coupons);
+            // A repeated revocation has no effect: only issued coupons are revoked.
+            states.entry(ParticipationId(id)).or_default().granted = Some(coupons);
         }
         Ok(())
     }
 
-    /// Issues what the plan grants and revokes what it takes back, unless it was used.
+    /// Issues the coupons that the plan grants, and revokes those that it takes back, unless they were used.
     pub(super) async fn issue(&self, tx: &Tx, plan: &Plan<'_>) -> Result<(), StoreError> {
         let coupons: Vec<(&Due, &CouponTerms, u32)> = plan
             .grants
@@ -155,7 +155,7 @@ impl Rewards {
         self.forget_revocations(tx, &ended).await
     }
 
-    /// Uses a coupon for an order: once, whoever asks at the same time, and only within its terms.
+    /// Redeems a coupon for an order: once, also for concurrent requests, and only within its terms.
     pub async fn use_coupon(
         &self,
         voucher: &Voucher,
@@ -187,7 +187,7 @@ impl Rewards {
         let is_used = used.rows_affected == 1;
         let outcome = match self.coupon(voucher).await? {
             Some(coupon) if is_used => UseOutcome::Used(coupon),
-            // Two shops may name their orders alike.
+            // Two shops may use the same name for an order.
             Some(coupon)
                 if order.id.is_some() && coupon.order_id == order.id && coupon.used_by == by =>
             {
@@ -211,7 +211,7 @@ impl Rewards {
 }
 
 impl Voucher {
-    /// The condition that finds it.
+    /// The condition on the coupon.
     fn condition(&self) -> Expr {
         match self {
             Self::OfUser { id, by } => Column::Id.eq(id.0).and(Column::UserId.eq(by.0)),
@@ -250,7 +250,7 @@ pub(super) fn coupon_status(word: &str) -> Result<CouponStatus, StoreError> {
     parse("a coupon's status", word, CouponStatus::parse)
 }
 
-/// A new code: 128 bits of the generator that keys are made with.
+/// A new code: 128 random bits of the generator that is also used for keys.
 fn code() -> String {
     let mut bits: u128 = rand::random();
     let mut digits = [b'0'; CODE_DIGITS];
@@ -276,7 +276,7 @@ mod tests {
             assert_eq!(code.len(), CODE_DIGITS);
             assert!(code.bytes().all(|digit| DIGITS.contains(&digit)), "{code}");
         }
-        // Every place but the first, which has the three bits left over, takes every digit.
+        // All digits occur in each place except the first, which has only the three remaining bits.
         for place in 1..CODE_DIGITS {
             let seen: HashSet<u8> = codes.iter().map(|code| code.as_bytes()[place]).collect();
             assert_eq!(seen.len(), 32, "place {place}");

@@ -10,17 +10,17 @@ use crate::domain::{Consumer, CouponStatus, EntryKind, ParticipationId, Timestam
 use crate::parts::store::StoreError;
 use crate::parts::store::entity::inbox::{Column, Entity};
 use crate::parts::store::entity::{coupon, ledger};
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 
-/// Statuses of coupons that cannot be used any more.
+/// Statuses of coupons that are no longer usable.
 const ENDED: [CouponStatus; 2] = [CouponStatus::Used, CouponStatus::Revoked];
 
 /// Rewards that one consumer granted to participations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// Those that were granted anything.
+    /// Participations with a granted reward.
     pub granted: HashSet<ParticipationId>,
-    /// Those of which something was not taken back, nor used.
+    /// Participations with a reward that was neither revoked nor used.
     pub standing: HashSet<ParticipationId>,
 }
 
@@ -66,8 +66,8 @@ impl Rewards {
         Ok(effects)
     }
 
-    /// The newest events that this consumer has applied, at most so many: the participation of each, and when the
-    /// event was made, by its id.
+    /// The newest events that this consumer has applied, at most this number: the participation of each, and the
+    /// creation time of the event, from its id.
     pub async fn newest(
         &self,
         consumer: Consumer,

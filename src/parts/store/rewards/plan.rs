@@ -1,7 +1,7 @@
-//! The effects of a batch of changes, given the changes applied before. Pure.
+//! The effects of a batch of changes, given the changes that were applied before. Pure.
 //!
 //! The changes of a participation are numbered, and a change has an effect only if its number is greater than all
-//! before: the final state is that of the last change, in whatever order they arrive.
+//! applied ones: the final state is that of the last change, in any order of arrival.
 
 use std::collections::HashMap;
 
@@ -10,52 +10,55 @@ use crate::domain::{ParticipationId, Status};
 
 /// The state of a participation after earlier batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// The greatest number applied; 0: none.
+pub(super) struct AppliedState {
+    /// The greatest applied number; 0: none.
     pub(super) highest: u32,
-    /// Points, or coupons, it was granted.
+    /// Granted points or coupons.
     pub(super) granted: Option<i64>,
-    /// Whether that was taken back.
+    /// Whether the reward was revoked.
     pub(super) is_reversed: bool,
 }
 
 /// The rows to write.
 #[derive(Debug, Default)]
 pub(super) struct Plan<'a> {
-    /// Changes that grant something.
+    /// Changes that grant a reward.
     pub(super) grants: Vec<&'a Due>,
-    /// Changes that take back so much of what was granted before.
+    /// Changes that revoke this much of an earlier grant.
     pub(super) reversals: Vec<(&'a Due, i64)>,
-    /// Participations that have come to their end, whether they were granted anything or not.
+    /// Participations in a final status, with or without a reward.
     pub(super) ended: Vec<ParticipationId>,
     /// Changes that came after a later one of their participation.
     pub(super) late: usize,
 }
 
 impl<'a> Plan<'a> {
-    /// Goes through `fresh` in order; `standings` may lack participations nothing is known of.
-    pub(super) fn of(fresh: &[&'a Due], mut standings: HashMap<ParticipationId, Standing>) -> Self {
+    /// Plans the changes in order; `states` may lack participations without earlier changes.
+    pub(super) fn of(
+        fresh: &[&'a Due],
+        mut states: HashMap<ParticipationId, AppliedState>,
+    ) -> Self {
         let mut plan = Self::default();
         for due in fresh {
             let change = &due.change;
-            let standing = standings.entry(change.participation).or_default();
-            if change.sequence <= standing.highest {
+            let state = states.entry(change.participation).or_default();
+            if change.sequence <= state.highest {
                 plan.late += 1;
                 continue;
             }
-            standing.highest = change.sequence;
+            state.highest = change.sequence;
             match change.status {
                 Status::Confirmed => {
-                    // Granted once and for all: a participation is not confirmed twice.
-                    if let (Some(amount), None) = (due.amount(), standing.granted) {
-                        standing.granted = Some(amount);
+                    // A grant is final: a participation is not confirmed twice.
+                    if let (Some(amount), None) = (due.amount(), state.granted) {
+                        state.granted = Some(amount);
                         plan.grants.push(due);
                     }
                 }
                 Status::Cancelled | Status::Expired => {
                     plan.ended.push(change.participation);
-                    if let (Some(amount), false) = (standing.granted, standing.is_reversed) {
-                        standing.is_reversed = true;
+                    if let (Some(amount), false) = (state.granted, state.is_reversed) {
+                        state.is_reversed = true;
                         plan.reversals.push((due, amount));
                     }
                 }
@@ -88,7 +91,7 @@ mod tests {
         }
     }
 
-    /// What a plan leaves standing: granted, and not taken back.
+    /// The effective rewards after a plan: granted, and not revoked.
     fn balance(plan: &Plan<'_>) -> i64 {
         let granted: i64 = plan.grants.iter().filter_map(|due| due.amount()).sum();
         let reversed: i64 = plan.reversals.iter().map(|(_, amount)| amount).sum();
@@ -114,11 +117,11 @@ mod tests {
     #[test]
     fn earlier_grants_are_reversed_once_and_never_repeated() {
         let id = ParticipationId::generate();
-        let standing = |highest, is_reversed| {
+        let state = |highest, is_reversed| {
             let granted = Some(50);
             HashMap::from([(
                 id,
-                Standing {
+                AppliedState {
                     highest,
                     granted,
                     is_reversed,
@@ -126,15 +129,11 @@ mod tests {
             )])
         };
         let (cancelled, expired) = (due(id, 3, Status::Cancelled), due(id, 4, Status::Expired));
-        let plan = Plan::of(&[&cancelled, &expired], standing(2, false));
+        let plan = Plan::of(&[&cancelled, &expired], state(2, false));
         assert_eq!(plan.reversals, [(&cancelled, 50)]);
-        assert!(
-            Plan::of(&[&expired], standing(3, true))
-                .reversals
-                .is_empty()
-        );
+        assert!(Plan::of(&[&expired], state(3, true)).reversals.is_empty());
         let confirmed = due(id, 5, Status::Confirmed);
-        assert!(Plan::of(&[&confirmed], standing(4, true)).grants.is_empty());
+        assert!(Plan::of(&[&confirmed], state(4, true)).grants.is_empty());
     }
 
     #[test]
@@ -146,7 +145,7 @@ mod tests {
     }
 
     proptest! {
-        /// In whatever order and batches the changes come, the last one decides.
+        /// The last change decides, in any order and any batches.
         #[test]
         fn the_order_of_the_rows_does_not_matter(
             order in Just((0..3_usize).collect::<Vec<_>>()).prop_shuffle(), cut in 0..=3_usize,
@@ -159,8 +158,8 @@ mod tests {
             let first = Plan::of(&shuffled[..cut], HashMap::new());
             let granted = first.grants.first().and_then(|due| due.amount());
             let highest = shuffled[..cut].iter().map(|due| due.change.sequence).max().unwrap_or(0);
-            let standing = Standing { highest, granted, is_reversed: !first.reversals.is_empty() };
-            let second = Plan::of(&shuffled[cut..], HashMap::from([(id, standing)]));
+            let state = AppliedState { highest, granted, is_reversed: !first.reversals.is_empty() };
+            let second = Plan::of(&shuffled[cut..], HashMap::from([(id, state)]));
             prop_assert_eq!(balance(&first) + balance(&second), 0);
         }
     }

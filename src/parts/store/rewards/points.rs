@@ -7,38 +7,38 @@ use uuid::Uuid;
 
 use super::Rewards;
 use super::due::Due;
-use super::plan::{Plan, Standing};
+use super::plan::{AppliedState, Plan};
 use crate::domain::{EntryKind, ParticipationId, to_stored_precision};
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::ledger::{Column, Entity};
 use crate::parts::store::entity::{balance, by_index};
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::unreadable::parse;
 
-/// What an entry, and a balance, take on the wire.
+/// The sizes of a ledger entry and of a balance in a statement.
 const ENTRY_BYTES: usize = 110;
 const BALANCE_BYTES: usize = 40;
 
 impl Rewards {
-    /// Adds the entries of the ledger to the standings.
+    /// Adds the entries of the ledger to the applied states.
     pub(super) async fn booked(
         tx: &Tx,
-        standings: &mut HashMap<ParticipationId, Standing>,
+        states: &mut HashMap<ParticipationId, AppliedState>,
     ) -> Result<(), StoreError> {
-        if standings.is_empty() {
+        if states.is_empty() {
             return Ok(());
         }
-        let ids: Vec<Uuid> = standings.keys().map(|id| id.0).collect();
+        let ids: Vec<Uuid> = states.keys().map(|id| id.0).collect();
         let mut entries = Entity::find().filter(Column::ParticipationId.is_in(padded(&ids)));
         by_index(&mut entries, "PRIMARY");
         for row in entries.all(tx).await? {
-            let standing = standings
+            let state = states
                 .entry(ParticipationId(row.participation_id))
                 .or_default();
             match parse("the kind of an entry", &row.kind, EntryKind::parse)? {
-                EntryKind::Granted => standing.granted = Some(row.amount),
-                EntryKind::Reversed => standing.is_reversed = true,
+                EntryKind::Granted => state.granted = Some(row.amount),
+                EntryKind::Reversed => state.is_reversed = true,
             }
         }
         Ok(())
@@ -70,7 +70,7 @@ impl Rewards {
         };
         self.insert::<Entity, _, _>(tx, ENTRY_BYTES, &entries, row, None)
             .await?;
-        // In the order of users, so that two batches lock the balances they share in the same order.
+        // In the order of users, so that two batches lock shared balances in the same order.
         let mut moved: BTreeMap<i64, i64> = BTreeMap::new();
         for (due, _, amount) in &entries {
             *moved.entry(due.change.user.0).or_default() += amount;

@@ -16,10 +16,10 @@ use crate::domain::{
 use crate::parts::store::StoreError;
 use crate::parts::store::entity::{balance, coupon, ledger};
 use crate::parts::store::numbers::to_unsigned;
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::unreadable::parse;
 
-/// Coupons shown of one participation at most.
+/// Maximum number of coupons shown for one participation.
 const COUPONS_SHOWN_MAX: i32 = 100;
 
 impl Rewards {
@@ -75,8 +75,7 @@ impl Rewards {
         rows.into_iter().map(Coupon::try_from).collect()
     }
 
-    /// What these participations were granted, where they were. Bounded: of the coupons of one the first
-    /// hundred are named.
+    /// The rewards of these participations. Bounded: at most the first hundred coupons of one are included.
     pub async fn granted(
         &self,
         participations: &[ParticipationId],

@@ -1,11 +1,11 @@
-//! Coupons of participations that are being cancelled. They are suspended before the cancellation commits,
-//! in the events' database, so that nobody uses what is given back; afterwards they are revoked or, where
-//! the cancellation did not commit, issued again.
+//! Coupons of participations that are being cancelled. They are suspended before the cancellation commits in the
+//! events' database, so that nobody uses coupons of returned units. Afterwards they are revoked or, if the
+//! cancellation did not commit, issued again.
 //!
-//! The row of a revocation and the coupons of its participation are written by different transactions in
-//! different orders: a cancellation writes the row and reads the coupons, a consumer writes the coupons and
-//! reads the row, and each reads with locks. So whoever comes second sees what the first has written, or one
-//! of the two is a deadlock's victim and tries again.
+//! The row of a revocation and the coupons of its participation are written by different transactions in different
+//! orders: a cancellation writes the row and reads the coupons; a consumer writes the coupons and reads the row. Both
+//! read with locks. So the second one sees the writes of the first, or one of them fails with a deadlock and is
+//! retried.
 
 use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
@@ -21,29 +21,29 @@ use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::revocation::{Column, Entity, Model};
 use crate::parts::store::entity::{coupon, insert};
 use crate::parts::store::query::{delete_by_key, on_key};
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 
 /// The result of suspending the coupons of a participation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspension {
-    /// None of them can be used, whether they are issued already or not.
+    /// None of them can be used, including coupons that are not issued yet.
     Suspended,
-    /// One was used; nothing has changed.
+    /// One was used; nothing changed.
     Used,
 }
 
-/// A participation whose coupons are suspended, and until when its cancellation can still commit.
+/// A participation with suspended coupons, and the time until which its cancellation can still commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// Which participation.
+    /// The participation.
     pub participation: ParticipationId,
     /// By the clock of the events' database.
     pub undecided_until: Timestamp,
 }
 
 impl Rewards {
-    /// Suspends the coupons of a participation, those included that are yet to be issued, until it is
-    /// decided, at `until` or later, whether it was cancelled.
+    /// Suspends the coupons of a participation, including those not issued yet, until it is decided, at `until` or
+    /// later, whether the cancellation committed.
     pub async fn suspend_coupons(
         &self,
         participation: ParticipationId,
@@ -76,8 +76,8 @@ impl Rewards {
         Ok(Suspension::Suspended)
     }
 
-    /// Stores a cancellation under way. If there is another, the later time is stored; one that is known to have
-    /// committed stays.
+    /// Stores a pending cancellation. If there is another one, the later time is stored; a row of a committed
+    /// cancellation stays.
     async fn expect_cancellation(
         &self,
         tx: &Tx,
@@ -97,8 +97,8 @@ impl Rewards {
         Ok(())
     }
 
-    /// Revocations to be decided, whose cancellations cannot commit any more at `now`, by the clock of the
-    /// events' database; the oldest first.
+    /// Due revocations, whose cancellations cannot commit any more at `now`, by the clock of the events' database;
+    /// the oldest first.
     pub async fn due_revocations(
         &self,
         now: Timestamp,
@@ -120,12 +120,12 @@ impl Rewards {
         Ok(rows.into_iter().map(revocation).collect())
     }
 
-    /// The cancellations have committed: the coupons are revoked. Where none were issued, the row stays until
-    /// the consumer has come to the cancellation, because until then it may yet issue them. Where they were,
-    /// it issues no more, and may have come to the cancellation before the row was written.
+    /// The cancellations have committed: revokes the coupons. If none were issued, the row stays until the consumer
+    /// has applied the cancellation, because until then it may still issue them. If some were issued, it issues no
+    /// more, and may have applied the cancellation before the row was written.
     pub async fn revoke_coupons(&self, decided: &[Revocation]) -> Result<(), StoreError> {
         let tx = self.begin().await?;
-        let ids = self.still_so(&tx, decided).await?;
+        let ids = self.unchanged_since_read(&tx, decided).await?;
         self.move_coupons(&tx, &ids, CouponStatus::Suspended, CouponStatus::Revoked)
             .await?;
         let issued = self.with_coupons(&tx, &ids).await?;
@@ -134,7 +134,7 @@ impl Rewards {
         Ok(tx.commit().await?)
     }
 
-    /// Those of the participations that coupons were issued for.
+    /// Those of the participations with issued coupons.
     async fn with_coupons(
         &self,
         tx: &Tx,
@@ -148,30 +148,30 @@ impl Rewards {
         Ok(ids.into_tuple().all(tx).await?)
     }
 
-    /// The cancellations have not committed, and cannot any more: the coupons can be used again. Where
-    /// another cancellation was begun since, they stay suspended for it.
+    /// The cancellations did not commit, and cannot commit any more: the coupons can be used again. If another
+    /// cancellation began since, they stay suspended for it.
     pub async fn restore_coupons(&self, decided: &[Revocation]) -> Result<(), StoreError> {
         let tx = self.begin().await?;
-        let ids = self.still_so(&tx, decided).await?;
+        let ids = self.unchanged_since_read(&tx, decided).await?;
         self.move_coupons(&tx, &ids, CouponStatus::Suspended, CouponStatus::Issued)
             .await?;
         self.forget_revocations(&tx, &ids).await?;
         Ok(tx.commit().await?)
     }
 
-    /// Looks again later, by the clock of the events' database, at what could not be decided.
+    /// Postpones undecided revocations, by the clock of the events' database.
     pub async fn postpone_revocations(
         &self,
         undecided: &[Revocation],
         until: Timestamp,
     ) -> Result<(), StoreError> {
         let tx = self.begin().await?;
-        let ids = self.still_so(&tx, undecided).await?;
+        let ids = self.unchanged_since_read(&tx, undecided).await?;
         Self::date(&tx, &ids, Some(to_stored_precision(until))).await?;
         Ok(tx.commit().await?)
     }
 
-    /// Sets until when these revocations are undecided.
+    /// Sets the time until which these revocations are undecided.
     async fn date(tx: &Tx, ids: &[Uuid], until: Option<Timestamp>) -> Result<(), StoreError> {
         Entity::update_many()
             .col_expr(Column::UndecidedUntil, until.into())
@@ -181,10 +181,14 @@ impl Rewards {
         Ok(())
     }
 
-    /// Those of the revocations that are as they were read, held.
-    async fn still_so(&self, tx: &Tx, read: &[Revocation]) -> Result<Vec<Uuid>, StoreError> {
+    /// Those of the revocations that are unchanged since they were read, locked.
+    async fn unchanged_since_read(
+        &self,
+        tx: &Tx,
+        read: &[Revocation],
+    ) -> Result<Vec<Uuid>, StoreError> {
         let ids: Vec<Uuid> = read.iter().map(|one| one.participation.0).collect();
-        let rows = held(&ids).all(tx).await?;
+        let rows = locked_revocations(&ids).all(tx).await?;
         let is_same = |row: &Model| {
             let mut read = read.iter();
             read.any(|one| {
@@ -196,12 +200,12 @@ impl Rewards {
         Ok(same.map(|row| row.participation_id).collect())
     }
 
-    /// Suspends what was just issued of participations that are being cancelled.
+    /// Suspends newly issued coupons of participations that are being cancelled.
     pub(super) async fn suspend_issued(&self, tx: &Tx, issued: &[Uuid]) -> Result<(), StoreError> {
         if issued.is_empty() {
             return Ok(());
         }
-        let rows = held(issued).all(tx).await?;
+        let rows = locked_revocations(issued).all(tx).await?;
         let cancelled: Vec<Uuid> = rows.into_iter().map(|row| row.participation_id).collect();
         self.move_coupons(
             tx,
@@ -226,7 +230,7 @@ impl Rewards {
         Ok(())
     }
 
-    /// Moves all coupons of these participations that stand at `from` to `to`.
+    /// Changes all coupons of these participations from status `from` to `to`.
     pub(super) async fn move_coupons(
         &self,
         tx: &Tx,
@@ -248,7 +252,7 @@ impl Rewards {
 }
 
 /// These revocations, locked.
-fn held(ids: &[Uuid]) -> Select<Entity> {
+fn locked_revocations(ids: &[Uuid]) -> Select<Entity> {
     Entity::find()
         .filter(Column::ParticipationId.is_in(padded(ids)))
         .lock_exclusive()

@@ -1,5 +1,5 @@
-//! Whether the rewards database agrees with itself: no event had more than its effect (I6). It reads
-//! everything there is, in one snapshot. That an event had none is not seen from here.
+//! Checks the consistency of the rewards database: no event had more than its effect (I6). It reads all rows, in one
+//! snapshot. It cannot detect that an event had no effect.
 
 use std::collections::BTreeMap;
 
@@ -13,21 +13,21 @@ use crate::parts::store::entity::{coupon, ledger};
 use crate::parts::store::query::count_by;
 use crate::parts::store::{StoreError, connection};
 
-/// Examples of one kind of breach that are named.
+/// Maximum number of examples of one kind of violation.
 const EXAMPLES_MAX: usize = 5;
 
 /// The findings in the rewards database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rewarded {
-    /// What is wrong.
+    /// The violations.
     pub breaches: Vec<String>,
-    /// Participations that were granted something, by campaign.
+    /// Participations with a granted reward, by campaign.
     pub granted: BTreeMap<CampaignId, u64>,
 }
 
-/// A rule, and the statement that finds what breaks it: text, to be read beside the others.
+/// A rule, and the statement that finds its violations, as text.
 struct Rule {
-    /// Said of an example.
+    /// The text of an example.
     broken: &'static str,
     sql: &'static str,
     /// How an example is read.
@@ -78,7 +78,7 @@ const RULES: [Rule; 6] = [
 ];
 
 impl Rewards {
-    /// Reads everything, and says what is wrong.
+    /// Reads everything, and returns the violations.
     pub async fn verify(&self) -> Result<Rewarded, StoreError> {
         use {coupon::Column as Coupon, ledger::Column as Ledger};
         let patient = self.patient();

@@ -1,18 +1,17 @@
-//! A number for a set of changes of participations: both sides of I3 sum it up, the participations
-//! from their ranks and versions, the events from their ranks and sequences. Two sets of the same
-//! changes have the same sum; two that differ, by however few, have it as seldom as one in two thousand
-//! million.
+//! The digest of a set of changes of participations. Check I3 sums it up on both sides: for participations from their
+//! ranks and versions, for events from their ranks and sequences. Equal sets have equal digests; different sets have
+//! equal digests with a probability of about one in two thousand million.
 //!
-//! A rank weighs its square in a field of 2^31 - 1 elements, moved so that small ranks wrap around,
-//! too, and squares of small numbers add up to each other in no simple way. Its n-th change weighs
-//! 2n - 1 times that, so the changes 1 to n weigh n squared times that: no participation needs its
-//! changes listed. Only arithmetic that both databases do in 64 bits, whatever stands in the columns.
+//! The weight of a rank is its square in a field of 2^31 - 1 elements, after an offset, so that small ranks wrap
+//! around too, and sums of small squares show no simple pattern. The weight of its change n is 2n - 1 times that, so
+//! the changes 1 to n weigh n squared times that: the changes of a participation need not be listed. The arithmetic
+//! fits into 64 bits in both databases, for any values in the columns.
 
 /// The field: a prime.
 const FIELD: i64 = 2_147_483_647;
-/// By how much ranks are moved: a third of the field, so that no square overflows.
+/// The offset of ranks: a third of the field, so that no square overflows.
 const MOVED: i64 = 715_827_883;
-/// Changes are told apart up to here; their number is compared besides.
+/// Change numbers are distinguished modulo this; the number of changes is compared separately.
 const CHANGES_MAX: i64 = 1_009;
 
 /// The weight of the changes of a participation, `p`, as SQL.

@@ -1,20 +1,20 @@
-//! Sums over streams of events about participations, and counts of events about campaigns: of those that are not deleted.
+//! Sums over existing events: of streams about participations, and counts of events about campaigns.
 
 use std::collections::BTreeMap;
 
 use sea_orm::QueryResult;
 
-use super::sums::{Ground, campaign, count, within};
+use super::sums::{RowSelection, campaign, count, within};
 use super::{Segment, Snapshot, digest};
 use crate::domain::{CampaignId, Topic};
 use crate::parts::store::StoreError;
 
-/// The sums of events of a stream that are not deleted.
+/// The sums of existing events of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogSums {
     /// Events about participations.
     pub events: u64,
-    /// Which changes those are about.
+    /// The digest of their changes.
     pub digest: i64,
 }
 
@@ -30,23 +30,23 @@ impl LogSums {
 }
 
 impl Snapshot {
-    /// The sums of the streams of these campaigns, those that have events.
+    /// The sums of the streams of these campaigns, if they have events.
     pub async fn log_sums(
         &self,
         ids: &[CampaignId],
     ) -> Result<BTreeMap<CampaignId, LogSums>, StoreError> {
-        self.sums_of_log(Ground::Whole(ids)).await
+        self.sums_of_log(RowSelection::Whole(ids)).await
     }
 
-    /// The sums of a part of a stream: `ground` counts sequences in place of ranks.
-    pub async fn log_sums_in(&self, ground: Ground<'_>) -> Result<LogSums, StoreError> {
-        let sums = self.sums_of_log(ground).await?;
+    /// The sums of a part of a stream: `selection` counts sequences instead of ranks.
+    pub async fn log_sums_in(&self, selection: RowSelection<'_>) -> Result<LogSums, StoreError> {
+        let sums = self.sums_of_log(selection).await?;
         Ok(sums.into_values().fold(LogSums::default(), LogSums::with))
     }
 
     async fn sums_of_log(
         &self,
-        ground: Ground<'_>,
+        selection: RowSelection<'_>,
     ) -> Result<BTreeMap<CampaignId, LogSums>, StoreError> {
         let mut sql = self.store.sql(
             "SELECT e.campaign_id, COUNT(*) AS events, CAST(COALESCE(SUM(CASE WHEN e.`rank` IS NOT NULL THEN ",
@@ -55,14 +55,14 @@ impl Snapshot {
             .push(" END), 0) AS SIGNED) AS digest FROM outbox_event e ");
         self.by(&mut sql, "PRIMARY")
             .push(" WHERE e.aggregatetype = 'participation' AND ");
-        within(&mut sql, ("e", "sequence"), ground).push(" GROUP BY e.campaign_id");
+        within(&mut sql, ("e", "sequence"), selection).push(" GROUP BY e.campaign_id");
         let rows = sql.rows(&self.tx).await?;
         rows.iter()
             .map(|row| Ok((campaign(row)?, log_sums(row)?)))
             .collect()
     }
 
-    /// How many events there are in the streams of these campaigns for a topic.
+    /// The number of events in the streams of these campaigns for a topic.
     pub async fn events_about(
         &self,
         topic: Topic,
@@ -72,7 +72,8 @@ impl Snapshot {
             "SELECT e.campaign_id, COUNT(*) AS events FROM outbox_event e WHERE e.aggregatetype = ",
         );
         sql.bind(topic.as_str()).push(" AND ");
-        within(&mut sql, ("e", "sequence"), Ground::Whole(ids)).push(" GROUP BY e.campaign_id");
+        within(&mut sql, ("e", "sequence"), RowSelection::Whole(ids))
+            .push(" GROUP BY e.campaign_id");
         let rows = sql.rows(&self.tx).await?;
         rows.iter()
             .map(|row| Ok((campaign(row)?, count(row, "events")?)))
@@ -87,22 +88,22 @@ fn log_sums(row: &QueryResult) -> Result<LogSums, StoreError> {
     })
 }
 
-/// The sums of a segment of a stream when they were last read.
+/// The sums of a segment of a stream at its last read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeptLog {
-    /// Which segment: of sequences.
+pub struct StoredLogSums {
+    /// The segment, of sequences.
     pub segment: Segment,
-    /// The last sequence that they include.
+    /// The last included sequence.
     pub last: u64,
-    /// The number of deleted events of the campaign then.
+    /// The number of deleted events of the campaign at that time.
     pub purged_events: u64,
     /// Events about participations.
     pub events: u64,
-    /// Which changes those are about.
+    /// The digest of their changes.
     pub digest: i64,
 }
 
-impl KeptLog {
+impl StoredLogSums {
     /// Its sums.
     #[must_use]
     pub const fn sums(&self) -> LogSums {

@@ -1,24 +1,27 @@
-//! Names what breaks an invariant, a few of them. Asked only when something does: these statements
-//! compare row by row.
+//! Finds examples of rows that break an invariant. Used only after a violation, because these statements compare row
+//! by row.
 
 use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryResult, QuerySelect};
 use uuid::Uuid;
 
-use super::sums::{Ground, STANDS, SUSPECT, count, on};
+use super::sums::{RowSelection, STANDS, SUSPECT, count, on};
 use super::waiting::OVERTAKING;
 use super::{Snapshot, sums};
 use crate::domain::{CampaignId, EventId, ParticipationId, UserId};
 use crate::parts::store::StoreError;
 use crate::parts::store::entity::{event_of_parked, outbox_event, outbox_parked};
 
-/// So many are named at most.
+/// Maximum number of examples.
 const NAMED_MAX: u32 = 5;
 
 impl Snapshot {
-    /// Which of these campaigns have a user above their limit, judging by participations on this
-    /// ground. Whoever is above it has a row somewhere that does not prove the contrary.
-    pub async fn over_limit(&self, ground: Ground<'_>) -> Result<Vec<CampaignId>, StoreError> {
+    /// Which of these campaigns have a user above the limit, by the participations in this range. Every such user has
+    /// a row that does not prove the contrary.
+    pub async fn over_limit(
+        &self,
+        selection: RowSelection<'_>,
+    ) -> Result<Vec<CampaignId>, StoreError> {
         let mut sql = self.store.sql(
             "SELECT DISTINCT campaign_id FROM (SELECT c.id AS campaign_id FROM \
              (SELECT DISTINCT p.campaign_id, p.user_id FROM campaign c JOIN participation p ",
@@ -27,7 +30,7 @@ impl Snapshot {
             .push(" ON p.campaign_id = c.id WHERE ")
             .push(SUSPECT)
             .push(" AND ");
-        on(&mut sql, "p", ground)
+        on(&mut sql, "p", selection)
             .push(") s JOIN campaign c ON c.id = s.campaign_id JOIN participation p ");
         self.by(&mut sql, "participation_once")
             .push(" ON p.user_id = s.user_id AND p.campaign_id = s.campaign_id WHERE ")
@@ -38,7 +41,7 @@ impl Snapshot {
         rows.iter().map(sums::campaign).collect()
     }
 
-    /// How many users of a campaign hold more than they may, and a few of them with what they hold.
+    /// The number of users of a campaign who hold more than the limit, and examples with their units.
     pub async fn users_over_limit(
         &self,
         id: CampaignId,
@@ -62,19 +65,19 @@ impl Snapshot {
     /// Participations with a change that has no event.
     pub async fn changes_without_event(
         &self,
-        ground: Ground<'_>,
+        selection: RowSelection<'_>,
     ) -> Result<Vec<ParticipationId>, StoreError> {
-        // A stream is not in order of rank: it is read once, and not once for each participation.
+        // A stream is not in order of rank: it is read once, not once for each participation.
         let mut sql = self.store.sql(
             "SELECT p.id FROM participation p LEFT JOIN (SELECT e.campaign_id, e.`rank` AS of_rank, \
              e.key_sequence, COUNT(*) AS events FROM outbox_event e WHERE e.aggregatetype = 'participation' AND ",
         );
-        on(&mut sql, "e", ground).push(
+        on(&mut sql, "e", selection).push(
             " AND e.`rank` IS NOT NULL GROUP BY e.campaign_id, e.`rank`, e.key_sequence) n \
              ON n.campaign_id = p.campaign_id AND n.of_rank = p.`rank` \
              AND n.key_sequence BETWEEN 1 AND p.version WHERE ",
         );
-        on(&mut sql, "p", ground)
+        on(&mut sql, "p", selection)
             .push(" GROUP BY p.campaign_id, p.`rank`, p.id, p.version")
             .push(" HAVING COALESCE(SUM(n.events), 0) <> p.version ORDER BY p.campaign_id, p.`rank` LIMIT ")
             .bind(NAMED_MAX);
@@ -82,15 +85,15 @@ impl Snapshot {
         ids(&rows, "id").map(|ids| ids.into_iter().map(ParticipationId).collect())
     }
 
-    /// Events about a change that no participation has made.
+    /// Events about changes that no participation has made.
     pub async fn events_without_change(
         &self,
-        ground: Ground<'_>,
+        selection: RowSelection<'_>,
     ) -> Result<Vec<EventId>, StoreError> {
         let mut sql = self
             .store
             .sql("SELECT e.id FROM outbox_event e WHERE e.aggregatetype = 'participation' AND ");
-        on(&mut sql, "e", ground).push(
+        on(&mut sql, "e", selection).push(
             " AND e.`rank` IS NOT NULL AND NOT EXISTS (SELECT 1 FROM participation p WHERE \
              p.campaign_id = e.campaign_id AND p.`rank` = e.`rank` \
              AND e.key_sequence BETWEEN 1 AND p.version)",
@@ -119,8 +122,7 @@ impl Snapshot {
         Ok(astray.into_iter().map(EventId).collect())
     }
 
-    /// Events that were published while an earlier one of their participation waits, each with that
-    /// one.
+    /// Events that were published while an earlier one of their participation waits, each with the earlier one.
     pub async fn overtaken(&self, id: CampaignId) -> Result<Vec<(EventId, EventId)>, StoreError> {
         let mut sql = self.store.sql("SELECT l.id AS later, e.id AS earlier ");
         sql.push(OVERTAKING)

@@ -1,9 +1,8 @@
-//! Events about participations that were published, by segment and by id: to be compared with the records of
-//! a topic.
+//! Published events about participations, by segment and by id: for the comparison with the records of a topic.
 
 use std::collections::BTreeMap;
 
-use super::sums::{Ground, count, on};
+use super::sums::{RowSelection, count, on};
 use super::{SEGMENT_RANKS, Segment, Snapshot, digest};
 use crate::domain::{CampaignId, EventId};
 use crate::parts::store::StoreError;
@@ -13,14 +12,14 @@ use crate::parts::store::sql::Sql;
 /// Rows read by one statement.
 const PAGE_ROWS_MAX: u32 = 10_000;
 
-/// What some events sum up to.
+/// The sums of a set of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventSums {
-    /// How many there are.
+    /// Their number.
     pub events: u64,
-    /// Which changes they are about: the digest of verification.
+    /// The digest of their changes.
     pub changes: i64,
-    /// Which events they are: the checksums of their ids, added up.
+    /// The sum of the checksums of their ids.
     pub ids: i64,
 }
 
@@ -47,7 +46,7 @@ pub struct EventRow {
     pub waits: bool,
 }
 
-/// Events of a stream, `e`, with the position, `o`, and the parked row, `k`, of those that wait.
+/// Events of a stream, `e`, with the position, `o`, and the parked row, `k`, if there is one.
 const EVENTS: &str = " FROM outbox_event e LEFT JOIN outbox_position o ON o.campaign_id = e.campaign_id \
      LEFT JOIN outbox_parked k ON k.campaign_id = e.campaign_id AND k.topic = e.aggregatetype \
      AND k.sequence = e.sequence AND k.state <> 'acknowledged' WHERE e.aggregatetype = 'participation' \
@@ -56,7 +55,7 @@ const EVENTS: &str = " FROM outbox_event e LEFT JOIN outbox_position o ON o.camp
 const IS_PUBLISHED: &str = "(e.sequence <= COALESCE(o.published, 0) AND k.sequence IS NULL)";
 
 impl Snapshot {
-    /// The sums of published events of a campaign that are not deleted, by number of segment.
+    /// The sums of existing published events of a campaign, by number of segment.
     pub async fn published(
         &self,
         campaign: CampaignId,
@@ -66,7 +65,7 @@ impl Snapshot {
         }
         let mut sql = self.store.sql("");
         sums(&mut sql).push(EVENTS).push(IS_PUBLISHED).push(" AND ");
-        on(&mut sql, "e", Ground::Whole(&[campaign])).push(" GROUP BY segment");
+        on(&mut sql, "e", RowSelection::Whole(&[campaign])).push(" GROUP BY segment");
         let rows = sql.rows(&self.tx).await?;
         rows.iter()
             .map(|row| {
@@ -86,7 +85,7 @@ impl Snapshot {
         campaign: CampaignId,
     ) -> Result<BTreeMap<u64, EventSums>, StoreError> {
         let mut published: BTreeMap<u64, EventSums> = BTreeMap::new();
-        for event in self.events(Ground::Whole(&[campaign])).await? {
+        for event in self.events(RowSelection::Whole(&[campaign])).await? {
             if !event.waits {
                 let number = Segment::of(campaign, event.rank).number;
                 let sums = published.entry(number).or_default();
@@ -98,11 +97,11 @@ impl Snapshot {
 
     /// The events of a segment, in order of rank and change.
     pub async fn events_within(&self, segment: Segment) -> Result<Vec<EventRow>, StoreError> {
-        self.events(Ground::Within(segment)).await
+        self.events(RowSelection::Within(segment)).await
     }
 
     /// The events of one campaign, in order of rank and change. They are read in the order of the stream, page by page.
-    async fn events(&self, ground: Ground<'_>) -> Result<Vec<EventRow>, StoreError> {
+    async fn events(&self, selection: RowSelection<'_>) -> Result<Vec<EventRow>, StoreError> {
         let mut events: Vec<EventRow> = Vec::new();
         let mut after = 0;
         loop {
@@ -112,7 +111,7 @@ impl Snapshot {
             sql.push(IS_PUBLISHED)
                 .push(" THEN 0 ELSE 1 END AS waits")
                 .push(EVENTS);
-            on(&mut sql, "e", ground)
+            on(&mut sql, "e", selection)
                 .push(" AND e.sequence > ")
                 .bind(after);
             sql.push(" ORDER BY e.sequence LIMIT ").bind(PAGE_ROWS_MAX);
@@ -135,7 +134,7 @@ impl Snapshot {
     }
 }
 
-/// Appends what is summed up, by segment.
+/// Appends the sums by segment.
 fn sums(sql: &mut Sql) -> &mut Sql {
     sql.push("SELECT CAST(GREATEST(e.`rank` - 1, 0) DIV ")
         .bind(to_signed(SEGMENT_RANKS))
@@ -144,7 +143,7 @@ fn sums(sql: &mut Sql) -> &mut Sql {
         .push(") AS SIGNED) AS digest, CAST(SUM(CRC32(e.id)) AS SIGNED) AS ids")
 }
 
-/// The checksum that `MySQL` takes, too.
+/// The same checksum as in `MySQL`.
 fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {
@@ -163,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_checksum_is_the_one_of_mysql() {
-        // The check value of CRC-32/ISO-HDLC, and what MySQL's manual has for CRC32('MySQL').
+        // The check value of CRC-32/ISO-HDLC, and the value of CRC32('MySQL') in MySQL's manual.
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
         assert_eq!(crc32(b"MySQL"), 3_259_397_556);
     }

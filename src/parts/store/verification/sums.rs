@@ -10,17 +10,17 @@ use crate::parts::store::StoreError;
 use crate::parts::store::entity::purged_segment::{Column, Entity, Model};
 use crate::parts::store::entity::{by_index, participation};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
-use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::Sql;
+use crate::parts::store::statement_lengths::padded;
 
-/// Which rows to read.
+/// A range of rows.
 #[derive(Clone, Copy, Debug)]
-pub enum Ground<'a> {
-    /// These campaigns, whole.
+pub enum RowSelection<'a> {
+    /// These campaigns, complete.
     Whole(&'a [CampaignId]),
     /// One segment.
     Within(Segment),
-    /// One segment and whatever is behind it: the last of its campaign.
+    /// One segment and everything after it: the last one of its campaign.
     From(Segment),
 }
 
@@ -29,42 +29,51 @@ pub enum Ground<'a> {
 pub struct Sums {
     /// Participations, whatever their status.
     pub participations: u64,
-    /// Units held by those that stand.
+    /// Units held.
     pub units: u64,
-    /// Changes, each of which is to have an event.
+    /// Changes; each must have an event.
     pub changes: u64,
-    /// Which changes those are.
+    /// The digest of the changes.
     pub change_digest: i64,
-    /// Participations that stand and that do not prove by themselves that their user is within the
-    /// limit.
+    /// Participations that hold units and do not prove by themselves that their user is within the limit.
     pub suspects: u64,
-    /// When the latest of them was made.
+    /// When the newest of them was created.
     pub newest: Option<Timestamp>,
 }
 
-/// Events that are deleted, of one segment.
+/// Deleted events of one segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
-    /// How many.
+    /// Their number.
     pub events: u64,
-    /// About which changes.
+    /// The digest of their changes.
     pub digest: i64,
 }
 
-/// Participations that hold their units.
+impl Purged {
+    /// In place of a segment: events about the campaign itself, which have no rank.
+    pub const ABOUT_CAMPAIGN: i64 = -1;
+    /// In place of a segment: events about orders, which have no rank.
+    pub const ABOUT_ORDERS: i64 = -2;
+}
+
+/// The condition that a participation holds its units.
 pub(super) const STANDS: &str = "p.status IN ('reserved', 'confirmed')";
 
-/// A user's standing participations differ in their ordinals, by a unique key. If all ordinals are
-/// among the first n and no quantity is above m, the user holds n times m at most; with m the most a
-/// request may ask for, whoever might hold more than the limit has a row that says so here.
+/// The participations of a user that hold units have different ordinals, by a unique key. If all ordinals are at most
+/// n and no quantity is above m, the user holds at most n times m. With m as the maximum quantity of a request, every
+/// user who might exceed the limit has a row that shows it here.
 pub(super) const SUSPECT: &str = "(p.status IN ('reserved', 'confirmed') AND (p.ordinal IS NULL OR p.ordinal < 1 \
      OR p.quantity > c.max_quantity OR p.ordinal * c.max_quantity > c.per_user_limit))";
 
 impl Snapshot {
-    /// The sums of each campaign that has participations there.
-    pub async fn sums(&self, ground: Ground<'_>) -> Result<BTreeMap<CampaignId, Sums>, StoreError> {
+    /// The sums of each campaign with participations in the range.
+    pub async fn sums(
+        &self,
+        selection: RowSelection<'_>,
+    ) -> Result<BTreeMap<CampaignId, Sums>, StoreError> {
         let mut sums: BTreeMap<CampaignId, Sums> = BTreeMap::new();
-        for row in self.participation_sums(ground).await? {
+        for row in self.participation_sums(selection).await? {
             let of = sums.entry(campaign(&row)?).or_default();
             of.participations = count(&row, "participations")?;
             of.units = count(&row, "units")?;
@@ -76,7 +85,10 @@ impl Snapshot {
         Ok(sums)
     }
 
-    async fn participation_sums(&self, ground: Ground<'_>) -> Result<Vec<QueryResult>, StoreError> {
+    async fn participation_sums(
+        &self,
+        selection: RowSelection<'_>,
+    ) -> Result<Vec<QueryResult>, StoreError> {
         let mut sql = self.store.sql(
             "SELECT p.campaign_id, COUNT(*) AS participations, MAX(p.created_at) AS newest, \
              CAST(SUM(p.version) AS SIGNED) AS changes, CAST(SUM(CASE WHEN ",
@@ -89,11 +101,11 @@ impl Snapshot {
             .push(") AS SIGNED) AS suspects FROM campaign c JOIN participation p ");
         self.by(&mut sql, "PRIMARY")
             .push(" ON p.campaign_id = c.id WHERE ");
-        on(&mut sql, "p", ground);
+        on(&mut sql, "p", selection);
         sql.push(" GROUP BY p.campaign_id").rows(&self.tx).await
     }
 
-    /// Deleted events of these campaigns, by segment; -1: about the campaign itself, -2: about orders.
+    /// Deleted events of these campaigns, by segment; [`Purged`] has the numbers of those without one.
     pub async fn purged(
         &self,
         ids: &[CampaignId],
@@ -112,7 +124,7 @@ impl Snapshot {
         Ok(rows.into_iter().map(purged).collect())
     }
 
-    /// When the last participation up to a segment's end was made: that of the highest rank, or nearly.
+    /// When the last participation up to a segment's end was created: about that of the highest rank.
     pub async fn newest_of(&self, segment: Segment) -> Result<Option<Timestamp>, StoreError> {
         use participation::{Column, Entity};
         let mut newest = Entity::find()
@@ -126,8 +138,8 @@ impl Snapshot {
         Ok(newest.into_tuple().one(&self.tx).await?)
     }
 
-    /// Appends that the table just named is to be read by this index: both databases would now and
-    /// then rather read all of it.
+    /// Appends the hint that the table just named is read by this index: both databases would sometimes read the
+    /// whole table.
     pub(super) fn by<'a>(&self, sql: &'a mut Sql, index: &str) -> &'a mut Sql {
         if self.store.is_embedded() && index == "PRIMARY" {
             // It has no name there, and is where the rows are.
@@ -140,32 +152,32 @@ impl Snapshot {
     }
 }
 
-/// Appends the condition that a row of `table` stands on this ground of ranks.
-pub(super) fn on<'a>(sql: &'a mut Sql, table: &str, ground: Ground<'_>) -> &'a mut Sql {
-    within(sql, (table, "`rank`"), ground)
+/// Appends the condition that a row of `table` is in this range of ranks.
+pub(super) fn on<'a>(sql: &'a mut Sql, table: &str, selection: RowSelection<'_>) -> &'a mut Sql {
+    within(sql, (table, "`rank`"), selection)
 }
 
-/// The same where `column` counts.
+/// The same for a range of `column`.
 pub(super) fn within<'a>(
     sql: &'a mut Sql,
     (table, column): (&str, &str),
-    ground: Ground<'_>,
+    selection: RowSelection<'_>,
 ) -> &'a mut Sql {
-    let segment = match ground {
-        Ground::Whole(ids) => {
+    let segment = match selection {
+        RowSelection::Whole(ids) => {
             sql.push(table).push(".campaign_id IN ");
             return sql.list(padded(ids).map(|id| id.0));
         }
-        Ground::Within(segment) | Ground::From(segment) => segment,
+        RowSelection::Within(segment) | RowSelection::From(segment) => segment,
     };
     sql.push(table).push(".campaign_id = ");
     sql.bind(segment.campaign.0);
-    // What lies below the first one, which nothing of ours does, is the first segment's.
+    // The first segment includes lower ranks, which this service never assigns.
     if segment.number > 0 {
         sql.push(" AND ").push(table).push(".").push(column);
         sql.push(" >= ").bind(to_signed(segment.start()));
     }
-    if matches!(ground, Ground::Within(_)) {
+    if matches!(selection, RowSelection::Within(_)) {
         sql.push(" AND ").push(table).push(".").push(column);
         sql.push(" < ").bind(to_signed(segment.end()));
     }

@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 
 use super::sums::{campaign, count};
-use super::{Books, Snapshot};
+use super::{CampaignCounters, Snapshot};
 use crate::domain::{CampaignId, Topic};
 use crate::parts::store::{Store, StoreError};
 
-/// What waits to be published of a campaign.
+/// The unpublished events of a campaign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// Events about participations behind the position that are not parked, and held ones.
+    /// Events about participations after the position that are not parked, and held ones.
     pub pending: u64,
-    /// Parked ones, and not published: in whatever other state.
+    /// Parked and unpublished events, in any other state.
     pub parked: u64,
-    /// Events about the campaign itself that are not published, parked or not.
+    /// Unpublished events about the campaign itself, parked or not.
     pub of_campaign: u64,
-    /// The same about orders.
+    /// Unpublished events about orders, parked or not.
     pub of_orders: u64,
-    /// Parked rows without an event, or with another one.
+    /// Parked rows without an event, or with a different one.
     pub astray: u64,
 }
 
@@ -45,7 +45,7 @@ struct ParkedRows {
     astray: u64,
 }
 
-/// A later event, `l`, of the participation of one that waits, `e`, that is published.
+/// A published later event, `l`, of the participation of a waiting one, `e`.
 pub(super) const OVERTAKING: &str = "FROM outbox_parked w \
      JOIN outbox_event e ON e.campaign_id = w.campaign_id AND e.aggregatetype = w.topic AND e.sequence = w.sequence \
      JOIN participation p ON p.campaign_id = e.campaign_id AND p.`rank` = e.`rank` AND p.version > e.key_sequence \
@@ -57,7 +57,7 @@ pub(super) const OVERTAKING: &str = "FROM outbox_parked w \
      WHERE w.topic = 'participation' AND w.state IN ('retry', 'waiting', 'blocked', 'held') AND k.sequence IS NULL";
 
 impl Snapshot {
-    /// The parked rows of the campaigns numbered from `first` to `last`.
+    /// The parked rows of the campaigns with numbers from `first` to `last`.
     async fn parked(
         &self,
         first: CampaignId,
@@ -87,23 +87,25 @@ impl Snapshot {
         Ok(parked)
     }
 
-    /// What waits of these campaigns, by their positions and parked rows.
+    /// The unpublished events of these campaigns, from their positions and parked rows.
     pub async fn waiting(
         &self,
-        books: &[Books],
+        counters: &[CampaignCounters],
     ) -> Result<BTreeMap<CampaignId, Waiting>, StoreError> {
-        let ids = || books.iter().map(|books| books.id);
+        let ids = || counters.iter().map(|counters| counters.id);
         let (Some(first), Some(last)) = (ids().min(), ids().max()) else {
             return Ok(BTreeMap::new());
         };
         let mut parked = self.parked(first, last).await?;
-        let waiting = books.iter().map(|books| {
-            let parked = parked.remove(&books.id).unwrap_or_default();
-            let behind = books.event_sequence.saturating_sub(books.published);
-            let of_campaign = books
+        let waiting = counters.iter().map(|counters| {
+            let parked = parked.remove(&counters.id).unwrap_or_default();
+            let behind = counters.event_sequence.saturating_sub(counters.published);
+            let of_campaign = counters
                 .campaign_events
-                .saturating_sub(books.campaign_published);
-            let of_orders = books.order_events.saturating_sub(books.order_published);
+                .saturating_sub(counters.campaign_published);
+            let of_orders = counters
+                .order_events
+                .saturating_sub(counters.order_published);
             let waiting = Waiting {
                 pending: parked.held + behind.saturating_sub(parked.behind),
                 parked: parked.parked,
@@ -112,13 +114,13 @@ impl Snapshot {
                 of_orders: parked.of_orders + of_orders.saturating_sub(parked.of_orders_behind),
                 astray: parked.astray,
             };
-            (books.id, waiting)
+            (counters.id, waiting)
         });
         Ok(waiting.collect())
     }
 
-    /// How many events of these campaigns were published while an earlier one of their participation
-    /// waits and should hold them back.
+    /// The number of events of these campaigns that were published while an earlier one of their participation waits
+    /// and should block them.
     pub async fn overtaking(
         &self,
         first: CampaignId,
@@ -139,8 +141,8 @@ impl Snapshot {
 }
 
 impl Store {
-    /// Numbers of missing campaigns that rows refer to, with the kind of rows. A campaign is written before its
-    /// rows, so a new one is not among them.
+    /// Ids of missing campaigns that rows refer to, with the kind of row. A campaign is written before its rows, so a
+    /// new campaign is not among them.
     pub async fn rows_without_campaign(
         &self,
     ) -> Result<Vec<(CampaignId, &'static str)>, StoreError> {

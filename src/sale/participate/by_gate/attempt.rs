@@ -1,4 +1,4 @@
-//! One attempt through the gate, on its way from the admission to the commit without the request's task.
+//! One attempt through the gate: from the admission to the commit, without the request's task.
 
 use std::sync::Arc;
 
@@ -6,26 +6,26 @@ use tokio::sync::oneshot;
 
 use crate::domain::{Campaign, Participation, to_stored_precision};
 use crate::parts::gate::{Admission, Gate, Lease};
-use crate::parts::store::{Intake, Making, Place};
+use crate::parts::store::{Making, NewParticipation, RankAssignment};
 use crate::runtime::batcher::Occupancy;
 use crate::runtime::failpoint;
 use crate::runtime::supervisor::Stage;
 use crate::runtime::telemetry::cause;
 use crate::runtime::trace::Traced;
 use crate::sale::admission::{AdmissionAnswer, AdmissionError};
-use crate::sale::group_commit::{CommitResult, Job, WriterPlace};
+use crate::sale::group_commit::{CommitJob, CommitResult, WriterSlot};
 use crate::sale::participate::{Dependencies, Request, SYNC_HOLD};
 
 /// How an attempt ended.
-pub(super) enum Ended {
+pub(super) enum AttemptResult {
     /// The gate did not answer.
     Unanswered(AdmissionError),
-    /// The gate answered something else.
+    /// The gate did not admit.
     NotAdmitted(AdmissionAnswer),
-    /// The key was refused since the attempt began, or may have been.
+    /// The key was refused after the attempt began, or may have been.
     TooLate,
     /// Admitted on the synchronous path: the request commits it.
-    Ready(Box<(Job, Admitted)>),
+    Ready(Box<(CommitJob, Admitted)>),
     /// Admitted, with the result of the commit.
     Committed(Admitted, CommitResult),
 }
@@ -41,10 +41,10 @@ pub(super) struct Attempt {
     campaign: Arc<Campaign>,
     request: Request,
     /// Where it is to be committed; none on the synchronous path.
-    place: Option<(WriterPlace, Occupancy)>,
+    slot: Option<(WriterSlot, Occupancy)>,
     /// The span of the admission.
     span: Option<Traced>,
-    reply: oneshot::Sender<Ended>,
+    reply: oneshot::Sender<AttemptResult>,
 }
 
 impl Attempt {
@@ -52,24 +52,24 @@ impl Attempt {
         dependencies: &Arc<Dependencies>,
         campaign: &Arc<Campaign>,
         request: &Request,
-        place: Option<(WriterPlace, Occupancy)>,
-        reply: oneshot::Sender<Ended>,
+        slot: Option<(WriterSlot, Occupancy)>,
+        reply: oneshot::Sender<AttemptResult>,
     ) -> Self {
         Self {
             dependencies: Arc::clone(dependencies),
             campaign: Arc::clone(campaign),
-            place,
+            slot,
             span: request.span("gate.admit"),
             request: request.clone(),
             reply,
         }
     }
 
-    /// Goes on with the answer of the gate.
+    /// Continues with the answer of the gate.
     pub(super) fn answered(mut self, answer: Result<AdmissionAnswer, AdmissionError>) {
         drop(self.span.take());
         let ended = match answer {
-            Err(error) => Ended::Unanswered(error),
+            Err(error) => AttemptResult::Unanswered(error),
             Ok(answer) => match answer.admission {
                 Admission::Admitted(lease) => {
                     failpoint::point("participate.admitted");
@@ -77,49 +77,50 @@ impl Attempt {
                         return self.admitted(&lease, answer.lease_deadline);
                     }
                     self.release(lease.epoch);
-                    Ended::TooLate
+                    AttemptResult::TooLate
                 }
-                _ => Ended::NotAdmitted(answer),
+                _ => AttemptResult::NotAdmitted(answer),
             },
         };
         end(self.reply, ended);
     }
 
     fn admitted(self, lease: &Lease, lease_deadline: std::time::Instant) {
-        let place = Place {
+        let slot = RankAssignment {
             rank: lease.rank,
             remaining: lease.remaining,
         };
         let making = Making {
             key_choice: self.dependencies.key_choice,
             now: to_stored_precision(self.dependencies.clock.now()),
-            hold: self.place.is_none().then_some(SYNC_HOLD),
+            hold: self.slot.is_none().then_some(SYNC_HOLD),
         };
-        let intake = Intake::of(&self.campaign, &self.request.applicant, place, &making);
+        let new_participation =
+            NewParticipation::of(&self.campaign, &self.request.applicant, slot, &making);
         let admitted = Admitted {
             epoch: lease.epoch,
-            participation: intake.participation.clone(),
+            participation: new_participation.participation.clone(),
         };
-        let job = Job {
+        let job = CommitJob {
             campaign: self.campaign,
             epoch: lease.epoch,
             lease_deadline,
-            intake,
+            new_participation,
         };
-        let Some((place, occupancy)) = self.place else {
-            return end(self.reply, Ended::Ready(Box::new((job, admitted))));
+        let Some((slot, occupancy)) = self.slot else {
+            return end(self.reply, AttemptResult::Ready(Box::new((job, admitted))));
         };
         let (span, reply) = (self.request.span("writer.commit"), self.reply);
-        place.commit(
+        slot.commit(
             job,
             Box::new(move |result| {
                 drop((span, occupancy));
-                end(reply, Ended::Committed(admitted, result));
+                end(reply, AttemptResult::Committed(admitted, result));
             }),
         );
     }
 
-    /// Gives back what the gate admitted too late, also when the client has gone.
+    /// Releases an admission that came too late, also if the client has disconnected.
     fn release(&self, epoch: u64) {
         let dependencies = Arc::clone(&self.dependencies);
         let (campaign, ids) = (self.campaign.id, [self.request.applicant.participation]);
@@ -137,7 +138,8 @@ impl Attempt {
     }
 }
 
-/// The client may have gone: what is committed stays committed, and the sweeper ends the lease of what is not.
-fn end(reply: oneshot::Sender<Ended>, ended: Ended) {
+/// Reports the end. The client may have disconnected: a commit stays committed, and otherwise the sweeper ends the
+/// lease.
+fn end(reply: oneshot::Sender<AttemptResult>, ended: AttemptResult) {
     drop(reply.send(ended));
 }

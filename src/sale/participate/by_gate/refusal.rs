@@ -1,4 +1,4 @@
-//! Refusals by the gate, which have to hold for the idempotency key.
+//! Refusals by the gate, which must be final for the idempotency key.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::sale::participate::earlier::first_answer;
 use crate::sale::participate::lookups::Known;
 use crate::sale::participate::unavailable;
 
-/// How long a no may be on its way to the gate: its age is told as if it took so long.
+/// Longest expected time of a request to the gate; it is added to the age of the first refusal.
 const ON_THE_WAY_MAX: Duration = Duration::from_millis(500);
 
-/// When the gate was asked, by this process's monotonic clock, and how long what it gave would have been kept.
+/// When the gate was asked, by this process's monotonic clock, and the duration of a lease.
 #[derive(Clone, Copy)]
 pub(super) struct GateCall {
     at: std::time::Instant,
@@ -50,10 +50,10 @@ impl Dependencies {
         }
     }
 
-    /// A no of the gate. With a key it is said only when nothing can be committed under that key any more:
-    /// no lease is held, which the gate knows; no transaction is open, which the store knows; and whoever
-    /// asks the gate later, having begun earlier, is told when the key was refused. `asked`: when the gate was
-    /// asked, unless nothing is admitted to the campaign any more, ever.
+    /// A refusal by the gate. With a key it is returned only when nothing can be committed under that key any more:
+    /// no lease exists (the gate knows), no transaction is open (the store knows), and later calls of the gate for
+    /// attempts that began earlier learn when the key was refused. `asked`: when the gate was asked; none if nothing
+    /// is ever admitted to the campaign again.
     pub(super) async fn refused_by_gate(
         &self,
         request: &Request,
@@ -80,7 +80,8 @@ impl Dependencies {
         }
     }
 
-    /// The gate refused the key some time ago. It refuses it once more: what was admitted since may be committed.
+    /// The gate refused the entrant some time ago. Refuses the key in the gate again, because another attempt may
+    /// have been admitted since.
     async fn refuse_key(
         &self,
         request: &Request,
@@ -93,13 +94,13 @@ impl Dependencies {
         let age = sent_at.duration_since(asked.at) + ON_THE_WAY_MAX;
         let answer = self.gate.refuse_key(campaign, digest, age, asked.lease);
         match answer.await {
-            // What was admitted while it was on its way may be older than it thinks.
+            // The request took so long that the gate has underestimated its age.
             Ok(KeyRefused::Done) if sent_at.elapsed() >= ON_THE_WAY_MAX => {
                 Err(ParticipateError::Outstanding)
             }
             Ok(KeyRefused::Done) => Ok(Step::Done(refused)),
             Ok(KeyRefused::Undecided) => Err(ParticipateError::Outstanding),
-            // Another way decides, or this one once more.
+            // Retry: the other path decides, or the gate in the next attempt.
             Ok(KeyRefused::Missing) | Err(GateError::Away | GateError::Unavailable(_)) => {
                 Ok(Step::Again)
             }
@@ -107,8 +108,8 @@ impl Dependencies {
         }
     }
 
-    /// A participation of the user is on its way into the store, or whoever had it died. Waits a
-    /// little to see which: "already" is said only of what is committed.
+    /// A participation of the user is being committed, or its process has died. Waits a short time for the result:
+    /// "already" is returned only after a commit.
     async fn undecided(
         &self,
         request: &Request,

@@ -7,14 +7,14 @@ use crate::sale::participate::unavailable;
 use crate::sale::reconcile::{Patience, ReconcileError, Renewed};
 
 impl Dependencies {
-    /// The store has not the units that the gate gave out: the gate is put right. A key is refused by the
-    /// gate alone, which remembers it.
+    /// The store lacks the units that the gate admitted: the gate is corrected. A key is refused only by the gate,
+    /// which remembers it.
     pub(super) async fn after_sold_out(
         &self,
         request: &Request,
         epoch: u64,
     ) -> Result<Step, ParticipateError> {
-        // Without a key the answer is the same whenever the gate is put right.
+        // Without a key the answer does not depend on when the gate is corrected.
         let patience = match request.applicant.idempotency_key {
             Some(_) => Patience::Waits,
             None => Patience::None,
@@ -31,8 +31,8 @@ impl Dependencies {
         }))
     }
 
-    /// The store refused what the gate let through: the key was used a moment ago, or the gate knows
-    /// less than the store and is put right.
+    /// The store refused an admission of the gate: the key was used just now, or the gate lacks something that the
+    /// store has, and is corrected.
     pub(super) async fn after_conflict(
         &self,
         request: &Request,
@@ -45,8 +45,8 @@ impl Dependencies {
             .await
     }
 
-    /// A gate without state is rebuilt; that of a campaign which is over is not needed any more. What was
-    /// admitted by one before is void from then on.
+    /// Rebuilds a gate without state. An ended campaign needs no gate; the admissions of its previous gate are made
+    /// void.
     pub(super) async fn no_gate(
         &self,
         campaign: &Campaign,
@@ -61,21 +61,21 @@ impl Dependencies {
             .await
     }
 
-    /// Puts the gate right. When it cannot be, because it is away or closed, another way is open.
+    /// Corrects the gate. If it is away or closed, the next attempt uses the database path.
     pub(super) async fn renew_gate(
         &self,
         id: CampaignId,
         seen: Option<u64>,
         patience: Patience,
     ) -> Result<Step, ParticipateError> {
-        // Rare, and large: on the heap, to be no part of every participation.
+        // Rare, and large: on the heap, so that it is not part of the future of every participation.
         Self::renewed(
             Box::pin(self.reconciler.renew(id, seen, patience)).await,
             patience,
         )
     }
 
-    /// Opens the gate of a campaign that the database serves, if nobody keeps it closed any more.
+    /// Opens the gate of a campaign that the database serves, if no replica keeps it closed any more.
     pub(in crate::sale::participate) async fn reopen_gate(
         &self,
         id: CampaignId,
@@ -83,7 +83,7 @@ impl Dependencies {
         Self::renewed(Box::pin(self.reconciler.reopen(id)).await, Patience::Waits)
     }
 
-    /// A gate that is wrong still, for one who has waited, is a part that does not answer.
+    /// If the gate is still wrong after waiting, it counts as unavailable.
     fn renewed(
         renewed: Result<Renewed, ReconcileError>,
         patience: Patience,

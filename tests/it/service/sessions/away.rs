@@ -36,14 +36,14 @@ async fn without_redis_sessions_get_503() {
         }
         let ready = service.get("/readyz").send().await.unwrap();
         assert_eq!(ready.status(), 503, "nobody can take part");
-        // Neither is a password looked at that can be guessed meanwhile.
+        // Passwords are not checked either, because they could be guessed meanwhile.
         for password in [PASSWORD, "a wrong password"] {
             let answer = browser.log_in("ada", password, None).await;
             assert_eq!(said(answer).await, away);
         }
         assert_eq!(said(browser.resume().await).await, away);
         assert_eq!(said(browser.log_out().await).await, away);
-        // A change that could not end sessions is not made.
+        // A change that could not end sessions is rejected.
         let disabled = change(service, ada, json!({ "disabled": true })).await;
         assert_eq!(said(disabled).await, away);
         let shown = service.get(&format!("/api/admin/accounts/{ada}"));

@@ -8,7 +8,7 @@ use super::guessing::{scene, tries};
 use super::scene::{PASSWORD, Scene, account};
 use crate::service::process::body;
 
-/// Log-ins at the same time, far more than one name or one address may have.
+/// Concurrent log-ins, far more than one name or one address may have.
 const MANY: usize = 40;
 const OWNER: &str = "192.0.2.1";
 
@@ -38,7 +38,7 @@ async fn many_log_ins_of_one_name_at_once_are_refused_and_others_are_not() {
     let (tried, victim) = join(join_all(all), tries(&scene, "victim", PASSWORD, OWNER)).await;
     assert_eq!(victim.0, 201);
     assert!(refused(&tried, "login_name_concurrent") > 0, "{tried:?}");
-    // Nothing of it lasts.
+    // It has no lasting effect.
     assert_eq!(tries(&scene, "ada", PASSWORD, OWNER).await.0, 201);
 }
 
@@ -94,7 +94,7 @@ async fn many_changes_of_one_password_at_once_are_refused() {
 async fn correct_passwords_have_a_rate_that_strangers_cannot_exhaust() {
     let scene = scene(&[("FIRSTCOME_ACCOUNTS_LOGIN_RATE_NAME", "3/1h")]).await;
     account(&scene.service, "bob", &[]).await;
-    // The first time the owner's address is as unknown as any.
+    // The first time, the owner's address is also unknown.
     assert_eq!(tries(&scene, "ada", PASSWORD, OWNER).await.0, 201);
     let is_used_up = |tried: &Tried| {
         assert_eq!((tried.0, tried.2.as_str()), (429, "login_rate"));

@@ -126,7 +126,7 @@ async fn each_rejected_cross_site_request_is_a_security_event() {
     let ada = account(&scene.service, "ada", &[]).await;
     let mut browser = scene.browser();
     browser.enters("ada", None).await;
-    // With a session it is known whose request it would have been.
+    // With a session it would be known whose request it is.
     let part = format!("/api/campaigns/{campaign}/participation");
     assert_eq!(with(&browser, &part, &[]).await.status(), 403);
     // Another site tries to log a user in or out.

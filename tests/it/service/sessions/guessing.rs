@@ -9,7 +9,7 @@ use super::scene::{PASSWORD, Scene, account, refused, said};
 const OWNER: &str = "192.0.2.1";
 const STRANGER: &str = "203.0.113.7";
 
-/// Tries to log in from an address: the status, the wait, and whose limit it was.
+/// Tries to log in from an address. Returns the status, the wait, and the name of the limit.
 pub async fn tries(scene: &Scene, login: &str, password: &str, from: &str) -> (u16, u64, String) {
     let asked = json!({ "login": login, "password": password });
     let request = scene.service.post("/api/session").json(&asked);
@@ -56,14 +56,14 @@ async fn a_stranger_guesses(scene: &Scene) {
     for nth in 0..4 {
         assert_eq!(wrong(scene, "ADA", STRANGER).await, 401, "{nth}");
     }
-    // For the stranger the right password is not looked at either, in whatever case the name is.
+    // For the stranger the correct password is not checked either, for any case of the name.
     for login in ["ada", "aDa"] {
         let (status, after, limit) = tries(scene, login, PASSWORD, STRANGER).await;
         assert_eq!((status, limit.as_str()), (429, "login_name"), "{login}");
         assert!((1..=2).contains(&after), "{after}");
     }
     assert_eq!(tries(scene, "ada", PASSWORD, OWNER).await.0, 201);
-    // Whether there is an account makes no difference.
+    // The existence of the account makes no difference.
     for _ in 0..4 {
         assert_eq!(wrong(scene, "nobody", STRANGER).await, 401);
     }
@@ -94,7 +94,7 @@ async fn many_guessing_clients_do_not_lock_the_owner_out() {
         let from = format!("203.0.113.{host}");
         assert_eq!(wrong(&scene, "ada", &from).await, 401, "{host}");
     }
-    // Log-ins from other addresses wait now; the owner does not, from an address used before.
+    // Log-ins from other addresses wait now; the owner's do not, from an address used before.
     assert_eq!(wrong(&scene, "ada", "203.0.113.99").await, 429);
     for _ in 0..3 {
         assert_eq!(tries(&scene, "ada", PASSWORD, OWNER).await.0, 201);
@@ -120,7 +120,7 @@ async fn correct_passwords_are_no_failures() {
         let from = if nth % 2 == 0 { OWNER } else { STRANGER };
         assert_eq!(tries(&scene, "ada", PASSWORD, from).await.0, 201, "{nth}");
     }
-    // Of one address, names that are tried count together.
+    // All names that one address tries count together.
     for (login, status) in [("one", 401), ("two", 401), ("three", 429)] {
         assert_eq!(wrong(&scene, login, "203.0.113.8").await, status, "{login}");
     }

@@ -60,7 +60,7 @@ async fn a_logged_in_user_participates_as_their_account_until_log_out() {
             said(before.takes_part(campaign).await).await,
             refused(401, "UNAUTHENTICATED")
         );
-        // Again is the same.
+        // A repetition gets the same response.
         assert_eq!(before.clone().log_out().await.status(), 204);
     }
 }
@@ -208,7 +208,7 @@ async fn an_invalid_session_authenticates_nobody() {
 async fn without_log_ins_there_are_no_session_routes() {
     let folder = tempfile::TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
-    // Accounts can be made before the mode is another.
+    // Accounts can be created before the mode is changed.
     account(&service, "ada", &[]).await;
     let mut browser = Browser::at(&service);
     let nowhere = refused(404, "NOT_FOUND");

@@ -105,7 +105,7 @@ async fn sessions_have_the_scopes_of_their_account() {
             body(log).await["items"][0]["actor"],
             format!("account:{id}")
         );
-        // The admin token is good in every mode.
+        // The admin token works in every mode.
         let token = service.get("/api/admin/campaigns").bearer_auth(ADMIN_TOKEN);
         assert_eq!(token.send().await.unwrap().status(), 200);
     }
@@ -178,7 +178,7 @@ async fn nobody_changes_their_own_password_without_the_current_one() {
     }
     assert!(manager.is_logged_in().await);
     assert_eq!(changes(other, json!({ "password": ANOTHER })).await.0, 200);
-    // The admin token is not the account.
+    // The admin token is not an account.
     let by_token = change(service, own, json!({ "password": ANOTHER })).await;
     assert_eq!(by_token.status(), 200);
 }
@@ -277,7 +277,7 @@ fn add(folder: &TempDir, arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
-    // It may have refused its arguments by now.
+    // It may have rejected its arguments by now.
     pipe.write_all(input.as_bytes()).ok();
     drop(pipe);
     child.wait_with_output().unwrap()
@@ -285,7 +285,7 @@ fn add(folder: &TempDir, arguments: &[&str], input: &str) -> Output {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_are_created_on_the_command_line_without_a_password_argument() {
-    // Before there is a service, and so a database.
+    // Before the first start of a service, so there is no database.
     let folder = TempDir::new().unwrap();
     let made = add(
         &folder,

@@ -89,7 +89,7 @@ async fn an_owner_sees_their_sessions_and_ends_them() {
             assert!(!text.contains(secret), "a cookie can be made from the list");
         }
 
-        // One by its id; another's is not there.
+        // One by its id; that of another account does not exist for this one.
         let of_three = sessions(&three).await;
         let own = of_three.iter().find(|one| one["current"] == true).unwrap();
         let path = format!("/api/sessions/{}", own["id"].as_str().unwrap());

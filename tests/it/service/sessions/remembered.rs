@@ -6,7 +6,7 @@ use super::super::guessing::events;
 use super::super::process::body;
 use super::scene::{PASSWORD, Scene, account, change, refused, said, set_cookies};
 
-/// Without grace, so that no test has to wait for it to be over.
+/// Without the grace time, so that no test has to wait for its end.
 const STRICT: &[(&str, &str)] = &[("FIRSTCOME_ACCOUNTS_REMEMBER_GRACE", "0s")];
 const SESSION: &str = "firstcome-session";
 const REMEMBER: &str = "firstcome-remember";
@@ -130,7 +130,7 @@ async fn sessions_not_remembered_or_logged_out_have_no_remember_token() {
         let kept = browser.clone();
         assert_eq!(browser.log_out().await.status(), 204);
         assert_eq!(said(kept.clone().resume().await).await, nobody);
-        // Whose session is over logs out all the same.
+        // A user whose session has ended can still log out.
         browser.enters("ada", Some(true)).await;
         browser.cookies.remove(SESSION);
         let kept = browser.clone();
@@ -144,7 +144,7 @@ async fn sessions_not_remembered_or_logged_out_have_no_remember_token() {
             let is_disabled = changes["disabled"] == true;
             let mut browser = scene.browser();
             if !is_disabled && changes["password"].is_null() {
-                // It is disabled by now: nothing to be remembered.
+                // It is disabled by now, so nothing is remembered.
                 assert_eq!(
                     browser.log_in("ada", PASSWORD, Some(true)).await.status(),
                     401

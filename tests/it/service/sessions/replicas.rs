@@ -28,7 +28,7 @@ async fn replicas_share_sessions_which_outlive_them() {
     (browser.cookies, browser.csrf) = (cookies, csrf);
     assert!(browser.is_logged_in().await);
     assert_eq!(browser.takes_part(campaign).await.status(), 201);
-    // A session that one replica ends is over for all.
+    // A session that one replica ends has ended for all.
     let mut there = browser.moved_to(&other);
     assert_eq!(there.log_out().await.status(), 204);
     assert!(!browser.is_logged_in().await);

@@ -12,7 +12,7 @@ use super::super::real::{Parts, parts};
 
 pub const PASSWORD: &str = "correct horse battery staple";
 
-/// Settings of a service that people log in to as often as they like.
+/// Settings of a service without a limit on log-ins.
 pub fn settings() -> Vec<(&'static str, String)> {
     vec![
         ("FIRSTCOME_AUTH_MODE", "sessions".to_owned()),
@@ -79,7 +79,7 @@ impl Scene {
     }
 }
 
-/// Makes an account with these scopes: its number.
+/// Creates an account with these scopes. Returns its number.
 pub async fn account(service: &Service, login: &str, scopes: &[&str]) -> i64 {
     let asked = json!({ "login": login, "password": PASSWORD, "scopes": scopes });
     let made = service
@@ -99,13 +99,13 @@ pub async fn change(service: &Service, id: i64, asked: Value) -> Response {
     request.json(&asked).send().await.unwrap()
 }
 
-/// A campaign that everybody can take part in.
+/// A campaign that everybody can participate in.
 pub async fn campaign(service: &Service) -> i64 {
     let asked = json!({ "name": "for those who log in", "kind": "general", "perUserLimit": 100 });
     service.create(asked).await
 }
 
-/// Keeps cookies, and the token that is shown beside them.
+/// Stores cookies, and the CSRF token that comes with them.
 #[derive(Clone)]
 pub struct Browser<'a> {
     service: &'a Service,
@@ -186,7 +186,7 @@ impl<'a> Browser<'a> {
         self.is_let_in(answer).await
     }
 
-    /// Goes on with a remembered log-in.
+    /// Resumes a remembered log-in.
     pub async fn resume(&mut self) -> Response {
         let answer = self.bare(Method::POST, "/api/session/resume").send().await;
         let answer = answer.unwrap();

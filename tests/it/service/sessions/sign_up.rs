@@ -117,7 +117,7 @@ async fn an_owner_deletes_their_account_with_the_password() {
     }
 }
 
-/// A program that sends e-mails: it keeps what it gets.
+/// A program that sends e-mails: it stores what it receives.
 #[derive(Clone, Default)]
 struct Mailer(Arc<Mutex<Vec<Value>>>);
 
@@ -188,7 +188,7 @@ async fn a_verified_sign_up_needs_the_token_that_its_owner_got_once() {
         let wrong = json!({ "token": "f".repeat(64) });
         let answer = browser.post("/api/accounts/verify", &wrong).await;
         assert_eq!(body(answer).await["errors"][0]["field"], "token");
-        // Of two at once one wins.
+        // Of two concurrent requests one succeeds.
         let (one, two) = tokio::join!(
             browser.post("/api/accounts/verify", &token),
             browser.post("/api/accounts/verify", &token)

@@ -39,7 +39,7 @@ fn code(secret: &str, steps: u64) -> String {
     format!("{:06}", (number & 0x7fff_ffff) % 1_000_000)
 }
 
-/// Logs in as ada: status and code of the answer.
+/// Logs in as ada. Returns the status and code of the response.
 async fn enters(browser: &mut Browser<'_>, password: &str, code: Option<&str>) -> (u16, String) {
     let mut asked = json!({ "login": "ada", "password": password });
     if let Some(code) = code {
@@ -58,7 +58,7 @@ fn accepted() -> (u16, String) {
     (201, String::new())
 }
 
-/// Begins to enrol: the secret.
+/// Begins to enrol. Returns the secret.
 async fn begin(browser: &Browser<'_>) -> String {
     let asked = json!({ "currentPassword": PASSWORD });
     let begun = browser.post("/api/session/totp", &asked).await;
@@ -75,7 +75,7 @@ async fn begin(browser: &Browser<'_>) -> String {
     secret
 }
 
-/// Enables codes for the account that the browser is logged in to: the secret, and the recovery codes.
+/// Enables codes for the logged-in account. Returns the secret and the recovery codes.
 async fn enable(browser: &mut Browser<'_>) -> (String, Vec<String>) {
     let secret = begin(browser).await;
     let asked = json!({ "code": code(&secret, 0) });
@@ -172,7 +172,7 @@ async fn a_log_in_needs_a_code_after_the_first_code_is_confirmed() {
 
 /// Logs in by recovery codes, then changes the password.
 async fn recovery_codes_are_good_once(scene: &Scene, other: &mut Browser<'_>, codes: &[String]) {
-    // A recovery code is good once, however it is typed.
+    // A recovery code is valid once, in any notation.
     let typed = codes[0].to_lowercase().replace('-', " ");
     assert_eq!(enters(other, PASSWORD, Some(&typed)).await, accepted());
     assert_eq!(
@@ -180,7 +180,7 @@ async fn recovery_codes_are_good_once(scene: &Scene, other: &mut Browser<'_>, co
         refused(401, "CODE_REFUSED")
     );
     assert_eq!(enters(other, PASSWORD, Some(&codes[1])).await, accepted());
-    // The password changes by the password alone; the next log-in takes a code, still.
+    // The password changes without a code; the next log-in still needs one.
     let change =
         json!({ "currentPassword": PASSWORD, "newPassword": "another password of a test" });
     assert_eq!(
@@ -242,7 +242,7 @@ async fn wrong_codes_are_failures_that_are_reported_and_slow_down_the_next() {
             let request = request.header("x-forwarded-for", "203.0.113.7");
             said(request.send().await.unwrap()).await
         };
-        // Without a code nothing is guessed: that is no failure, and makes no address a known one.
+        // Without a code nothing is guessed: it is no failure, and does not make the address known.
         for _ in 0..6 {
             assert_eq!(tries(None).await, refused(401, "CODE_REQUIRED"));
         }
@@ -254,7 +254,7 @@ async fn wrong_codes_are_failures_that_are_reported_and_slow_down_the_next() {
                 "{nth}"
             );
         }
-        // A right one is not looked at now.
+        // A correct code is not checked now.
         assert_eq!(tries(Some(&codes[0])).await, refused(429, "RATE_LIMITED"));
         assert_eq!(tries(None).await, refused(429, "RATE_LIMITED"));
         let events = events(&scene.service);

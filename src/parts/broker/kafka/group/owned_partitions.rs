@@ -17,8 +17,8 @@ use super::owned_partition::{NONE, OwnedPartition, PartitionQueue};
 use super::{Context, GroupConfig, GroupError, Hooks};
 use crate::parts::broker::Delivered;
 
-/// How long a record may wait for room in its queue before its partition is paused. Meanwhile nothing is
-/// polled, which is fine for a moment, and costs less than pausing, which throws away what was read ahead.
+/// How long a record may wait for room in its queue before its partition is paused. Nothing is polled meanwhile. A
+/// short wait costs less than a pause, which drops prefetched records.
 const HAND_OVER_MAX: Duration = Duration::from_millis(500);
 /// How long the worker of a revoked partition may take to finish.
 const FINISH_MAX: Duration = Duration::from_secs(6);
@@ -46,7 +46,7 @@ impl OwnedPartitions {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes partitions over.
+    /// Adds assigned partitions.
     pub(super) fn begin(&self, partitions: &[i32]) {
         for partition in partitions.iter().copied() {
             let (queue, records) = mpsc::channel(self.queue_records_max);
@@ -69,7 +69,7 @@ impl OwnedPartitions {
         tracing::info!(topic = self.topic, ?partitions, "partitions taken over");
     }
 
-    /// Gives partitions up: waits a bounded time until their workers have finished, and commits their positions.
+    /// Releases partitions: waits a bounded time until their workers have finished, and commits their positions.
     pub(super) fn finish(&self, consumer: &BaseConsumer<Context>, partitions: &[i32]) {
         let mut ending: Vec<(i32, PartitionQueue)> = {
             let mut held = self.held();
@@ -84,7 +84,7 @@ impl OwnedPartitions {
         for (_, held) in &ending {
             held.revoked.cancel();
         }
-        // A partition that comes back must not come back paused.
+        // A partition that is assigned again must not be paused.
         let paused = ending.iter().filter(|(_, held)| !held.waiting.is_empty());
         self.resume(
             consumer,
@@ -95,7 +95,7 @@ impl OwnedPartitions {
             .runtime
             .block_on(async { tokio::time::timeout(FINISH_MAX, workers).await.is_ok() });
         if !all {
-            // The inbox table decides between them and the next owner of these partitions.
+            // The inbox table prevents a second effect of records that the next owner of these partitions reads, too.
             tracing::warn!(
                 topic = self.topic,
                 ?partitions,
@@ -122,7 +122,7 @@ impl OwnedPartitions {
         );
     }
 
-    /// The same for all there are.
+    /// The same for all partitions.
     pub(super) fn finish_all(&self, consumer: &BaseConsumer<Context>) {
         let all: Vec<i32> = self.held().keys().copied().collect();
         self.finish(consumer, &all);
@@ -134,7 +134,7 @@ impl OwnedPartitions {
         let (queue, record) = {
             let mut held = self.held();
             let Some(held) = held.get_mut(&partition) else {
-                // Read ahead from a partition that was given up.
+                // It was prefetched from a partition that is released.
                 return;
             };
             if !held.waiting.is_empty() {
@@ -142,7 +142,7 @@ impl OwnedPartitions {
                 return;
             }
             match held.queue.try_send(record) {
-                // `commit_and_resume` finds closed queues.
+                // `commit_and_resume` detects closed queues.
                 Ok(()) | Err(TrySendError::Closed(_)) => return,
                 Err(TrySendError::Full(record)) => (held.queue.clone(), record),
             }
@@ -160,7 +160,7 @@ impl OwnedPartitions {
         if let Err(failure) = paused {
             tracing::warn!(
                 error = %failure,
-                "pause a partition"
+                "cannot pause a partition"
             );
         }
         tracing::info!(
@@ -200,7 +200,7 @@ impl OwnedPartitions {
         if let Err(failure) = consumer.resume(partitions) {
             tracing::warn!(
                 error = %failure,
-                "resume a partition"
+                "cannot resume a partition"
             );
         }
         let partitions = super::numbers(partitions);
@@ -263,7 +263,7 @@ impl OwnedPartitions {
             tracing::warn!(
                 topic = self.topic,
                 error = %failure,
-                "commit offsets"
+                "cannot commit offsets"
             );
             self.forget_commits(&super::numbers(offsets));
         }
@@ -279,7 +279,7 @@ impl OwnedPartitions {
                 tracing::error!(
                     error = %failure,
                     offset,
-                    "name an offset"
+                    "an offset cannot be committed"
                 );
             }
         }

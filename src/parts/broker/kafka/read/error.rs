@@ -8,12 +8,12 @@ pub enum ReadError {
     /// There is no such topic.
     #[error("read topic {0}: there is no such topic")]
     Missing(String),
-    /// The broker refuses.
+    /// The broker rejects the read.
     #[error("read topic {topic}")]
     Refused {
         /// The topic.
         topic: String,
-        /// What the broker says.
+        /// The broker's message.
         #[source]
         source: KafkaError,
     },
@@ -24,14 +24,14 @@ pub enum ReadError {
     Late {
         /// The topic.
         topic: String,
-        /// The time there was.
+        /// The time limit.
         seconds: u64,
         /// Offsets not reached.
         left: u64,
-        /// The last failure on the way, if there was one.
+        /// The last temporary failure, if there was one.
         cause: String,
     },
-    /// The reading thread could not start or broke off.
+    /// The reading thread could not start, or ended unexpectedly.
     #[error("read topic {0}: the reader stopped")]
     Broken(String),
 }

@@ -1,72 +1,73 @@
 //! Entries that the database admits, while the gate is unavailable.
 //!
 //! The transaction locks the campaign's row, so its data is exact, and closes the campaign's gate: it raises the
-//! epoch, so that commits of admissions by a gate that other replicas still reach are refused, and for a term no
-//! rebuild begins. If a gate and this path both serve, this path wins and no user is admitted twice.
+//! The transaction locks the campaign's row, so its data is exact, and closes the campaign's gate. It raises the
+//! epoch, so that admissions of a gate that other replicas still reach cannot be committed, and no rebuild begins for
+//! a term. If a gate and this path both serve, this path wins and no user is admitted twice.
 
-mod book;
+mod decider;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use sea_orm::{EntityTrait, QuerySelect};
 
-use self::book::Book;
+use self::decider::Decider;
 use super::admitted::insert;
 use super::rows::Others;
-use super::{Entered, GroupOutcome, Mismatch};
+use super::{EntriesResult, GroupOutcome, Mismatch};
 use crate::domain::{Campaign, CampaignId, OutboxEvent, Participation, Refusal};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::campaign;
-use crate::parts::store::participations::intake::{Applicant, Intake, Making};
+use crate::parts::store::participations::new_participation::{Applicant, Making, NewParticipation};
 use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
-/// What the database path may do to a campaign's gate.
+/// How the database path handles a campaign's gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Closing {
-    /// Close it, or keep it closed, for this long: this replica cannot reach the gate.
+    /// Closes it, or keeps it closed, for this long: this replica cannot reach the gate.
     For(Duration),
-    /// Nothing: serve only while another replica has it closed.
+    /// Does not change it: serves only while another replica keeps it closed.
     Never,
 }
 
 /// The decision on one applicant.
 #[derive(Clone, Debug)]
 pub enum Decision {
-    /// Yes, and durable.
+    /// Accepted, and durable.
     Accepted(Participation),
-    /// No, by the rules.
+    /// Refused by the rules.
     Refused {
-        /// Why.
+        /// The reason.
         refusal: Refusal,
         /// Units left; none: unlimited.
         remaining: Option<u64>,
     },
-    /// Neither: the request has an idempotency key, and came before something made room here. Meanwhile the
-    /// key may have been refused.
+    /// Undecided: the request has an idempotency key, and is older than the last moment at which units became
+    /// available here. The key may have been refused before.
     Outstanding,
 }
 
 /// Applicants that the database admits.
 #[derive(Clone, Debug)]
 pub struct Applicants<'a> {
-    /// Who applies, in order.
+    /// The applicants, in order.
     pub applicants: Vec<&'a Applicant>,
     /// How their rows are made.
     pub making: Making,
-    /// What may be done to the campaign's gate.
+    /// How the campaign's gate is handled.
     pub closing: Closing,
 }
 
 impl Applicants<'_> {
-    /// Admits those whom the rules admit. Nobody, if the schema refuses one of them.
+    /// Admits applicants by the rules; nobody, if the schema rejects one of them.
     pub(super) async fn admit(
         &self,
         store: &Store,
         tx: &Tx,
         id: CampaignId,
-    ) -> Result<Result<Entered, GroupOutcome>, StoreError> {
+    ) -> Result<Result<EntriesResult, GroupOutcome>, StoreError> {
         let locked = campaign::Entity::find_by_id(id.0).lock_exclusive();
         let Some(row) = locked.one(tx).await? else {
             return Ok(Err(GroupOutcome::Mismatch(Mismatch::UnknownCampaign)));
@@ -76,8 +77,8 @@ impl Applicants<'_> {
             return Ok(Err(GroupOutcome::Mismatch(Mismatch::GateOpen)));
         }
         let now = Sql::time(store, tx).await?;
-        // A gate that is open until now may have refused anything. A moment that is yet to come was written before
-        // the clock was set back: it is over, and nobody knows since when.
+        // A gate that was open until now may have refused anything. A time in the future was written before the clock
+        // was set back: the term has ended at an unknown time.
         let is_set_back = row.loosened_at.is_some_and(|at| at > now);
         let loosened_at = if was_closed && !is_set_back {
             row.loosened_at
@@ -85,11 +86,11 @@ impl Applicants<'_> {
             Some(now)
         };
         let campaign: Campaign = row.try_into()?;
-        let mut book = Book::open(tx, &campaign, &self.applicants, now, loosened_at).await?;
-        let (decisions, intakes) = book.decide_all(&self.applicants, &self.making);
-        // The answer to a key is final: no gate may give another.
+        let mut decider = Decider::open(tx, &campaign, &self.applicants, now, loosened_at).await?;
+        let (decisions, new_participations) = decider.decide_all(&self.applicants, &self.making);
+        // The answer to a key is final: no gate may give a different one.
         let mut keys = self.applicants.iter().map(|one| &one.idempotency_key);
-        let closes = !intakes.is_empty() || (!was_closed && keys.any(Option::is_some));
+        let closes = !new_participations.is_empty() || (!was_closed && keys.any(Option::is_some));
         let mut epoch = campaign.gate_epoch;
         if is_set_back {
             loosen_now(store, tx, id).await?;
@@ -98,29 +99,30 @@ impl Applicants<'_> {
             close(store, tx, id, term).await?;
             epoch += u64::from(!was_closed);
         }
-        if intakes.is_empty() {
-            return Ok(Ok(Entered::Decided(decisions, Vec::new())));
+        if new_participations.is_empty() {
+            return Ok(Ok(EntriesResult::Decided(decisions, Vec::new())));
         }
-        let batch: Vec<Cow<'_, Intake>> = intakes.iter().map(Cow::Borrowed).collect();
+        let batch: Vec<Cow<'_, NewParticipation>> =
+            new_participations.iter().map(Cow::Borrowed).collect();
         let others = Others::of(store, &batch);
         Ok(
             match insert(store, tx, &campaign, epoch, &batch, others).await? {
                 Ok(first_sequence) => {
-                    let events = intakes.into_iter().zip(first_sequence..);
-                    let events = events.map(|(intake, sequence)| OutboxEvent {
+                    let events = new_participations.into_iter().zip(first_sequence..);
+                    let events = events.map(|(new_participation, sequence)| OutboxEvent {
                         sequence,
-                        ..intake.event
+                        ..new_participation.event
                     });
-                    Ok(Entered::Decided(decisions, events.collect()))
+                    Ok(EntriesResult::Decided(decisions, events.collect()))
                 }
-                // With the row held only the schema can still refuse.
+                // The row is locked, so only the schema can still reject.
                 Err(_) => Err(GroupOutcome::Conflict),
             },
         )
     }
 }
 
-/// Closing raises the epoch; keeping it closed only extends the term.
+/// Closing raises the epoch; keeping the gate closed only extends the term.
 async fn close(store: &Store, tx: &Tx, id: CampaignId, term: Duration) -> Result<(), StoreError> {
     let mut close = store.sql("UPDATE campaign SET gate_epoch = CASE WHEN gate_closed_until IS NULL \
          THEN gate_epoch + 1 ELSE gate_epoch END, loosened_at = CASE WHEN gate_closed_until IS NULL THEN ");
@@ -132,7 +134,7 @@ async fn close(store: &Store, tx: &Tx, id: CampaignId, term: Duration) -> Result
     Ok(())
 }
 
-/// Units became available at some time until now: later requests are not affected.
+/// Units became available at an unknown time until now; later requests are not affected.
 async fn loosen_now(store: &Store, tx: &Tx, id: CampaignId) -> Result<(), StoreError> {
     let mut loosen = store.sql("UPDATE campaign SET loosened_at = ");
     loosen.now().push(" WHERE id = ").bind(id.0);

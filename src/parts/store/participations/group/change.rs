@@ -8,25 +8,25 @@ use uuid::Uuid;
 
 use super::{Group, payments, rows};
 use crate::domain::{
-    AuditAction, AuditNote, KeyChoice, Obstacle, Origin, OutboxEvent, Participation,
-    ParticipationId, Return, Status, TakesBack, Timestamp, Wish,
+    AuditAction, AuditNote, CampaignId, CancellationPolicy, KeyChoice, Obstacle, Origin,
+    OutboxEvent, Participation, ParticipationId, RequestedChange, Return, Status, Timestamp,
 };
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::participation::{Column, Entity, Model};
 use crate::parts::store::entity::{by_index, campaign};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
-use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::Sql;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::verification::Segment;
 use crate::parts::store::{Store, StoreError};
 
 /// A requested change of a participation.
 #[derive(Clone, Debug)]
-pub struct Wished {
-    /// Which.
+pub struct ChangeRequest {
+    /// The participation.
     pub id: ParticipationId,
-    /// What.
-    pub wish: Wish,
+    /// The change.
+    pub requested: RequestedChange,
     /// W3C trace context of the request, for the event.
     pub traceparent: Option<String>,
     /// The admin who requests it, for the audit log; none: its user, or the clock.
@@ -36,15 +36,15 @@ pub struct Wished {
 /// The result of requested changes of participations of one campaign.
 #[derive(Clone, Debug, Default)]
 pub struct Changed {
-    /// Those that changed, in their new state.
+    /// The changed ones, in their new state.
     pub changed: Vec<Participation>,
-    /// Those that did not change, and why.
+    /// The unchanged ones, with the reason.
     pub kept: Vec<(Participation, Obstacle)>,
-    /// Those with a value that this release does not know: unchanged.
+    /// Those with a value that this release does not know; they are unchanged.
     pub unreadable: Vec<ParticipationId>,
     /// The events written to the outbox.
     pub events: Vec<OutboxEvent>,
-    /// The gate's epoch at the time.
+    /// The current epoch of the gate.
     pub epoch: u64,
     /// Returned units, for the gate.
     pub returns: Vec<Return>,
@@ -52,21 +52,21 @@ pub struct Changed {
 
 /// The change of a row.
 struct Step<'a> {
-    asked: &'a Wished,
+    asked: &'a ChangeRequest,
     /// Its status before.
     from: Status,
-    /// Until when it waited for a payment.
+    /// Its previous status.
     expired_at: Option<Timestamp>,
     becomes: Participation,
     /// Its number of changes, this one included.
     version: u32,
-    /// The sequence of the event of the change before; none: the row does not have it.
+    /// The sequence of the event of the previous change; none: the row does not have it.
     previous_event: Option<i64>,
 }
 
 impl<'a> Step<'a> {
     fn of(
-        asked: &'a Wished,
+        asked: &'a ChangeRequest,
         stands: &Participation,
         status: Status,
         (version, previous_event): (u32, Option<i64>),
@@ -78,10 +78,12 @@ impl<'a> Step<'a> {
             becomes: Participation {
                 status,
                 expires_at: None,
-                payment_reference: match &asked.wish {
-                    Wish::Confirm { reference } => Some(reference.clone()),
-                    Wish::FollowOrder { reference, .. } => reference.clone(),
-                    Wish::Cancel { .. } | Wish::Expire => stands.payment_reference.clone(),
+                payment_reference: match &asked.requested {
+                    RequestedChange::Confirm { reference } => Some(reference.clone()),
+                    RequestedChange::FollowOrder { reference, .. } => reference.clone(),
+                    RequestedChange::Cancel { .. } | RequestedChange::Expire => {
+                        stands.payment_reference.clone()
+                    }
                 },
                 ..*stands
             },
@@ -92,22 +94,38 @@ impl<'a> Step<'a> {
 
     /// Whether a payment of its own confirms it.
     const fn is_paid(&self) -> bool {
-        matches!(self.asked.wish, Wish::Confirm { .. })
+        matches!(self.asked.requested, RequestedChange::Confirm { .. })
     }
 
     /// The entry for the audit log, if an admin requested the change.
     fn note(&self) -> Option<AuditNote> {
         let by = self.asked.by.clone()?;
-        let action = match self.asked.wish {
-            Wish::Confirm { .. } => AuditAction::ParticipationConfirm,
-            Wish::Cancel { .. } | Wish::Expire | Wish::FollowOrder { .. } => {
-                AuditAction::ParticipationCancel
-            }
+        let action = match self.asked.requested {
+            RequestedChange::Confirm { .. } => AuditAction::ParticipationConfirm,
+            RequestedChange::Cancel { .. }
+            | RequestedChange::Expire
+            | RequestedChange::FollowOrder { .. } => AuditAction::ParticipationCancel,
         };
         let what = (self.becomes.campaign_id, self.becomes.id);
         let statuses = (self.from, self.becomes.status);
         Some(AuditNote::status(by, action, what, statuses))
     }
+}
+
+/// The participations to change, locked in order of rank.
+async fn locked_rows(
+    tx: &Tx,
+    campaign: CampaignId,
+    change_requests: &[&ChangeRequest],
+) -> Result<Vec<Model>, StoreError> {
+    let ids: Vec<Uuid> = change_requests.iter().map(|one| one.id.0).collect();
+    let mut rows = Entity::find()
+        .filter(Column::Id.is_in(padded(&ids)))
+        .filter(Column::CampaignId.eq(campaign.0))
+        .order_by_asc(Column::Rank)
+        .lock_exclusive();
+    by_index(&mut rows, "participation_id");
+    Ok(rows.all(tx).await?)
 }
 
 /// Makes the requested changes that are possible.
@@ -116,28 +134,23 @@ pub(super) async fn change(
     tx: &Tx,
     group: &Group<'_>,
 ) -> Result<Changed, StoreError> {
-    let (id, wishes) = (group.campaign, group.wishes.as_slice());
-    if wishes.is_empty() {
+    let (id, change_requests) = (group.campaign, group.change_requests.as_slice());
+    if change_requests.is_empty() {
         return Ok(Changed::default());
     }
     let found = campaign::Entity::find_by_id(id.0);
-    let Some(books) = found.lock_exclusive().one(tx).await? else {
+    let Some(campaign_row) = found.lock_exclusive().one(tx).await? else {
         return Ok(Changed::default());
     };
-    let by_id: HashMap<Uuid, &Wished> =
-        wishes.iter().map(|wished| (wished.id.0, *wished)).collect();
-    let ids: Vec<Uuid> = wishes.iter().map(|wished| wished.id.0).collect();
-    let mut rows = Entity::find()
-        .filter(Column::Id.is_in(padded(&ids)))
-        .filter(Column::CampaignId.eq(id.0))
-        .order_by_asc(Column::Rank)
-        .lock_exclusive();
-    by_index(&mut rows, "participation_id");
-    let rows = rows.all(tx).await?;
+    let by_id: HashMap<Uuid, &ChangeRequest> = change_requests
+        .iter()
+        .map(|change_request| (change_request.id.0, *change_request))
+        .collect();
+    let rows = locked_rows(tx, id, change_requests).await?;
     let now = Sql::time(store, tx).await?;
-    let mut payers = payments::payers(tx, wishes.iter().map(|one| &one.wish)).await?;
+    let mut payers = payments::payers(tx, change_requests.iter().map(|one| &one.requested)).await?;
     let mut changed = Changed {
-        epoch: to_unsigned(books.gate_epoch),
+        epoch: to_unsigned(campaign_row.gate_epoch),
         ..Changed::default()
     };
     let mut steps = Vec::new();
@@ -148,8 +161,8 @@ pub(super) async fn change(
         let (Some(asked), Some(stands)) = (asked, stands) else {
             continue;
         };
-        let after = stands.after(&asked.wish, takes_back(&books), now);
-        let checked = |status| payers.check(asked.id, &asked.wish).map(|()| status);
+        let after = stands.after(&asked.requested, cancellation_policy(&campaign_row), now);
+        let checked = |status| payers.check(asked.id, &asked.requested).map(|()| status);
         match after.and_then(checked) {
             Ok(status) => steps.push(Step::of(asked, &stands, status, before)),
             Err(obstacle) => changed.kept.push((stands, obstacle)),
@@ -158,7 +171,7 @@ pub(super) async fn change(
     if steps.is_empty() {
         return Ok(changed);
     }
-    let last_sequence = to_unsigned(books.event_sequence);
+    let last_sequence = to_unsigned(campaign_row.event_sequence);
     update_rows(store, tx, (&steps, last_sequence), now).await?;
     let paid = steps.iter().filter(|step| step.is_paid());
     payments::record(tx, paid.map(|step| &step.becomes), now).await?;
@@ -169,7 +182,7 @@ pub(super) async fn change(
         insert.run(tx).await?;
     }
     end_reservations(store, tx, &steps).await?;
-    changed.returns = update_campaign(store, tx, &books, &steps).await?;
+    changed.returns = update_campaign(store, tx, &campaign_row, &steps).await?;
     let notes: Vec<AuditNote> = steps.iter().filter_map(Step::note).collect();
     store.write_notes(tx, &notes).await?;
     for segment in steps
@@ -183,16 +196,16 @@ pub(super) async fn change(
     Ok(changed)
 }
 
-/// Which cancellations the campaign allows, by its row, which is locked.
-const fn takes_back(books: &campaign::Model) -> TakesBack {
-    match (books.cancellable, books.has_coupons) {
-        (false, _) => TakesBack::Nothing,
-        (true, false) => TakesBack::Everything,
-        (true, true) => TakesBack::WhatIsSuspended,
+/// Which cancellations the campaign allows, by its locked row.
+const fn cancellation_policy(row: &campaign::Model) -> CancellationPolicy {
+    match (row.cancellable, row.has_coupons) {
+        (false, _) => CancellationPolicy::None,
+        (true, false) => CancellationPolicy::All,
+        (true, true) => CancellationPolicy::Suspended,
     }
 }
 
-/// The participation of a row; none: the row is unreadable and set aside.
+/// The participation of a row; none: it is unreadable and set aside.
 fn readable(store: &Store, row: Model, changed: &mut Changed) -> Option<Participation> {
     let id = ParticipationId(row.id);
     match Participation::try_from(row) {
@@ -246,7 +259,7 @@ async fn update_rows(
             }
             update.push(" END");
         } else {
-            // The ordinal, which counts towards the user's limit, is given up with the units.
+            // The ordinal, which counts toward the user's limit, is released with the units.
             update.push(", ordinal = NULL");
         }
         let ids: Vec<Uuid> = same.iter().map(|(becomes, _)| becomes.id.0).collect();
@@ -285,7 +298,7 @@ fn events(
         .collect()
 }
 
-/// The reservations among them no longer wait for a payment.
+/// The changed reservations no longer wait for a payment.
 async fn end_reservations(store: &Store, tx: &Tx, steps: &[Step<'_>]) -> Result<(), StoreError> {
     let reservations: Vec<(Timestamp, &Participation)> = steps
         .iter()
@@ -312,12 +325,12 @@ async fn end_reservations(store: &Store, tx: &Tx, steps: &[Step<'_>]) -> Result<
 async fn update_campaign(
     store: &Store,
     tx: &Tx,
-    books: &campaign::Model,
+    row: &campaign::Model,
     steps: &[Step<'_>],
 ) -> Result<Vec<Return>, StoreError> {
     let returned: Vec<&Participation> = steps
         .iter()
-        .filter(|step| step.asked.wish.returns_units())
+        .filter(|step| step.asked.requested.returns_units())
         .map(|step| &step.becomes)
         .collect();
     let mut update = store.sql("UPDATE campaign SET event_sequence = event_sequence + ");
@@ -332,9 +345,9 @@ async fn update_campaign(
             .push(", loosened_at = ")
             .now();
     }
-    update.push(" WHERE id = ").bind(books.id);
+    update.push(" WHERE id = ").bind(row.id);
     as_many(update.run(tx).await?, 1)?;
-    let first = to_unsigned(books.returns) + 1;
+    let first = to_unsigned(row.returns) + 1;
     Ok(returned
         .iter()
         .zip(first..)

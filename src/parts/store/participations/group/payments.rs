@@ -1,16 +1,16 @@
-//! Payments by reference: each pays for one participation or one order in the whole installation. The transaction that confirms
-//! writes them, so that of two participations with the same payment only one is confirmed.
+//! Payments by reference: each pays for one participation or one order in the whole installation. The confirming
+//! transaction writes them, so of two participations with the same payment only one is confirmed.
 
 use std::collections::HashMap;
 
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use crate::domain::{Obstacle, Participation, ParticipationId, Status, Timestamp, Wish};
+use crate::domain::{Obstacle, Participation, ParticipationId, RequestedChange, Status, Timestamp};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::payment::{ActiveModel, Column, Entity};
 use crate::parts::store::numbers::to_signed;
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
@@ -21,14 +21,18 @@ impl Store {
     }
 }
 
-/// The participation that each payment pays for.
+/// The participation of each payment.
 #[derive(Default)]
 pub(super) struct Payers(HashMap<String, Uuid>);
 
 impl Payers {
     /// Fails if the payment belongs to another participation, of this batch or an earlier one.
-    pub(super) fn check(&mut self, id: ParticipationId, wish: &Wish) -> Result<(), Obstacle> {
-        let Wish::Confirm { reference } = wish else {
+    pub(super) fn check(
+        &mut self,
+        id: ParticipationId,
+        requested: &RequestedChange,
+    ) -> Result<(), Obstacle> {
+        let RequestedChange::Confirm { reference } = requested else {
             return Ok(());
         };
         let payer = *self.0.entry(reference.clone()).or_insert(id.0);
@@ -43,12 +47,14 @@ impl Payers {
 /// The participations that the payments of these changes were recorded for.
 pub(super) async fn payers<'a>(
     tx: &Tx,
-    wishes: impl Iterator<Item = &'a Wish>,
+    requested_changes: impl Iterator<Item = &'a RequestedChange>,
 ) -> Result<Payers, StoreError> {
-    let named: Vec<&str> = wishes
-        .filter_map(|wish| match wish {
-            Wish::Confirm { reference } => Some(reference.as_str()),
-            Wish::Cancel { .. } | Wish::Expire | Wish::FollowOrder { .. } => None,
+    let named: Vec<&str> = requested_changes
+        .filter_map(|requested| match requested {
+            RequestedChange::Confirm { reference } => Some(reference.as_str()),
+            RequestedChange::Cancel { .. }
+            | RequestedChange::Expire
+            | RequestedChange::FollowOrder { .. } => None,
         })
         .collect();
     let mut payers = Payers::default();
@@ -66,7 +72,7 @@ pub(super) async fn payers<'a>(
     Ok(payers)
 }
 
-/// Records the payments of those that become confirmed.
+/// Records the payments of the newly confirmed participations.
 pub(super) async fn record(
     tx: &Tx,
     becoming: impl Iterator<Item = &Participation>,

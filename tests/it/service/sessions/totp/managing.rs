@@ -58,7 +58,7 @@ async fn disabling_needs_the_password_and_a_code() {
             told(1),
             (&json!("account.totp"), &json!({ "totp": true }), &owner)
         );
-        // Codes of before are good for nothing when it is enabled again.
+        // Earlier codes are invalid after it is enabled again.
         enable(&mut browser).await;
         assert_eq!(
             enters(&mut other, PASSWORD, Some(&codes[2])).await,

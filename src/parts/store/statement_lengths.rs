@@ -1,7 +1,7 @@
-//! Statements over many rows come in few shapes, so that each connection prepares each of them once
-//! and finds it again.
+//! Statements over many rows have few different lengths, so that each connection prepares each of them once and
+//! reuses it.
 
-/// Above this many rows, shapes are this far apart.
+/// Above this number of rows, the lengths are this far apart.
 const STEP: usize = 8;
 
 /// Cuts `rows` into slices of few different lengths up to `rows_max`, in order.

@@ -3,23 +3,24 @@
 use std::time::Duration;
 
 use firstcome::domain::{CampaignId, EventId, State, StreamId};
-use firstcome::parts::store::{Ground, Kept, SEGMENT_RANKS, Segment, Store};
+use firstcome::parts::store::{RowSelection, SEGMENT_RANKS, Segment, Store, StoredSums};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
 use super::{
-    FILLED, FULL, Intake, Scene, assert_clean, commit, hex, of, old_intake, run, vandal, verify,
+    FILLED, FULL, NewParticipation, Scene, assert_clean, commit, hex, of, old_participation, run,
+    vandal, verify,
 };
 use crate::support::{move_to, mysql, stores};
 use firstcome::operate::verify::{Finding, Scope};
 
-async fn kept(store: &Store, segment: Segment) -> Option<Kept> {
-    let kept = store.kept(&[segment.campaign]).await.unwrap();
-    kept.into_iter().find(|kept| kept.segment == segment)
+async fn stored(store: &Store, segment: Segment) -> Option<StoredSums> {
+    let stored = store.stored_sums(&[segment.campaign]).await.unwrap();
+    stored.into_iter().find(|stored| stored.segment == segment)
 }
 
 async fn is_valid(store: &Store, segment: Segment) -> bool {
-    let kept = kept(store, segment).await;
-    kept.is_some_and(|kept| kept.is_valid)
+    let stored = stored(store, segment).await;
+    stored.is_some_and(|stored| stored.is_valid)
 }
 
 fn first_segment(scene: &Scene) -> Segment {
@@ -30,7 +31,12 @@ fn first_segment(scene: &Scene) -> Segment {
 }
 
 /// Cancels a participation, as one transaction of the service would.
-async fn cancel(store: &Store, on: &impl ConnectionTrait, campaign: CampaignId, one: &Intake) {
+async fn cancel(
+    store: &Store,
+    on: &impl ConnectionTrait,
+    campaign: CampaignId,
+    one: &NewParticipation,
+) {
     let (participation, event) = (&one.participation, EventId::generate());
     for sql in [
         format!(
@@ -85,14 +91,14 @@ async fn a_change_invalidates_the_sums_of_its_segment() {
     }
 }
 
-/// The sums of a segment and the generation they belong to, in one snapshot.
-async fn summed(store: &Store, segment: Segment) -> Kept {
+/// The sums of a segment and their generation, in one snapshot.
+async fn summed(store: &Store, segment: Segment) -> StoredSums {
     let snapshot = store.snapshot().await.unwrap();
     let generation = snapshot.generation(segment).await.unwrap();
-    let sums = snapshot.sums(Ground::Within(segment)).await.unwrap();
+    let sums = snapshot.sums(RowSelection::Within(segment)).await.unwrap();
     let sums = sums[&segment.campaign];
     snapshot.end().await.unwrap();
-    Kept {
+    StoredSums {
         segment,
         generation,
         participations: sums.participations,
@@ -110,18 +116,18 @@ async fn sums_read_before_a_change_are_not_stored_after_it() {
         let (store, db) = (&test.store, vandal(&test).await);
         let scene = Scene::new(store, 2).await;
         let (id, segment) = (scene.campaign.id, first_segment(&scene));
-        // Once with no row of the segment, once with one.
+        // Once without a row of the segment, once with one.
         for victim in [1, 2] {
             let before = summed(store, segment).await;
             let tx = db.begin().await.unwrap();
             cancel(store, &tx, id, &scene.segments[0][victim]).await;
             tx.commit().await.unwrap();
-            store.keep_segments(&[before]).await.unwrap();
+            store.store_sums(&[before]).await.unwrap();
             assert!(!is_valid(store, segment).await);
         }
         let after = summed(store, segment).await;
-        store.keep_segments(&[after]).await.unwrap();
-        assert_eq!(kept(store, segment).await, Some(after));
+        store.store_sums(&[after]).await.unwrap();
+        assert_eq!(stored(store, segment).await, Some(after));
         assert_eq!((after.units, after.changes), (FILLED - 2, FILLED + 2));
     }
 }
@@ -136,9 +142,9 @@ async fn sums_wait_for_an_uncommitted_change() {
         let tx = db.begin().await.unwrap();
         cancel(store, &tx, id, &scene.segments[0][victim]).await;
         let before = summed(store, segment).await;
-        let keeping = store.keep_segments(std::slice::from_ref(&before));
-        let (kept_then, ()) = tokio::join!(keeping, async { tx.commit().await.unwrap() });
-        kept_then.unwrap();
+        let keeping = store.store_sums(std::slice::from_ref(&before));
+        let (stored_then, ()) = tokio::join!(keeping, async { tx.commit().await.unwrap() });
+        stored_then.unwrap();
         assert!(!is_valid(store, segment).await);
     }
 }
@@ -150,12 +156,12 @@ async fn a_participation_too_late_for_its_segment_is_no_violation() {
         let scene = Scene::new(store, 3).await;
         let id = scene.campaign.id;
         assert_clean(&verify(store, &Scope::default()).await);
-        // Into the second segment: the first is the one whose turn it is to be read again.
-        let late = old_intake(&scene.campaign, SEGMENT_RANKS + 50);
+        // Into the second segment: the first one is due to be read again.
+        let late = old_participation(&scene.campaign, SEGMENT_RANKS + 50);
         commit(store, &scene.campaign, &[late]).await;
         let found = verify(store, &Scope::default()).await;
         assert_clean(&found);
-        // All of it was read again, and is known now.
+        // All of it was read again, and its sums are stored.
         assert_eq!(
             (of(&found, id).participations, of(&found, id).segments_kept),
             (13, 0)
@@ -173,7 +179,7 @@ async fn sums_are_invalid_under_a_lower_limit() {
     for test in stores().await {
         let (store, db) = (&test.store, vandal(&test).await);
         let mut scene = Scene::new(store, 1).await;
-        let mut two = old_intake(&scene.campaign, 20);
+        let mut two = old_participation(&scene.campaign, 20);
         two.participation.quantity = 2;
         commit(store, &scene.campaign, &[two.clone()]).await;
         scene.sell(store, 70_000, 1).await;
@@ -204,7 +210,7 @@ async fn purging_keeps_sums_valid_and_never_written_events_are_still_reported() 
         }
         move_to(store, &scene.campaign, State::Closed).await;
         assert_clean(&verify(store, &Scope::default()).await);
-        let before = store.kept(&[id]).await.unwrap();
+        let before = store.stored_sums(&[id]).await.unwrap();
         let mut purged = 0;
         let mut cursor = None;
         loop {
@@ -223,7 +229,7 @@ async fn purging_keeps_sums_valid_and_never_written_events_are_still_reported() 
             }
         }
         assert!(purged >= 9, "{purged}");
-        assert_eq!(store.kept(&[id]).await.unwrap(), before);
+        assert_eq!(store.stored_sums(&[id]).await.unwrap(), before);
         assert_clean(&verify(store, &FULL).await);
 
         let left = store
@@ -259,10 +265,14 @@ async fn the_stream_of_a_campaign_that_is_over_is_read_once_and_again_when_it_gr
         let scene = Scene::new(store, 2).await;
         let id = scene.campaign.id;
         assert_clean(&verify(store, &Scope::default()).await);
-        assert_eq!(store.kept_logs(&[id]).await.unwrap(), [], "it still sells");
+        assert_eq!(
+            store.stored_log_sums(&[id]).await.unwrap(),
+            [],
+            "it still sells"
+        );
         move_to(store, &scene.campaign, State::Closed).await;
         assert_clean(&verify(store, &Scope::default()).await);
-        let [before] = store.kept_logs(&[id]).await.unwrap()[..] else {
+        let [before] = store.stored_log_sums(&[id]).await.unwrap()[..] else {
             panic!("one segment is kept");
         };
         assert_eq!((before.last, before.events), (8, 8));
@@ -273,7 +283,7 @@ async fn the_stream_of_a_campaign_that_is_over_is_read_once_and_again_when_it_gr
         let found = verify(store, &Scope::default()).await;
         assert_clean(&found);
         assert_eq!(of(&found, id).events, 9);
-        let [after] = store.kept_logs(&[id]).await.unwrap()[..] else {
+        let [after] = store.stored_log_sums(&[id]).await.unwrap()[..] else {
             panic!("one segment is kept");
         };
         assert_eq!((after.last, after.events), (9, 9));

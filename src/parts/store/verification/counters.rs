@@ -5,47 +5,47 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use super::{Segment, Snapshot};
 use crate::domain::{CampaignId, State, Timestamp};
 use crate::parts::store::numbers::to_unsigned;
-use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::Sql;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::unreadable::parse;
 use crate::parts::store::{Store, StoreError};
 
 /// The counters of a campaign's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Books {
-    /// Which campaign.
+pub struct CampaignCounters {
+    /// The campaign.
     pub id: CampaignId,
     /// Its state.
     pub state: State,
-    /// Units there are; none: unlimited.
+    /// Its stock; none: unlimited.
     pub total_stock: Option<u64>,
-    /// Units held by its participations, as counted.
+    /// The counter of units held by its participations.
     pub committed_units: u64,
-    /// Number of participations, as counted.
+    /// The counter of its participations.
     pub participation_count: u64,
-    /// Number of events about its participations, as counted.
+    /// The counter of events about its participations.
     pub event_sequence: u64,
     /// The position of their stream.
     pub published: u64,
-    /// Number of events about the campaign itself, as counted.
+    /// The counter of events about the campaign itself.
     pub campaign_events: u64,
     /// The position of their stream.
     pub campaign_published: u64,
-    /// Number of events about orders in its stream of them, as counted.
+    /// The counter of events about orders in its stream.
     pub order_events: u64,
     /// The position of that stream.
     pub order_published: u64,
-    /// Number of deleted events about its participations, as counted.
+    /// The counter of deleted events about its participations.
     pub purged_events: u64,
     /// Units one user may hold.
     pub per_user_limit: u32,
     /// Units one request may ask for.
     pub max_quantity: u32,
-    /// How often units were given back.
+    /// The number of returns.
     pub returns: u64,
     /// Generation of the gate's state.
     pub gate_epoch: u64,
-    /// Raised by every change of its settings.
+    /// Its version, raised by every change of its settings.
     pub version: u64,
     /// First moment of the window.
     pub opens_at: Option<Timestamp>,
@@ -55,9 +55,9 @@ pub struct Books {
     pub last_rank: u64,
 }
 
-/// As text, which is a quarter as long. The highest rank is one step in the index, in this order: MySQL would read all of the campaign to
-/// find a `MAX`, or to sort by the rank alone.
-const BOOKS: &str = "SELECT c.id, c.state, c.total_stock, c.committed_units, c.participation_count, \
+/// As text, which is a quarter as long. The highest rank is one step in the index in this order: MySQL would read the
+/// whole campaign to find a `MAX`, or to sort by the rank alone.
+const COUNTERS: &str = "SELECT c.id, c.state, c.total_stock, c.committed_units, c.participation_count, \
      c.event_sequence, (SELECT o.published FROM outbox_position o WHERE o.campaign_id = c.id) AS published, \
      c.campaign_events, \
      (SELECT o.campaign_published FROM outbox_position o WHERE o.campaign_id = c.id) AS campaign_published, \
@@ -68,14 +68,14 @@ const BOOKS: &str = "SELECT c.id, c.state, c.total_stock, c.committed_units, c.p
      (SELECT p.`rank` FROM participation p WHERE p.campaign_id = c.id \
      ORDER BY p.campaign_id DESC, p.`rank` DESC LIMIT 1) AS last_rank FROM campaign c";
 
-impl Books {
-    /// Whether nothing can be sold any more, but for what was admitted before.
+impl CampaignCounters {
+    /// Whether the campaign has ended: only earlier admissions can still be committed.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         matches!(self.state, State::Closed | State::Archived)
     }
 
-    /// The segment the highest rank belongs to.
+    /// The segment of the highest rank.
     #[must_use]
     pub const fn last_segment(&self) -> Segment {
         Segment::of(self.id, self.last_rank)
@@ -83,31 +83,34 @@ impl Books {
 }
 
 impl Store {
-    /// A page of campaigns in order of id, whatever their state.
-    pub async fn books(
+    /// A page of campaigns in order of id, in any state.
+    pub async fn counters(
         &self,
         after: Option<CampaignId>,
         limit: u32,
-    ) -> Result<Vec<Books>, StoreError> {
-        let mut sql = self.sql(BOOKS);
+    ) -> Result<Vec<CampaignCounters>, StoreError> {
+        let mut sql = self.sql(COUNTERS);
         sql.push(" WHERE c.id > ")
             .bind(after.map_or(i64::MIN, |after| after.0));
         sql.push(" ORDER BY c.id LIMIT ").bind(limit);
         read(&mut sql, &self.db).await
     }
 
-    /// One campaign as it is now.
-    pub async fn books_of(&self, id: CampaignId) -> Result<Option<Books>, StoreError> {
-        let mut sql = self.sql(BOOKS);
+    /// One campaign now.
+    pub async fn counters_of(
+        &self,
+        id: CampaignId,
+    ) -> Result<Option<CampaignCounters>, StoreError> {
+        let mut sql = self.sql(COUNTERS);
         sql.push(" WHERE c.id = ").bind(id.0);
         Ok(read(&mut sql, &self.db).await?.pop())
     }
 }
 
 impl Snapshot {
-    /// These campaigns, in order of id. One that is not there is left out.
-    pub async fn books(&self, ids: &[CampaignId]) -> Result<Vec<Books>, StoreError> {
-        let mut sql = self.store.sql(BOOKS);
+    /// These campaigns, in order of id, without missing ones.
+    pub async fn counters(&self, ids: &[CampaignId]) -> Result<Vec<CampaignCounters>, StoreError> {
+        let mut sql = self.store.sql(COUNTERS);
         sql.push(" WHERE c.id IN ")
             .list(padded(ids).map(|id| id.0))
             .push(" ORDER BY c.id");
@@ -115,11 +118,14 @@ impl Snapshot {
     }
 }
 
-async fn read(sql: &mut Sql, on: &impl ConnectionTrait) -> Result<Vec<Books>, StoreError> {
-    sql.rows(on).await?.iter().map(books).collect()
+async fn read(
+    sql: &mut Sql,
+    on: &impl ConnectionTrait,
+) -> Result<Vec<CampaignCounters>, StoreError> {
+    sql.rows(on).await?.iter().map(counters).collect()
 }
 
-fn books(row: &QueryResult) -> Result<Books, StoreError> {
+fn counters(row: &QueryResult) -> Result<CampaignCounters, StoreError> {
     let count = |column: &str| row.try_get("", column).map(to_unsigned);
     let units = |column: &str| row.try_get("", column).map(i32::unsigned_abs);
     let state: String = row.try_get("", "state")?;
@@ -129,7 +135,7 @@ fn books(row: &QueryResult) -> Result<Books, StoreError> {
         Ok(published.map_or(0, to_unsigned))
     };
     let last_rank: Option<i64> = row.try_get("", "last_rank")?;
-    Ok(Books {
+    Ok(CampaignCounters {
         id: CampaignId(row.try_get("", "id")?),
         state: parse("a campaign's state", &state, State::parse)?,
         total_stock: total.map(to_unsigned),

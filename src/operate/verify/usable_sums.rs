@@ -7,7 +7,7 @@ use crate::parts::store::Segment;
 
 /// The usable sums of one kind.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct SumsOfKind {
     depth: Depth,
     /// Segments to be read again.
     due: HashSet<Segment>,
@@ -15,7 +15,7 @@ pub(super) struct Known {
     fresh: HashSet<Segment>,
 }
 
-impl Known {
+impl SumsOfKind {
     /// All stored sums are used, except those of segments that are due.
     pub(super) fn all_but(due: HashSet<Segment>) -> Self {
         Self {
@@ -48,19 +48,19 @@ impl Known {
 
 /// The usable sums of both kinds.
 #[derive(Debug)]
-pub(super) struct Trust {
+pub(super) struct UsableSums {
     /// Sums of participations, by segments of ranks.
-    pub(super) ranks: Known,
+    pub(super) ranks: SumsOfKind,
     /// Sums of streams, by segments of sequences.
-    pub(super) logs: Known,
+    pub(super) logs: SumsOfKind,
 }
 
-impl Trust {
+impl UsableSums {
     /// Only sums read in this run are used.
     pub(super) fn none() -> Self {
         Self {
-            ranks: Known::none(),
-            logs: Known::none(),
+            ranks: SumsOfKind::none(),
+            logs: SumsOfKind::none(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a producer could write to a partition, and for how long that is known.
+//! Whether a producer can write to a partition, and how long this result is reused.
 
 use std::time::{Duration, Instant};
 
@@ -7,23 +7,23 @@ use rdkafka::error::RDKafkaErrorCode;
 use crate::parts::broker::PublishError;
 
 /// How long a check is reused.
-const REACH_AGE_MAX: Duration = Duration::from_millis(500);
+const CHECK_AGE_MAX: Duration = Duration::from_millis(500);
 
-/// Whether a producer could write to a partition of a topic.
+/// Whether a producer can write to a partition of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// It has a leader, which answers, and as many replicas in sync as the topic asks for.
+pub(super) enum Writability {
+    /// It has a leader, which answers, and enough in-sync replicas.
     Writable,
     /// No broker answers.
     NoAnswer,
     /// The brokers answer, and the partition accepts no records.
     NotWritable(Shortage),
-    /// The cluster answers that the topic does not exist, or that access is denied.
+    /// The cluster reports that the topic does not exist, or that access is denied.
     Refused(RDKafkaErrorCode),
 }
 
-impl Reach {
-    /// The error of a record for it; none: it can be written to.
+impl Writability {
+    /// The error of a record for it; none: it accepts records.
     pub(super) fn failure(self, topic: &str) -> Option<PublishError> {
         match self {
             Self::Writable => None,
@@ -55,26 +55,26 @@ pub(super) enum Shortage {
 
 /// The result of a producer's check of a topic.
 #[derive(Debug)]
-pub(super) struct KnownReach {
+pub(super) struct CachedCheck {
     pub(super) at: Instant,
     pub(super) topic: String,
     pub(super) partition: Option<i32>,
-    pub(super) reach: Reach,
-    /// The other partitions of a leader that does not answer.
+    pub(super) writability: Writability,
+    /// The other partitions of a leader without an answer.
     pub(super) silent: Vec<i32>,
 }
 
-impl KnownReach {
+impl CachedCheck {
     pub(super) fn is_fresh(&self) -> bool {
-        self.at.elapsed() < REACH_AGE_MAX
+        self.at.elapsed() < CHECK_AGE_MAX
     }
 
-    /// Whether the result holds for this partition, too. A silent leader is silent for all its partitions, and
-    /// checking each would take as long again.
+    /// Whether the result applies to this partition, too. A leader without an answer affects all its partitions, and
+    /// checking each one would take as long again.
     pub(super) fn serves(&self, topic: &str, partition: Option<i32>) -> bool {
-        let is_silent = match self.reach {
-            Reach::NoAnswer => true,
-            Reach::NotWritable(Shortage::SilentLeader(_)) => {
+        let is_silent = match self.writability {
+            Writability::NoAnswer => true,
+            Writability::NotWritable(Shortage::SilentLeader(_)) => {
                 partition.is_none_or(|partition| self.silent.contains(&partition))
             }
             _ => false,
@@ -89,11 +89,11 @@ mod tests {
 
     #[test]
     fn a_silent_leader_affects_only_its_own_partitions() {
-        let known = KnownReach {
+        let known = CachedCheck {
             at: Instant::now(),
             topic: "a-topic".to_owned(),
             partition: Some(0),
-            reach: Reach::NotWritable(Shortage::SilentLeader(0)),
+            writability: Writability::NotWritable(Shortage::SilentLeader(0)),
             silent: vec![2],
         };
         assert!(known.serves("a-topic", Some(0)) && known.serves("a-topic", Some(2)));

@@ -15,37 +15,37 @@ use crate::parts::store::entity::verified_segment::{Column, Entity, Model};
 use crate::parts::store::entity::{insert, insert_rows};
 use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
 use crate::parts::store::query::on_key;
-use crate::parts::store::shapes::padded;
+use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::{Store, StoreError};
 
 /// The sums of a segment when it was sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Which segment.
+pub struct StoredSums {
+    /// The segment.
     pub segment: Segment,
-    /// Changes of participations that were announced; 0: no row.
+    /// Its generation: the number of recorded changes of its participations; 0: there is no row.
     pub generation: u64,
     /// Participations.
     pub participations: u64,
-    /// Units held by those that stand.
+    /// Units held.
     pub units: u64,
     /// Changes.
     pub changes: u64,
-    /// Which changes.
+    /// The digest of the changes.
     pub digest: i64,
     /// The limit that no user exceeded.
     pub per_user_limit: u32,
-    /// Whether nothing was changed since.
+    /// Whether nothing has changed since.
     pub is_valid: bool,
 }
 
-/// Segments that are invalidated in one statement at most.
+/// Maximum number of segments invalidated by one statement.
 pub(super) const SEGMENTS_MAX: usize = 500;
 
 impl Store {
     /// Invalidates the sums of a segment. Every change of a participation calls it with the rank in its transaction
     /// `on`; for several participations in order of rank, so that concurrent callers cannot deadlock. It always
-    /// writes a row, on which it and the storing of sums wait for each other.
+    /// writes a row, so that it and the storing of sums wait for each other.
     pub async fn invalidate_segment(
         &self,
         on: &impl ConnectionTrait,
@@ -88,26 +88,26 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps the sums of sound segments, each unless a change was announced since the snapshot that
-    /// they and `generation` are from.
-    pub async fn keep_segments(&self, kept: &[Kept]) -> Result<(), StoreError> {
+    /// Stores the sums of sound segments, except those with a change since their snapshot, which has this
+    /// `generation`.
+    pub async fn store_sums(&self, stored: &[StoredSums]) -> Result<(), StoreError> {
         // Always in this order, so that concurrent callers cannot deadlock.
-        let mut kept = kept.to_vec();
-        kept.sort_by_key(|kept| kept.segment);
-        for some in kept.chunks(SEGMENTS_MAX) {
-            let rows = some.iter().map(|kept| {
-                let limit = narrow(kept.per_user_limit);
+        let mut stored = stored.to_vec();
+        stored.sort_by_key(|stored| stored.segment);
+        for some in stored.chunks(SEGMENTS_MAX) {
+            let rows = some.iter().map(|stored| {
+                let limit = narrow(stored.per_user_limit);
                 [
-                    (Column::CampaignId, kept.segment.campaign.0.into()),
-                    (Column::Segment, to_signed(kept.segment.number).into()),
-                    (Column::Generation, to_signed(kept.generation).into()),
+                    (Column::CampaignId, stored.segment.campaign.0.into()),
+                    (Column::Segment, to_signed(stored.segment.number).into()),
+                    (Column::Generation, to_signed(stored.generation).into()),
                     (
                         Column::Participations,
-                        to_signed(kept.participations).into(),
+                        to_signed(stored.participations).into(),
                     ),
-                    (Column::Units, to_signed(kept.units).into()),
-                    (Column::Changes, to_signed(kept.changes).into()),
-                    (Column::Digest, kept.digest.into()),
+                    (Column::Units, to_signed(stored.units).into()),
+                    (Column::Changes, to_signed(stored.changes).into()),
+                    (Column::Digest, stored.digest.into()),
                     (Column::PerUserLimit, limit.into()),
                     (Column::VerifiedAt, self.now_expr()),
                 ]
@@ -118,10 +118,10 @@ impl Store {
         Ok(())
     }
 
-    /// How an existing row takes new sums: all or none.
+    /// How new sums replace those of an existing row: all or none.
     fn merge(&self) -> OnConflict {
-        let kept = |column| Expr::col((Entity, column));
-        let is_same = || kept(Column::Generation).eq(self.fresh(Column::Generation));
+        let stored = |column| Expr::col((Entity, column));
+        let is_same = || stored(Column::Generation).eq(self.fresh(Column::Generation));
         let mut merge = on_key::<Entity>();
         for column in [
             Column::Participations,
@@ -131,14 +131,14 @@ impl Store {
             Column::PerUserLimit,
             Column::VerifiedAt,
         ] {
-            let merged = Expr::case(is_same(), self.fresh(column)).finally(kept(column));
+            let merged = Expr::case(is_same(), self.fresh(column)).finally(stored(column));
             merge.value(column, merged);
         }
         merge
     }
 
-    /// The segments whose time it is to be read again: those read longest ago, with the n-th part of
-    /// all participations that are kept or a little more, and everything older than `age_max`.
+    /// The segments to be read again: those read longest ago, with about the n-th part of all stored participations,
+    /// and all that are older than `age_max`.
     pub async fn segments_due(
         &self,
         nth_part: u32,
@@ -148,8 +148,7 @@ impl Store {
         self.due(table, rows, nth_part, age_max).await
     }
 
-    /// The segments of a table of sums whose time it is to be read again; `rows`: the column that says how many rows a
-    /// segment has.
+    /// The segments of a table of sums to be read again; `rows` is the column with the number of rows of a segment.
     pub(super) async fn due(
         &self,
         table: &str,
@@ -157,7 +156,7 @@ impl Store {
         nth_part: u32,
         age_max: Duration,
     ) -> Result<HashSet<Segment>, StoreError> {
-        // An empty segment is a little work, too.
+        // An empty segment also costs a little work.
         let mut sql = self.sql(&format!(
             "SELECT campaign_id, segment FROM (SELECT campaign_id, segment, verified_at, \
              SUM({rows} + 1) OVER () AS in_all, SUM({rows} + 1) OVER \
@@ -171,19 +170,19 @@ impl Store {
         rows.iter().map(segment).collect()
     }
 
-    /// The present sums of these campaigns.
-    pub async fn kept(&self, ids: &[CampaignId]) -> Result<Vec<Kept>, StoreError> {
+    /// The current sums of these campaigns.
+    pub async fn stored_sums(&self, ids: &[CampaignId]) -> Result<Vec<StoredSums>, StoreError> {
         read(&self.db, ids).await
     }
 }
 
 impl Snapshot {
     /// The sums of these campaigns, in order of segment.
-    pub async fn kept(&self, ids: &[CampaignId]) -> Result<Vec<Kept>, StoreError> {
+    pub async fn stored_sums(&self, ids: &[CampaignId]) -> Result<Vec<StoredSums>, StoreError> {
         read(&self.tx, ids).await
     }
 
-    /// The generation of a segment; 0: no change was ever announced and no sums are kept.
+    /// The generation of a segment; 0: no change was recorded and no sums are stored.
     pub async fn generation(&self, segment: Segment) -> Result<u64, StoreError> {
         let key = (segment.campaign.0, to_signed(segment.number));
         let row = Entity::find_by_id(key).one(&self.tx).await?;
@@ -191,14 +190,17 @@ impl Snapshot {
     }
 }
 
-async fn read(on: &impl ConnectionTrait, ids: &[CampaignId]) -> Result<Vec<Kept>, StoreError> {
+async fn read(
+    on: &impl ConnectionTrait,
+    ids: &[CampaignId],
+) -> Result<Vec<StoredSums>, StoreError> {
     let rows = Entity::find()
         .filter(Column::CampaignId.is_in(padded(ids).map(|id| id.0)))
         .order_by_asc(Column::CampaignId)
         .order_by_asc(Column::Segment)
         .all(on)
         .await?;
-    Ok(rows.into_iter().map(Kept::from).collect())
+    Ok(rows.into_iter().map(StoredSums::from).collect())
 }
 
 fn segment(row: &QueryResult) -> Result<Segment, StoreError> {
@@ -208,7 +210,7 @@ fn segment(row: &QueryResult) -> Result<Segment, StoreError> {
     })
 }
 
-impl From<Model> for Kept {
+impl From<Model> for StoredSums {
     fn from(row: Model) -> Self {
         Self {
             segment: Segment {

@@ -1,4 +1,4 @@
-//! Decides who is admitted, from the locked row of the campaign and from what applicants hold already.
+//! Decides who is admitted, from the locked row of the campaign and the units that applicants already hold.
 
 use std::collections::HashMap;
 
@@ -11,23 +11,25 @@ use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::participation::{Column, Entity};
 use crate::parts::store::numbers::to_unsigned;
-use crate::parts::store::participations::intake::{Applicant, Intake, Making, Place};
+use crate::parts::store::participations::new_participation::{
+    Applicant, Making, NewParticipation, RankAssignment,
+};
 use crate::parts::store::participations::{HoldingRow, holdings_of};
 
 /// The data for decisions: the campaign's row, and the units that applicants hold.
-pub(super) struct Book<'a> {
+pub(super) struct Decider<'a> {
     campaign: &'a Campaign,
     now: Timestamp,
-    /// When `now` was known.
+    /// The monotonic time of `now`.
     read_at: std::time::Instant,
-    /// When last something was admitted here that was refused before.
+    /// When units or limits last became available here.
     loosened_at: Option<Timestamp>,
     taken: u64,
     last_rank: u64,
     held: HashMap<i64, (u64, ParticipationId)>,
 }
 
-impl<'a> Book<'a> {
+impl<'a> Decider<'a> {
     pub(super) async fn open(
         tx: &Tx,
         campaign: &'a Campaign,
@@ -67,23 +69,24 @@ impl<'a> Book<'a> {
         })
     }
 
-    /// A decision for each, in order, and the rows of those that are admitted.
+    /// A decision for each applicant, in order, and the rows of the admitted ones.
     pub(super) fn decide_all(
         &mut self,
         applicants: &[&Applicant],
         making: &Making,
-    ) -> (Vec<Decision>, Vec<Intake>) {
-        let mut intakes = Vec::new();
+    ) -> (Vec<Decision>, Vec<NewParticipation>) {
+        let mut new_participations = Vec::new();
         let decisions = applicants
             .iter()
             .map(|applicant| match self.decide(applicant) {
                 Ok(_) if self.may_be_refused(applicant) => Decision::Outstanding,
-                Ok(place) => {
-                    self.take(applicant, place);
-                    let intake = Intake::of(self.campaign, applicant, place, making);
-                    let intake = intake.held_from(self.now);
-                    let accepted = Decision::Accepted(intake.participation.clone());
-                    intakes.push(intake);
+                Ok(assignment) => {
+                    self.take(applicant, assignment);
+                    let new_participation =
+                        NewParticipation::of(self.campaign, applicant, assignment, making);
+                    let new_participation = new_participation.held_from(self.now);
+                    let accepted = Decision::Accepted(new_participation.participation.clone());
+                    new_participations.push(new_participation);
                     accepted
                 }
                 Err(refusal) => Decision::Refused {
@@ -91,11 +94,11 @@ impl<'a> Book<'a> {
                     remaining: self.remaining(),
                 },
             });
-        (decisions.collect(), intakes)
+        (decisions.collect(), new_participations)
     }
 
     /// The rules of the gate, in its order.
-    fn decide(&self, applicant: &Applicant) -> Result<Place, Refusal> {
+    fn decide(&self, applicant: &Applicant) -> Result<RankAssignment, Refusal> {
         let campaign = self.campaign;
         if let Some(refusal) = campaign.closed_to_all(self.now) {
             return Err(refusal);
@@ -115,24 +118,24 @@ impl<'a> Book<'a> {
         if self.remaining().is_some_and(|left| quantity > left) {
             return Err(Refusal::SoldOut);
         }
-        Ok(Place {
+        Ok(RankAssignment {
             rank: self.last_rank + 1,
             remaining: self.remaining().map(|left| left.saturating_sub(quantity)),
         })
     }
 
-    /// Books what was decided.
-    fn take(&mut self, applicant: &Applicant, place: Place) {
+    /// Counts the units of an admission.
+    fn take(&mut self, applicant: &Applicant, assignment: RankAssignment) {
         let quantity = u64::from(applicant.quantity);
         self.taken += quantity;
-        self.last_rank = place.rank;
+        self.last_rank = assignment.rank;
         let held = self.held.entry(applicant.user.0);
         let (units, _) = held.or_insert((0, applicant.participation));
         *units += quantity;
     }
 
-    /// Whether an applicant with a key came before room was made here: what has no key is asked once. Its age
-    /// is taken later than the time, so that it is never too small.
+    /// Whether an applicant with a key came before units became available here; a request without a key is sent once.
+    /// Its age is measured after the time was read, so it is never too small.
     fn may_be_refused(&self, applicant: &Applicant) -> bool {
         let age = self.read_at.saturating_duration_since(applicant.since);
         let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);

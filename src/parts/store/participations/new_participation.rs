@@ -1,5 +1,5 @@
-//! A participation to be committed: the applicant, the rank given to it, and the rows made from both. The rows are
-//! the same whether the gate or the database admitted it.
+//! A participation to be committed: the applicant, the rank, and the rows made from both. The rows are the same for
+//! the gate and the database path.
 
 use chrono::TimeDelta;
 
@@ -13,9 +13,9 @@ use crate::domain::{
 /// A request to take part.
 #[derive(Clone, Debug)]
 pub struct Applicant {
-    /// Made before admission.
+    /// Created before the admission.
     pub participation: ParticipationId,
-    /// Who.
+    /// The user.
     pub user: UserId,
     /// Units, at least 1.
     pub quantity: u32,
@@ -23,17 +23,17 @@ pub struct Applicant {
     pub idempotency_key: Option<String>,
     /// W3C trace context, for the event.
     pub traceparent: Option<String>,
-    /// When the request came, by this process's monotonic clock.
+    /// When the request arrived, by this process's monotonic clock.
     pub since: std::time::Instant,
     /// The admin who requests it for the user, for the audit log.
     pub by: Option<Box<Origin>>,
-    /// The order of which it is a line: it is reserved until its order decides.
+    /// The order, if it is a line: it is reserved until the order is decided.
     pub order: Option<OrderId>,
 }
 
 /// The result of an admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct RankAssignment {
     /// Rank, from 1.
     pub rank: u64,
     /// Units left after this one; none: unlimited.
@@ -43,9 +43,9 @@ pub struct Place {
 /// How rows are made.
 #[derive(Clone, Copy, Debug)]
 pub struct Making {
-    /// Which key events have.
+    /// The key of events.
     pub key_choice: KeyChoice,
-    /// When it is committed.
+    /// The commit time.
     pub now: Timestamp,
     /// How long the relay does not read the event, because the request publishes it.
     pub hold: Option<TimeDelta>,
@@ -53,14 +53,14 @@ pub struct Making {
 
 /// A participation to be committed, and its event.
 #[derive(Clone, Debug)]
-pub struct Intake {
+pub struct NewParticipation {
     /// The participation.
     pub participation: Participation,
     /// The client's key, unique per user.
     pub idempotency_key: Option<String>,
     /// The outbox row of the change.
     pub event: OutboxEvent,
-    /// Until when the relay does not read the row, because its writer publishes it.
+    /// Until when the relay does not read the row, because the request publishes it.
     pub hold_until: Option<Timestamp>,
     /// The admin who requested it for the user.
     pub by: Option<Box<Origin>>,
@@ -68,14 +68,14 @@ pub struct Intake {
     pub order: Option<OrderId>,
 }
 
-impl Intake {
-    /// Whether it waits for a payment, or its event for its writer.
+impl NewParticipation {
+    /// Whether the participation waits for a payment, or its event for its request.
     #[must_use]
     pub const fn is_held(&self) -> bool {
         self.participation.expires_at.is_some() || self.hold_until.is_some()
     }
 
-    /// The same, held for as long, but from then on.
+    /// The same, with holds of the same length that begin at this time.
     #[must_use]
     pub fn held_from(self, from: Timestamp) -> Self {
         let made = self.participation.created_at;
@@ -88,7 +88,12 @@ impl Intake {
 
     /// The rows of an admitted applicant.
     #[must_use]
-    pub fn of(campaign: &Campaign, applicant: &Applicant, place: Place, making: &Making) -> Self {
+    pub fn of(
+        campaign: &Campaign,
+        applicant: &Applicant,
+        assignment: RankAssignment,
+        making: &Making,
+    ) -> Self {
         let now = making.now;
         let hold = TimeDelta::seconds(i64::from(campaign.hold_seconds));
         let participation = Participation {
@@ -96,13 +101,13 @@ impl Intake {
             campaign_id: campaign.id,
             user_id: applicant.user,
             quantity: applicant.quantity,
-            rank: place.rank,
+            rank: assignment.rank,
             status: if campaign.is_paid() || applicant.order.is_some() {
                 Status::Reserved
             } else {
                 Status::Confirmed
             },
-            remaining: place.remaining,
+            remaining: assignment.remaining,
             amount: campaign
                 .price
                 .map(|price| price.saturating_mul(u64::from(applicant.quantity))),
@@ -112,7 +117,7 @@ impl Intake {
         };
         let mut event = OutboxEvent::about(&participation, 1, making.key_choice, now);
         event.traceparent.clone_from(&applicant.traceparent);
-        // Events of a key that participations share go out in order of commit: through the relay alone.
+        // Events with a key that participations share are published in order of commit: by the relay only.
         let shared = event.shares_its_key();
         Self {
             hold_until: making.hold.filter(|_| !shared).map(|hold| now + hold),

@@ -11,17 +11,17 @@ use super::{Store, StoreError};
 
 impl Store {
     /// Takes or renews the lease of a task for this long, by the database's clock. False: another owner has it.
-    pub async fn take_duty(
+    pub async fn take_task_lease(
         &self,
         name: &str,
         owner: &str,
         term: Duration,
     ) -> Result<bool, StoreError> {
-        self.take_duty_on(&self.db, name, owner, term).await
+        self.take_task_lease_on(&self.db, name, owner, term).await
     }
 
     /// The same, within a transaction.
-    pub(super) async fn take_duty_on(
+    pub(super) async fn take_task_lease_on(
         &self,
         on: &impl ConnectionTrait,
         name: &str,

@@ -1,6 +1,6 @@
-//! Texts of any length for columns of a bounded one.
+//! Shortens texts to the length of a column.
 
-/// A text, or as many characters of its beginning.
+/// A text, cut to this number of characters.
 pub(super) fn shortened(text: &str, characters_max: usize) -> String {
     text.chars().take(characters_max).collect()
 }
