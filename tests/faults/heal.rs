@@ -164,7 +164,8 @@ async fn sell(
     }
 }
 
-async fn all_published(world: &World, healed: Instant) -> Option<f64> {
+/// Waits until every event is published. Returns the seconds since `healed`; none: not in time.
+pub async fn all_published(world: &World, healed: Instant) -> Option<f64> {
     let began = Instant::now();
     let mut mysql = world.mysql().await.unwrap();
     while began.elapsed() < PUBLISHING {

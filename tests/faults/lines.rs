@@ -184,7 +184,8 @@ async fn read(mysql: &mut MySqlConnection) -> sqlx::Result<Stored> {
     let mut references: Vec<String> = sqlx::query_scalar(paid).fetch_all(&mut *mysql).await?;
     let apart = "SELECT COUNT(*) FROM order_line l JOIN customer_order o ON o.id = l.order_id \
                  JOIN participation p ON p.id = l.participation_id \
-                 WHERE NOT p.payment_reference <=> o.payment_reference";
+                 WHERE NOT p.payment_reference <=> o.payment_reference \
+                 AND (p.status = 'confirmed' OR p.payment_reference IS NOT NULL)";
     let lines_paid_apart = sqlx::query_scalar(apart).fetch_one(&mut *mysql).await?;
     let (mut by_id, mut by_key) = (BTreeMap::new(), BTreeMap::new());
     for (id, key, status, payment_reference) in rows {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::evidence::Evidence;
 use crate::fault::Fault;
-use crate::heal::{Recovery, Watch, recover};
+use crate::heal::{Recovery, Watch, all_published, recover};
 use crate::holders;
 use crate::judge::{Breach, judge, redelivered};
 use crate::ledger::{Answer, ChangeAnswer};
@@ -129,6 +129,10 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     breaches.extend(windows.stop(&world).await);
     breaches.extend(verified(&world).await);
     breaches.extend(lines::judge(&world).await);
+    // Orders that were finished late, and campaigns that were sold out just now, have written events since.
+    if all_published(&world, Instant::now()).await.is_none() {
+        breaches.push(Breach::new("I4", "late events were not published in time"));
+    }
     breaches.extend(stopped(&world).await);
     breaches.extend(ended_well(&world, &struck));
     let evidence = Evidence::of(&world).await;
