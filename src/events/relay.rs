@@ -11,12 +11,10 @@
 //!
 //! - `owner` renews the leases: which buckets of streams this relay owns, and until when it may send.
 //! - `dispatcher` gives the events of its streams to the sender in order of sequence, each once.
-//! - `window` knows which events in flight are done, and where the position is; `positions` writes it.
-//! - `sender` sends one batch for each partition at a time, many partitions at once.
+//! - `window` knows which events in flight are done; `positions` writes the position. `sender` sends a batch at a time.
 //! - `parker` records what could not be published, and tries it again.
-//! - `parts/broker/kafka/classify.rs` decides the class of a failure, and `sender/queues.rs` what follows from it.
-//! - `breakers` hold records back while the broker, a topic or a partition fails.
-//! - `purger` deletes events published long ago; `history` samples the cost of old snapshots.
+//! - `parts/broker/kafka/classify.rs` decides the class of a failure, and `sender/parker_handle.rs` what follows.
+//! - `breakers` hold records back while a target fails. `purger` deletes old events, and `history` samples their cost.
 //!
 //! It must not write events, know gates, or decide what a participation means.
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::concurrent::{Concurrent, LoginPermit, Name};
 use super::{AccountError, AccountsConfig};
 use crate::access::limits::{Rate, network};
+use crate::domain::LoginName;
 use crate::parts::gate::{
     Bucket, Digest, LoginBounds, LoginEnd, LoginTry, ScriptGate, TokenResult,
 };
@@ -123,6 +124,15 @@ impl Attempts {
             Some(bucket) => self.take(&address_bucket(address), bucket).await,
             None => Ok(None),
         }
+    }
+
+    /// Counts a message to the owner of a login name about a sign-up, and returns whether it may be sent.
+    pub async fn may_mail(&self, login: &LoginName) -> Result<bool, AccountError> {
+        let name = format!(
+            "sign_up_name:{}",
+            Digest::of(&login.as_str().to_lowercase())
+        );
+        Ok(self.take(&name, RESETS.into()).await?.is_none())
     }
 
     /// Counts a sign-up or a request for a new password; an error: there were too many from the address, or for the

@@ -47,6 +47,10 @@ impl Accounts {
         }
         // Hashed for every name, so that the time does not tell which ones are taken.
         let password_hash = Some(self.hasher.hash(&password).await?);
+        if !self.attempts.may_mail(&login).await? {
+            // The owner of the name has got enough messages.
+            return Ok(SignedUp::TokenSent);
+        }
         if self.reads.account_by_login(&login).await?.is_some() {
             self.messenger()?.send(Message::taken(&login));
             return Ok(SignedUp::TokenSent);
@@ -66,7 +70,9 @@ impl Accounts {
         if self.config.sign_up != SignUp::Verified {
             return Err(AccountError::Disabled);
         }
-        let token = self.take(token, TokenPurpose::SignUp, by.address).await?;
+        let purpose = TokenPurpose::SignUp;
+        self.require(token, purpose, by.address).await?;
+        let token = self.take(token, purpose, by.address).await?;
         let new = store::NewAccount {
             login: token.login,
             password_hash: token.password_hash.ok_or(AccountError::NoToken)?,
@@ -113,6 +119,9 @@ impl Accounts {
     ) -> Result<Account, AccountError> {
         self.messenger()?;
         let purpose = TokenPurpose::PasswordReset;
+        // The password is hashed first: the token must not be lost if there is no room for that.
+        self.require(token, purpose, by.address).await?;
+        let hash = self.hasher.hash(password).await?;
         let reset = self.take(token, purpose, by.address).await?;
         let id = reset.account.ok_or(AccountError::NoToken)?;
         let account = match self.find(id).await {
@@ -121,7 +130,7 @@ impl Accounts {
             Err(error) => return Err(error),
         };
         let changes = AccountChange {
-            password_hash: Some(self.hasher.hash(password).await?),
+            password_hash: Some(hash),
             ..AccountChange::default()
         };
         let by = Origin {
@@ -145,7 +154,27 @@ impl Accounts {
         Ok(())
     }
 
-    /// A wrong token counts as a failed log-in of the address.
+    /// Fails if there is no such token, and counts that as a failed log-in of the address. An invented token costs a
+    /// read of the connections that are for reads, and no transaction.
+    async fn require(
+        &self,
+        token: &str,
+        purpose: TokenPurpose,
+        address: Option<IpAddr>,
+    ) -> Result<(), AccountError> {
+        if let Some(mailed) = MailedToken::parse(token)
+            && self
+                .reads
+                .has_account_token(&mailed.digest(), purpose)
+                .await?
+        {
+            return Ok(());
+        }
+        self.attempts.fail_from(address).await?;
+        Err(AccountError::NoToken)
+    }
+
+    /// Takes a token. A wrong one counts as a failed log-in of the address.
     async fn take(
         &self,
         token: &str,

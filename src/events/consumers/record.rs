@@ -1,6 +1,7 @@
 //! Reads a change of a participation from a record. Pure. Any record gives a change, or the reason why it is poison.
 
 use serde::Deserialize;
+use serde_json::error::Category;
 use uuid::Uuid;
 
 use super::poison::{Flaw, Poison};
@@ -41,11 +42,9 @@ pub(super) fn change(record: &Delivered) -> Result<Change, Poison> {
     let event_type = header("ce_type")?;
     let value = record.payload.as_deref().unwrap_or_default();
     let value: Value = serde_json::from_slice(value)
-        .map_err(|error| Poison::new(Flaw::Value, format!("the value: {error}")))?;
-    let status = Status::parse(&value.status).ok_or_else(|| {
-        let text = format!("there is no status {:?}", value.status);
-        Poison::new(Flaw::Status, text)
-    })?;
+        .map_err(|error| Poison::new(Flaw::Value, fault_of(&error)))?;
+    let unknown = || Poison::new(Flaw::Status, "the status is not known");
+    let status = Status::parse(&value.status).ok_or_else(unknown)?;
     let impossible = if event_type != EventType(status).as_str() {
         Some("ce_type and status differ")
     } else if subject != value.participation_id {
@@ -70,6 +69,19 @@ pub(super) fn change(record: &Delivered) -> Result<Change, Poison> {
             status,
             sequence,
         }),
+    }
+}
+
+/// What is wrong with a value, without its content, which may be personal data.
+fn fault_of(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    match error.classify() {
+        Category::Data => {
+            format!("the value has other fields or types, line {line} column {column}")
+        }
+        Category::Syntax | Category::Eof | Category::Io => {
+            format!("the value is not JSON, line {line} column {column}")
+        }
     }
 }
 

@@ -75,6 +75,19 @@ impl Store {
         Ok(())
     }
 
+    /// Whether there is a token for this purpose. It may be taken or expire before it is taken.
+    pub async fn has_account_token(
+        &self,
+        digest: &str,
+        purpose: TokenPurpose,
+    ) -> Result<bool, StoreError> {
+        let found = Entity::find_by_id(digest)
+            .filter(Column::Purpose.eq(purpose.as_str()))
+            .one(&self.db)
+            .await?;
+        Ok(found.is_some())
+    }
+
     /// Takes a token for this purpose, once; none: it does not exist, or has expired.
     pub async fn take_account_token(
         &self,

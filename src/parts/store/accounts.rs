@@ -167,6 +167,13 @@ impl Store {
         if let Some(totp) = &change.totp {
             totp.replace_recovery_codes(&tx, id).await?;
         }
+        if change.password_hash.is_some() || change.disabled.is_some() {
+            // A token that was sent before must not set another password.
+            account_token::Entity::delete_many()
+                .filter(account_token::Column::AccountId.eq(id.0))
+                .exec(&tx)
+                .await?;
+        }
         self.write_notes(&tx, &[note.of(&id)]).await?;
         tx.commit().await?;
         Ok(true)

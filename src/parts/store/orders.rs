@@ -14,6 +14,7 @@ use uuid::Uuid;
 pub use self::contradictions::LineContradiction;
 pub use self::decide::{DecidedOrder, DecisionContext};
 pub use self::due::DueOrder;
+use super::bounded::Tx;
 use super::entity::{customer_order, order_line};
 use super::numbers::{narrow, to_unsigned};
 use super::sql::Sql;
@@ -46,25 +47,60 @@ impl Store {
         decide_within: Duration,
     ) -> Result<bool, StoreError> {
         let tx = self.begin().await?;
-        let now = Sql::time(self, &tx).await?;
-        let status = OrderStatus::Placing;
+        if !self.insert_rows_of(&tx, new, None).await? {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        let due_at = self.after(decide_within);
+        due::set(&tx, new.id, OrderStatus::Placing, due_at).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Records an order that is refused before any line is reserved, so that the same request gets the same answer.
+    /// False: the user has used the key for another order.
+    pub async fn insert_refused_order(
+        &self,
+        new: &NewOrder,
+        refusal: &OrderRefusal,
+    ) -> Result<bool, StoreError> {
+        let tx = self.begin().await?;
+        if !self.insert_rows_of(&tx, new, Some(refusal)).await? {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Writes the rows of an order: refused, or still to be decided. False: the user has used the key.
+    async fn insert_rows_of(
+        &self,
+        tx: &Tx,
+        new: &NewOrder,
+        refusal: Option<&OrderRefusal>,
+    ) -> Result<bool, StoreError> {
+        let now = Sql::time(self, tx).await?;
+        let status = match refusal {
+            Some(_) => OrderStatus::Refused,
+            None => OrderStatus::Placing,
+        };
         let order = customer_order::ActiveModel {
             id: Set(new.id.0),
             user_id: Set(new.user.0),
             status: Set(status.as_str().to_owned()),
             idempotency_key: Set(new.idempotency_key.clone()),
-            version: Set(0),
+            refused_line: Set(refusal.map(|refusal| narrow(refusal.line))),
+            refused_code: Set(refusal.map(|refusal| refusal.code.clone())),
+            version: Set(i32::from(refusal.is_some())),
             created_at: Set(now),
             updated_at: Set(now),
             ..customer_order::ActiveModel::default()
         };
-        let inserted = customer_order::Entity::insert(order).exec_without_returning(&tx);
+        let inserted = customer_order::Entity::insert(order).exec_without_returning(tx);
         match inserted.await.map_err(StoreError::from) {
             Ok(_) => {}
-            Err(StoreError::Constraint(_)) => {
-                tx.rollback().await?;
-                return Ok(false);
-            }
+            Err(StoreError::Constraint(_)) => return Ok(false),
             Err(error) => return Err(error),
         }
         let lines = (0..).zip(&new.lines);
@@ -76,10 +112,8 @@ impl Store {
             participation_id: Set(line.participation_id.0),
         });
         order_line::Entity::insert_many(lines)
-            .exec_without_returning(&tx)
+            .exec_without_returning(tx)
             .await?;
-        due::set(&tx, new.id, status, self.after(decide_within)).await?;
-        tx.commit().await?;
         Ok(true)
     }
 

@@ -56,6 +56,9 @@ impl Inner {
             let (line, refusal) = (*line, refusal.clone());
             return Err(PlaceError::Refused { line, refusal });
         }
+        if let (Some((line, refusal)), None) = (&refused, &request.context.by) {
+            return self.refuse(&request, &new, (*line, refusal)).await;
+        }
         if !self.insert(&new).await? {
             // Another request with this key was first.
             let earlier = self.earlier(&request).await?;
@@ -95,6 +98,33 @@ impl Inner {
             // It took so long that the sweep has refused the order as abandoned.
             _ => Err(PlaceError::Unavailable),
         }
+    }
+
+    /// Records an order of a user that is refused before any line is reserved: in one transaction that locks nothing.
+    async fn refuse(
+        &self,
+        request: &OrderRequest,
+        new: &NewOrder,
+        (line, refusal): (u32, &Refusal),
+    ) -> Result<PlacedOrder, PlaceError> {
+        let store = &self.dependencies.store;
+        let code = refusal.code().to_owned();
+        let permit = self.permits.transaction(permits::deadline()).await;
+        let permit = permit.ok_or(PlaceError::Busy)?;
+        let refusal = OrderRefusal { line, code };
+        let inserted = store.insert_refused_order(new, &refusal).await;
+        drop(permit);
+        if !inserted.map_err(|error| unavailable(&error))? {
+            let earlier = self.earlier(request).await?;
+            return earlier.ok_or(PlaceError::Unavailable);
+        }
+        let order = store.order(new.id).await;
+        let order = order.map_err(|error| unavailable(&error))?;
+        let order = order.ok_or(PlaceError::Unavailable)?;
+        Ok(PlacedOrder {
+            order,
+            replayed: Replayed::First,
+        })
     }
 
     /// Records the order. False: the user has used the key for another order.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use firstcome::domain::{
-    Campaign, Obstacle, OrderDecision, OrderId, OrderLine, OrderStatus, ParticipationId, UserId,
+    Campaign, Obstacle, OrderDecision, OrderId, OrderLine, OrderRefusal, OrderStatus,
+    ParticipationId, UserId,
 };
 use firstcome::parts::store::{
     CampaignChange, DecidedOrder, DecisionContext, NewOrder, NewParticipation, Store,
@@ -54,6 +55,44 @@ async fn confirmed(store: &Store, campaigns: &[&Campaign]) -> NewOrder {
     let decided = decide(store, &order, &FREE).await;
     assert_eq!(decided.order.status, OrderStatus::Confirmed);
     order
+}
+
+#[tokio::test]
+async fn an_order_refused_at_once_is_found_by_its_key_and_has_nothing_left_to_do() {
+    for test in stores().await {
+        let store = &test.store;
+        let campaign = create(store, campaign_of(None)).await;
+        let new = NewOrder {
+            id: OrderId::generate(),
+            user: UserId(1),
+            idempotency_key: Some("a key".to_owned()),
+            lines: vec![OrderLine {
+                campaign_id: campaign.id,
+                quantity: 1,
+                participation_id: ParticipationId::generate(),
+            }],
+        };
+        let refusal = OrderRefusal {
+            line: 0,
+            code: "ENDED".to_owned(),
+        };
+        assert!(store.insert_refused_order(&new, &refusal).await.unwrap());
+        let found = store.order_by_key(UserId(1), "a key").await.unwrap();
+        let found = found.unwrap();
+        assert_eq!(
+            (found.id, found.status, found.version),
+            (new.id, OrderStatus::Refused, 1)
+        );
+        assert_eq!(found.refusal, Some(refusal.clone()));
+        assert!(store.due_orders(10).await.unwrap().is_empty());
+        // The key is used, whatever becomes of the second order.
+        let second = NewOrder {
+            id: OrderId::generate(),
+            ..new
+        };
+        assert!(!store.insert_refused_order(&second, &refusal).await.unwrap());
+        assert!(!store.insert_order(&second, LONG).await.unwrap());
+    }
 }
 
 #[tokio::test]

@@ -218,13 +218,14 @@ async fn a_forgotten_password_is_reset_with_a_token_and_ends_the_sessions() {
         browser.enters("ada", None).await;
         let stranger = Browser::at(&scene.service);
         let forgot = |login: &str| json!({ "login": login });
-        for login in ["nobody", "ada"] {
+        for login in ["nobody", "ada", "ada"] {
             let asked = stranger
                 .post("/api/session/forgot-password", &forgot(login))
                 .await;
             assert_eq!(asked.status(), 204, "{login}");
         }
-        let mail = mailer.mail(nth).await;
+        let mail = mailer.mail(nth * 2).await;
+        let other = mailer.mail(nth * 2 + 1).await;
         assert_eq!(
             (&mail["purpose"], &mail["login"]),
             (&json!("password_reset"), &json!("ada"))
@@ -237,10 +238,14 @@ async fn a_forgotten_password_is_reset_with_a_token_and_ends_the_sessions() {
         assert_eq!(stranger.post(path, &reset(NEW)).await.status(), 204);
         let again = stranger.post(path, &reset(PASSWORD)).await;
         assert_eq!(body(again).await["errors"][0]["field"], "token");
+        // A token that was sent before sets no other password.
+        let earlier = json!({ "token": other["token"], "newPassword": PASSWORD });
+        let earlier = stranger.post(path, &earlier).await;
+        assert_eq!(body(earlier).await["errors"][0]["field"], "token");
         assert!(!browser.is_logged_in().await);
         let old = browser.log_in("ada", PASSWORD, None).await;
         assert_eq!(said(old).await, refused(401, "LOGIN_REFUSED"));
         assert_eq!(browser.log_in("ada", NEW, None).await.status(), 201);
     }
-    assert_eq!(mailer.0.lock().unwrap().len(), 2, "nobody got none");
+    assert_eq!(mailer.0.lock().unwrap().len(), 4, "nobody got none");
 }

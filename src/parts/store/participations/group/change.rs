@@ -80,10 +80,12 @@ impl<'a> Step<'a> {
                 expires_at: None,
                 payment_reference: match &asked.requested {
                     RequestedChange::Confirm { reference } => Some(reference.clone()),
-                    RequestedChange::FollowOrder { reference, .. } => reference.clone(),
-                    RequestedChange::Cancel { .. } | RequestedChange::Expire => {
-                        stands.payment_reference.clone()
+                    RequestedChange::FollowOrder { reference, .. } if status.holds_units() => {
+                        reference.clone()
                     }
+                    RequestedChange::FollowOrder { .. }
+                    | RequestedChange::Cancel { .. }
+                    | RequestedChange::Expire => stands.payment_reference.clone(),
                 },
                 ..*stands
             },
