@@ -209,6 +209,30 @@ async fn a_verified_sign_up_needs_the_token_that_its_owner_got_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_owner_of_a_login_name_gets_five_messages_about_sign_ups_in_an_hour() {
+    let (mailer, address) = Mailer::start().await;
+    let verified = [
+        ("FIRSTCOME_ACCOUNTS_SIGN_UP", "verified"),
+        ("FIRSTCOME_ACCOUNTS_VERIFY_URL", address.as_str()),
+    ];
+    let scenes = Scene::all(&verified).await;
+    let browser = scenes[0].browser();
+    for _ in 0..7 {
+        let asked = wish("Ada@example.org", PASSWORD);
+        let asked = browser.post("/api/accounts", &asked).await;
+        assert_eq!(asked.status(), 202);
+    }
+    let other = wish("bob@example.org", PASSWORD);
+    assert_eq!(browser.post("/api/accounts", &other).await.status(), 202);
+    let mut logins = Vec::new();
+    for nth in 0..6 {
+        logins.push(mailer.mail(nth).await["login"].clone());
+    }
+    let others = logins.iter().filter(|login| *login == "bob@example.org");
+    assert_eq!(others.count(), 1, "{logins:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_forgotten_password_is_reset_with_a_token_and_ends_the_sessions() {
     let (mailer, address) = Mailer::start().await;
     let settings = [("FIRSTCOME_ACCOUNTS_VERIFY_URL", address.as_str())];
