@@ -19,8 +19,8 @@ const TERM: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A comparison is followed by a pause of its own duration times this factor at least.
 const SLOW_SHARE: u32 = 20;
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The longest pause: a comparison may have been slow only because the database stood still.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Maximum number of campaigns per run.
 const CAMPAIGNS_MAX: u64 = 500;
 

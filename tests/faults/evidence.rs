@@ -26,7 +26,7 @@ pub struct Evidence {
     /// Participations that are lines of orders.
     pub lines: HashSet<Uuid>,
     pub events: Vec<Event>,
-    pub pending: u64,
+    pub pending: Vec<String>,
     /// States of parked events.
     pub parked: Vec<String>,
     pub records: Vec<Seen>,
@@ -202,10 +202,12 @@ impl Evidence {
                 place: (row.try_get_by_index(4)?, row.try_get_by_index(5)?),
             });
         }
-        let behind = "SELECT 1 FROM outbox_event e LEFT JOIN outbox_position o USING (campaign_id) \
+        let behind = "SELECT e.type FROM outbox_event e LEFT JOIN outbox_position o USING (campaign_id) \
                       WHERE e.sequence > COALESCE(CASE e.aggregatetype WHEN 'campaign' THEN o.campaign_published \
                       WHEN 'order' THEN o.order_published ELSE o.published END, 0)";
-        evidence.pending = rows(behind).await?.len() as u64;
+        for row in rows(behind).await? {
+            evidence.pending.push(row.try_get_by_index(0)?);
+        }
         let parked = "SELECT state FROM outbox_parked WHERE state <> 'acknowledged'";
         for row in rows(parked).await? {
             evidence.parked.push(row.try_get_by_index(0)?);

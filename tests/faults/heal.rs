@@ -164,7 +164,7 @@ async fn sell(
     }
 }
 
-/// Waits until every event is published. Returns the seconds since `healed`; none: not in time.
+/// Waits until every event is written, also those about the stock, and published. Returns the seconds since `healed`; none: not in time.
 pub async fn all_published(world: &World, healed: Instant) -> Option<f64> {
     let began = Instant::now();
     let mut mysql = world.mysql().await.unwrap();
@@ -174,7 +174,9 @@ pub async fn all_published(world: &World, healed: Instant) -> Option<f64> {
              WHERE c.event_sequence > COALESCE(o.published, 0) \
              OR c.campaign_events > COALESCE(o.campaign_published, 0) \
              OR c.order_events > COALESCE(o.order_published, 0)) \
-             + (SELECT COUNT(*) FROM outbox_parked WHERE state <> 'acknowledged')",
+             + (SELECT COUNT(*) FROM outbox_parked WHERE state <> 'acknowledged') \
+             + (SELECT COUNT(*) FROM campaign WHERE state = 'open' AND total_stock IS NOT NULL \
+                AND is_sold_out <> (committed_units >= total_stock))",
         )
         .fetch_one(&mut mysql)
         .await

@@ -49,8 +49,8 @@ fn outbox(evidence: &Evidence, found: &mut Found) {
             )
         });
     }
-    found.hold("I4", evidence.pending == 0, || {
-        format!("{} events are still pending", evidence.pending)
+    found.hold("I4", evidence.pending.is_empty(), || {
+        format!("events are still pending: {:?}", evidence.pending)
     });
     found.hold("I4", evidence.parked.is_empty(), || {
         format!(

@@ -348,7 +348,8 @@ fn a_foreign_event_is_reported() {
 
 #[test]
 fn events_that_stay_pending_are_reported() {
-    assert_eq!(broken(|evidence, _| evidence.pending = 1), promises(["I4"]));
+    let pending = |evidence: &mut Evidence| evidence.pending = vec!["an event".to_owned()];
+    assert_eq!(broken(|evidence, _| pending(evidence)), promises(["I4"]));
     let dead = broken(|evidence, _| evidence.parked.push("dead".to_owned()));
     assert_eq!(dead, promises(["I4"]));
 }

@@ -19,8 +19,8 @@ struct Target {
 
 const PARTICIPATION: Target = Target {
     insert: "INSERT INTO participation (campaign_id, `rank`, id, user_id, quantity, ordinal, status, \
-             remaining, amount, version, expires_at, created_at, updated_at, last_event) VALUES ",
-    row_bytes: 125,
+             remaining, amount, expires_at, created_at, updated_at, last_event) VALUES ",
+    row_bytes: 120,
 };
 const IDEMPOTENCY: Target = Target {
     insert: "INSERT INTO idempotency (user_id, idempotency_key, participation_id, created_at) VALUES ",
@@ -85,7 +85,6 @@ pub(super) fn participations(
             participation.status.as_str().into(),
             participation.remaining.map(to_signed).into(),
             participation.amount.map(to_signed).into(),
-            1.into(),
             participation.expires_at.map(to_stored_precision).into(),
             participation.created_at.into(),
             participation.created_at.into(),
