@@ -1,4 +1,5 @@
-//! The kinds of problems: a status, a code and a title each. The codes of rejected participations are in the domain.
+//! The kinds of problems: a status, a code and a title each. The codes of rejected participations are in the domain,
+//! their titles and details in `participations.rs`.
 
 use std::borrow::Cow;
 
