@@ -22,8 +22,8 @@ use crate::runtime::telemetry::cause;
 /// `Retry-After` if too many log-ins are in progress: about the time of a hash and its queue.
 const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
 
-/// Requests for a new password for one login name: each sends a message to its owner.
-const RESETS: Rate = Rate {
+/// Messages to the owner of one login name, for each purpose.
+const MESSAGES: Rate = Rate {
     requests: 5,
     period: Duration::from_secs(3_600),
 };
@@ -128,11 +128,18 @@ impl Attempts {
 
     /// Counts a message to the owner of a login name about a sign-up, and returns whether it may be sent.
     pub async fn may_mail(&self, login: &LoginName) -> Result<bool, AccountError> {
-        let name = format!(
-            "sign_up_name:{}",
-            Digest::of(&login.as_str().to_lowercase())
-        );
-        Ok(self.take(&name, RESETS.into()).await?.is_none())
+        let wait = self.count_message("sign_up_name", login.as_str());
+        Ok(wait.await?.is_none())
+    }
+
+    /// Counts a message to the owner of a login name. Returns how long to wait, if there were too many.
+    async fn count_message(
+        &self,
+        purpose: &str,
+        login: &str,
+    ) -> Result<Option<Duration>, AccountError> {
+        let name = format!("{purpose}:{}", Digest::of(&login.to_lowercase()));
+        self.take(&name, MESSAGES.into()).await
     }
 
     /// Counts a sign-up or a request for a new password; an error: there were too many from the address, or for the
@@ -148,11 +155,10 @@ impl Attempts {
                 return Err(AccountError::Throttled(wait, "sign_up_address"));
             }
         }
-        if let Some(login) = reset {
-            let name = format!("password_reset:{}", Digest::of(&login.to_lowercase()));
-            if let Some(wait) = self.take(&name, RESETS.into()).await? {
-                return Err(AccountError::Throttled(wait, "password_reset"));
-            }
+        if let Some(login) = reset
+            && let Some(wait) = self.count_message("password_reset", login).await?
+        {
+            return Err(AccountError::Throttled(wait, "password_reset"));
         }
         Ok(())
     }

@@ -40,9 +40,8 @@ pub(super) struct Stream {
     pub(super) window: Arc<Window>,
     /// The events after the last dispatched one, without a gap.
     pub(super) ready: VecDeque<Ready>,
-    /// Hints of events behind a gap, by their first sequence, and the number of their events.
+    /// Hints of events behind a gap, by their first sequence.
     ahead: BTreeMap<u64, CommittedEvents>,
-    ahead_events: usize,
     /// The highest sequence that is known to be committed.
     end: u64,
 }
@@ -53,7 +52,6 @@ impl Stream {
             window: Arc::new(window),
             ready: VecDeque::new(),
             ahead: BTreeMap::new(),
-            ahead_events: 0,
             end,
         }
     }
@@ -94,19 +92,18 @@ impl Stream {
         if last <= self.read() || self.ready.len() >= events_max {
             return false;
         }
-        self.ahead_events += committed.events.len();
-        if let Some(replaced) = self.ahead.insert(first, committed) {
-            self.ahead_events -= replaced.events.len();
-        }
+        self.ahead.insert(first, committed);
         let before = self.ready.len();
         self.join();
-        while self.ahead.len() > AHEAD_MAX || self.ahead_events > events_max {
-            let Some((_, dropped)) = self.ahead.pop_last() else {
-                break;
-            };
-            self.ahead_events -= dropped.events.len();
+        while self.ahead.len() > AHEAD_MAX || self.ahead_events() > events_max {
+            self.ahead.pop_last();
         }
         self.ready.len() > before
+    }
+
+    /// Number of hinted events behind a gap.
+    fn ahead_events(&self) -> usize {
+        self.ahead.values().map(|hint| hint.events.len()).sum()
     }
 
     /// Adds the events read after [`Stream::read`]. A missing event between others is skipped.
@@ -142,7 +139,6 @@ impl Stream {
             }
             if self.ready.len() >= EVENTS_MAX {
                 self.ahead.clear();
-                self.ahead_events = 0;
                 return;
             }
             let CommittedEvents {
@@ -151,7 +147,6 @@ impl Stream {
                 committed_at,
                 ..
             } = first.remove();
-            self.ahead_events -= events.len();
             let committed_at = Some(Instant::from_std(committed_at));
             let committed = events.into_iter().filter(|event| event.sequence > read);
             self.ready.extend(committed.map(|event| {
@@ -285,7 +280,7 @@ mod tests {
                     stream.hint(hint(first..=first + 9), share);
                 }
             }
-            let events = |stream: &Stream| stream.ready.len() + stream.ahead_events;
+            let events = |stream: &Stream| stream.ready.len() + stream.ahead_events();
             let all: usize = streams.iter().map(events).sum();
             assert!(all <= 2 * EVENTS_OF_ALL_MAX + 10 * count, "{all}");
         }

@@ -73,8 +73,15 @@ impl<'a> Queues<'a> {
     /// Sends a batch to each partition that has events waiting and none in flight. Returns the time until the next
     /// try, if something is held back.
     pub(super) async fn send_ready(&mut self) -> Option<Duration> {
-        if let Some(wait) = self.context.breakers.broker_wait() {
+        let again_in = self.send_permitted().await;
+        if again_in.is_some() {
             self.drop_unsendable();
+        }
+        again_in
+    }
+
+    async fn send_permitted(&mut self) -> Option<Duration> {
+        if let Some(wait) = self.context.breakers.broker_wait() {
             return Some(wait);
         }
         let held = self.follow_partitions();
@@ -98,13 +105,9 @@ impl<'a> Queues<'a> {
             }
             match self.context.breakers.ask(target) {
                 Ok(permission) => self.send(target, permission).await,
-                Err(HeldBack::All(wait)) => {
-                    self.drop_unsendable();
-                    return Some(wait);
-                }
+                Err(HeldBack::All(wait)) => return Some(wait),
                 // Most events are for this topic: their streams wait, so the order is kept.
                 Err(HeldBack::Topic(wait)) if target.topic == Topic::Participation => {
-                    self.drop_unsendable();
                     again_in = Some(again_in.map_or(wait, |earlier| earlier.min(wait)));
                 }
                 // In flight they would use the room of others.

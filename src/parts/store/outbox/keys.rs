@@ -49,22 +49,9 @@ impl Store {
         }
         let names: Vec<&str> = keys.iter().map(|(_, key)| &**key).collect();
         let tx = self.begin_current().await?;
-        let columns = [
-            Column::CampaignId,
-            Column::Topic,
-            Column::Sequence,
-            Column::MessageKey,
-            Column::State,
-        ];
-        let rows: Vec<(i64, String, i64, String, String)> = Entity::find()
-            .select_only()
-            .columns(columns)
+        let rows: Vec<(i64, String, i64, String, String)> = blocking_rows()
+            .column(Column::State)
             .filter(Column::MessageKey.is_in(padded(&names)))
-            .filter(Column::State.is_in(HOLDS_BACK))
-            .filter(Column::Topic.is_in(Topic::ALL.map(Topic::as_str)))
-            .order_by_asc(Column::CampaignId)
-            .order_by_asc(Column::Topic)
-            .order_by_asc(Column::Sequence)
             .into_tuple()
             .all(&tx)
             .await?;
@@ -127,20 +114,8 @@ impl Store {
         buckets: &[u16],
         after: Option<(StreamId, i64)>,
     ) -> Result<Vec<KeyRow>, StoreError> {
-        let mut rows = Entity::find()
-            .select_only()
-            .columns([
-                Column::CampaignId,
-                Column::Topic,
-                Column::Sequence,
-                Column::MessageKey,
-            ])
-            .filter(Column::Topic.is_in(Topic::ALL.map(Topic::as_str)))
-            .filter(Column::State.is_in(HOLDS_BACK))
+        let mut rows = blocking_rows()
             .filter(in_buckets(Column::CampaignId, buckets))
-            .order_by_asc(Column::CampaignId)
-            .order_by_asc(Column::Topic)
-            .order_by_asc(Column::Sequence)
             .limit(WAITING_PAGE as u64);
         if let Some((stream, sequence)) = after {
             let topic = stream.topic.as_str();
@@ -193,6 +168,24 @@ fn stream(campaign: i64, topic: &str) -> Result<StreamId, StoreError> {
         campaign: CampaignId(campaign),
         topic: parse_topic(topic)?,
     })
+}
+
+/// Campaign, topic, sequence and key of the rows that block later ones, in order of the primary key, for the topics
+/// that this release knows.
+fn blocking_rows() -> Select<Entity> {
+    Entity::find()
+        .select_only()
+        .columns([
+            Column::CampaignId,
+            Column::Topic,
+            Column::Sequence,
+            Column::MessageKey,
+        ])
+        .filter(Column::Topic.is_in(Topic::ALL.map(Topic::as_str)))
+        .filter(Column::State.is_in(HOLDS_BACK))
+        .order_by_asc(Column::CampaignId)
+        .order_by_asc(Column::Topic)
+        .order_by_asc(Column::Sequence)
 }
 
 /// The keys of rows, for the topics that this release knows.
