@@ -378,6 +378,13 @@ impl Double {
             .collect()
     }
 
+    /// `ce_id`s of the acknowledged records of the topics whose name contains this word, in order.
+    pub fn ids_of(&self, topic: &str) -> Vec<String> {
+        let records = self.records.lock().unwrap();
+        let of_topic = records.iter().filter(|record| record.topic.contains(topic));
+        of_topic.map(|record| header(record, "ce_id")).collect()
+    }
+
     /// Sequences of the acknowledged records of one key, in order.
     pub fn sequences(&self, key: &str) -> Vec<u32> {
         let records = self.records.lock().unwrap();

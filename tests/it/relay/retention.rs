@@ -69,7 +69,9 @@ async fn published_events_are_purged_after_their_campaign(bench: &Bench) {
         left(bench, &open).await == (0, 10)
     })
     .await;
-    assert_eq!(double.ids().len(), 14, "each was published before");
+    // Whether the relay or `move_to` acknowledges the event about the state is a race.
+    let published = double.ids_of("participation").len();
+    assert_eq!(published, 14, "each was published before");
     let metrics = running.handle.metrics().retention.clone();
     until("the numbers are shown", async || {
         metrics.purged.get() == 14
