@@ -137,7 +137,9 @@ impl Accounts {
 
     /// The same with tokens for the owners of login names, if the configuration says where they are sent.
     pub fn with_messages(mut self, spawner: Spawner) -> Result<Self, AccountError> {
-        self.messenger = Messenger::new(&self.config, spawner).map_err(AccountError::Tls)?;
+        let stores = (self.store.clone(), self.reads.clone());
+        self.messenger =
+            Messenger::new(&self.config, stores, spawner).map_err(AccountError::Tls)?;
         Ok(self)
     }
 

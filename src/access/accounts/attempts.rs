@@ -28,6 +28,13 @@ const MESSAGES: Rate = Rate {
     period: Duration::from_secs(3_600),
 };
 
+/// Attempts to verify one login name. Only requests with a valid token of the name count, so that strangers cannot use
+/// them up.
+const VERIFICATIONS: Rate = Rate {
+    requests: 10,
+    period: Duration::from_secs(3_600),
+};
+
 /// Counts failed log-ins.
 pub(super) struct Attempts {
     failures: Arc<ScriptGate>,
@@ -128,18 +135,28 @@ impl Attempts {
 
     /// Counts a message to the owner of a login name about a sign-up, and returns whether it may be sent.
     pub async fn may_mail(&self, login: &LoginName) -> Result<bool, AccountError> {
-        let wait = self.count_message("sign_up_name", login.as_str());
+        let wait = self.count_for("sign_up_name", login.as_str(), MESSAGES);
         Ok(wait.await?.is_none())
     }
 
-    /// Counts a message to the owner of a login name. Returns how long to wait, if there were too many.
-    async fn count_message(
+    /// Counts an attempt to verify a login name, because its password could be guessed; an error: there were too many.
+    pub async fn count_verification(&self, login: &LoginName) -> Result<(), AccountError> {
+        let wait = self.count_for("verify_name", login.as_str(), VERIFICATIONS);
+        match wait.await? {
+            None => Ok(()),
+            Some(wait) => Err(AccountError::Throttled(wait, "verify_name")),
+        }
+    }
+
+    /// Counts a request for a login name. Returns how long to wait, if there were too many.
+    async fn count_for(
         &self,
         purpose: &str,
         login: &str,
+        rate: Rate,
     ) -> Result<Option<Duration>, AccountError> {
         let name = format!("{purpose}:{}", Digest::of(&login.to_lowercase()));
-        self.take(&name, MESSAGES.into()).await
+        self.take(&name, rate.into()).await
     }
 
     /// Counts a sign-up or a request for a new password; an error: there were too many from the address, or for the
@@ -156,7 +173,7 @@ impl Attempts {
             }
         }
         if let Some(login) = reset
-            && let Some(wait) = self.count_message("password_reset", login).await?
+            && let Some(wait) = self.count_for("password_reset", login, MESSAGES).await?
         {
             return Err(AccountError::Throttled(wait, "password_reset"));
         }

@@ -58,7 +58,7 @@ pub enum AccountError {
     #[error("change the account's password: it is the admin's own")]
     OwnPassword,
     /// Too many requests are in progress: the client may retry.
-    #[error("too many passwords are being hashed")]
+    #[error("too many requests are in progress")]
     Busy,
     /// The store failed.
     #[error("use the store")]

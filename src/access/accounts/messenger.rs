@@ -1,5 +1,6 @@
 //! Hands tokens to the program that sends them to the owners of login names, by e-mail for example: a JSON document to a web
-//! address for each. Nothing waits for it, so that the time of a response does not tell whether something was sent.
+//! address for each. Its background work also reads the account and stores the token. No response waits for that, so the
+//! time of a response does not tell whether there is an account.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +11,16 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::AccountsConfig;
 use super::token::MailedToken;
+use super::{AccountError, AccountsConfig};
 use crate::domain::LoginName;
-use crate::parts::store::AccountToken;
+use crate::parts::store::{AccountToken, Store, StoreError, TokenPurpose};
 use crate::runtime::retry::{self, RetryDecision};
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::runtime::telemetry::cause;
 use crate::runtime::web::{self, WebClient};
 
-/// Messages on their way; more are dropped, and their users ask again.
+/// Messages in progress; further requests get 503.
 const MESSAGES_MAX: usize = 64;
 /// How a message is retried.
 const RETRY: retry::Policy = retry::Policy {
@@ -30,12 +31,11 @@ const RETRY: retry::Policy = retry::Policy {
 };
 
 /// A message for the owner of a login name: a JSON document.
-#[derive(Clone)]
-pub(super) struct Message(String);
+struct Message(String);
 
 impl Message {
     /// A token, and how long it is valid.
-    pub fn token(token: &AccountToken, mailed: &MailedToken, lasts: Duration) -> Self {
+    fn token(token: &AccountToken, mailed: &MailedToken, lasts: Duration) -> Self {
         let document = json!({
             "purpose": token.purpose.as_str(),
             "login": token.login.as_str(),
@@ -46,7 +46,7 @@ impl Message {
     }
 
     /// Somebody tried to sign up with a login name that has an account.
-    pub fn taken(login: &LoginName) -> Self {
+    fn taken(login: &LoginName) -> Self {
         Self(json!({ "purpose": "login_taken", "login": login.as_str() }).to_string())
     }
 }
@@ -67,44 +67,84 @@ enum MessageError {
 /// Sends messages.
 #[derive(Clone)]
 pub(super) struct Messenger {
+    store: Store,
+    /// Reads accounts, with a part of the store's connections.
+    reads: Store,
     address: Uri,
     client: WebClient<String>,
     timeout: Duration,
+    /// How long a token is valid.
+    lasts: Duration,
     spawner: Spawner,
     places: Arc<Semaphore>,
 }
 
 impl Messenger {
     /// None: `accounts.verify_url` is not set.
-    pub fn new(config: &AccountsConfig, spawner: Spawner) -> Result<Option<Self>, rustls::Error> {
+    pub fn new(
+        config: &AccountsConfig,
+        (store, reads): (Store, Store),
+        spawner: Spawner,
+    ) -> Result<Option<Self>, rustls::Error> {
         let address = config.verify_url.as_ref();
         let Some(address) = address.and_then(|url| web::address(url.expose_secret())) else {
             return Ok(None);
         };
         Ok(Some(Self {
+            store,
+            reads,
             address,
             client: web::client(web::public_roots())?,
             timeout: config.verify_timeout,
+            lasts: config.verify_max,
             spawner,
             places: Arc::new(Semaphore::new(MESSAGES_MAX)),
         }))
     }
 
-    pub fn send(&self, message: Message) {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return tracing::error!(
-                "too many messages wait for accounts.verify_url: one is dropped"
-            );
-        };
+    /// Sends a token to the owner of its login name, in the background: for a sign-up if no account has the login name, for
+    /// a new password if one has it. An error: too many messages are in progress.
+    pub fn request(&self, token: AccountToken) -> Result<(), AccountError> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| AccountError::Busy)?;
         let messenger = self.clone();
         self.spawner
             .detach("accounts.message", Stage::Admission, async move {
-                let sent = retry::retry(&RETRY, classify, || messenger.post(&message)).await;
-                if let Err(error) = sent {
-                    tracing::error!(error = cause(&error), "a message was not handed over");
+                match messenger.message_for(token).await {
+                    Ok(Some(message)) => messenger.send(&message).await,
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::warn!(error = cause(&error), "a message was not prepared");
+                    }
                 }
                 drop(place);
             });
+        Ok(())
+    }
+
+    /// Stores the token and returns its message; none: there is no account for a new password, or it is disabled.
+    async fn message_for(&self, mut token: AccountToken) -> Result<Option<Message>, StoreError> {
+        let account = self.reads.account_by_login(&token.login).await?;
+        match (token.purpose, account) {
+            (TokenPurpose::SignUp, None) => {}
+            (TokenPurpose::SignUp, Some(_)) => return Ok(Some(Message::taken(&token.login))),
+            (TokenPurpose::PasswordReset, Some(account)) if !account.disabled => {
+                token.account = Some(account.id);
+            }
+            (TokenPurpose::PasswordReset, Some(_) | None) => return Ok(None),
+        }
+        let mailed = MailedToken::generate();
+        self.store
+            .store_account_token(&mailed.digest(), &token, self.lasts)
+            .await?;
+        Ok(Some(Message::token(&token, &mailed, self.lasts)))
+    }
+
+    async fn send(&self, message: &Message) {
+        let sent = retry::retry(&RETRY, classify, || self.post(message)).await;
+        if let Err(error) = sent {
+            tracing::error!(error = cause(&error), "a message was not handed over");
+        }
     }
 
     async fn post(&self, message: &Message) -> Result<(), MessageError> {

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::config::SignUp;
-use super::messenger::Message;
+use super::password::PasswordCheck;
 use super::token::MailedToken;
 use super::{Account, AccountError, Accounts, NewAccount, insert};
 use crate::access::identity::Scopes;
@@ -47,31 +47,38 @@ impl Accounts {
         }
         // Hashed for every name, so that the time does not tell which ones are taken.
         let password_hash = Some(self.hasher.hash(&password).await?);
-        if !self.attempts.may_mail(&login).await? {
-            // The owner of the name has got enough messages.
-            return Ok(SignedUp::TokenSent);
+        // Otherwise the owner of the name has got enough messages.
+        if self.attempts.may_mail(&login).await? {
+            self.messenger()?.request(AccountToken {
+                purpose: TokenPurpose::SignUp,
+                login,
+                password_hash,
+                account: None,
+            })?;
         }
-        if self.reads.account_by_login(&login).await?.is_some() {
-            self.messenger()?.send(Message::taken(&login));
-            return Ok(SignedUp::TokenSent);
-        }
-        self.send_token(AccountToken {
-            purpose: TokenPurpose::SignUp,
-            login,
-            password_hash,
-            account: None,
-        })
-        .await?;
         Ok(SignedUp::TokenSent)
     }
 
-    /// Creates the account of a sign-up whose token was sent to its owner.
-    pub async fn verify(&self, token: &str, by: Origin) -> Result<Account, AccountError> {
+    /// Creates the account of a sign-up. Needs the token that was sent to the owner of the login name, and the password of
+    /// the sign-up. Otherwise a stranger could sign up with that name, and its owner would create an account with the
+    /// stranger's password. A wrong password counts as a failed log-in of the address; the token stays valid.
+    pub async fn verify(
+        &self,
+        token: &str,
+        password: &SecretString,
+        by: Origin,
+    ) -> Result<Account, AccountError> {
         if self.config.sign_up != SignUp::Verified {
             return Err(AccountError::Disabled);
         }
         let purpose = TokenPurpose::SignUp;
-        self.require(token, purpose, by.address).await?;
+        let found = self.require(token, purpose, by.address).await?;
+        self.attempts.count_verification(&found.login).await?;
+        let stored = found.password_hash.as_ref();
+        if self.hasher.verify(password, stored).await? == PasswordCheck::Wrong {
+            self.attempts.fail_from(by.address).await?;
+            return Err(AccountError::Refused(None));
+        }
         let token = self.take(token, purpose, by.address).await?;
         let new = store::NewAccount {
             login: token.login,
@@ -90,24 +97,18 @@ impl Accounts {
     /// Sends a token for a new password to the owner of a login name, if there is an account with it.
     pub async fn forgot_password(
         &self,
-        login: &LoginName,
+        login: LoginName,
         address: Option<IpAddr>,
     ) -> Result<(), AccountError> {
-        self.messenger()?;
+        let messenger = self.messenger()?;
         let limited = Some(login.as_str());
         self.attempts.count_request(address, limited).await?;
-        match self.reads.account_by_login(login).await? {
-            Some(account) if !account.disabled => {
-                self.send_token(AccountToken {
-                    purpose: TokenPurpose::PasswordReset,
-                    login: login.clone(),
-                    password_hash: None,
-                    account: Some(account.id),
-                })
-                .await
-            }
-            Some(_) | None => Ok(()),
-        }
+        messenger.request(AccountToken {
+            purpose: TokenPurpose::PasswordReset,
+            login,
+            password_hash: None,
+            account: None,
+        })
     }
 
     /// Sets a new password with a token, and ends all sessions and remembered log-ins. One-time codes are unchanged.
@@ -143,32 +144,19 @@ impl Accounts {
         after.ok_or(AccountError::Busy)
     }
 
-    async fn send_token(&self, token: AccountToken) -> Result<(), AccountError> {
-        let messenger = self.messenger()?;
-        let lasts = self.config.verify_max;
-        let mailed = MailedToken::generate();
-        self.store
-            .store_account_token(&mailed.digest(), &token, lasts)
-            .await?;
-        messenger.send(Message::token(&token, &mailed, lasts));
-        Ok(())
-    }
-
-    /// Fails if there is no such token, and counts that as a failed log-in of the address. An invented token costs a
-    /// read of the connections that are for reads, and no transaction.
+    /// Reads a token. A wrong one counts as a failed log-in of the address. It costs a read of the connections that are for
+    /// reads, and no transaction.
     async fn require(
         &self,
         token: &str,
         purpose: TokenPurpose,
         address: Option<IpAddr>,
-    ) -> Result<(), AccountError> {
-        if let Some(mailed) = MailedToken::parse(token)
-            && self
-                .reads
-                .has_account_token(&mailed.digest(), purpose)
-                .await?
-        {
-            return Ok(());
+    ) -> Result<AccountToken, AccountError> {
+        if let Some(mailed) = MailedToken::parse(token) {
+            let digest = mailed.digest();
+            if let Some(found) = self.reads.find_account_token(&digest, purpose).await? {
+                return Ok(found);
+            }
         }
         self.attempts.fail_from(address).await?;
         Err(AccountError::NoToken)

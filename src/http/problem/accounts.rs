@@ -78,6 +78,7 @@ fn throttled(limit: &str) -> &'static str {
         }
         "sign_up_address" => "Too many requests from this address: retry later.",
         "password_reset" => "Too many requests for this login name: retry later.",
+        "verify_name" => "Too many attempts to verify this login name: retry later.",
         "login_rate" => "Too many log-ins with this name: retry later.",
         _ => "Too many log-ins failed: retry later.",
     }

@@ -24,6 +24,13 @@ documented! {
         409 => "Another account has this login name (LOGIN_TAKEN).",
         429 => "Too many sign-ups from this address, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
     }
+    Verifying: [BODY] {
+        401 => "The password is not that of the sign-up (LOGIN_REFUSED).",
+        403 => "The request comes from another site (CSRF).",
+        404 => "Sign-up is not enabled, or the service has no sessions (NOT_FOUND).",
+        409 => "Another account has this login name (LOGIN_TAKEN).",
+        429 => "Too many tokens or passwords from this address were wrong, or too many attempts to verify this login name, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
+    }
     Resetting: [BODY] {
         403 => "The request comes from another site (CSRF).",
         404 => "Forgotten passwords cannot be reset here, or the service has no sessions (NOT_FOUND).",
@@ -49,8 +56,13 @@ request_object! {
     pub struct Verify as "VerifySignUp" {
         /// The token that its owner was sent.
         token: SecretString = mailed_token("token").required(),
+        /// The password of the sign-up.
+        password: SecretString = password("password").required(),
     }
-    example { "token": "8b1f1dc0d1a84b0e9f3c4b7a6e5d2c108b1f1dc0d1a84b0e9f3c4b7a6e5d2c10" }
+    example {
+        "token": "8b1f1dc0d1a84b0e9f3c4b7a6e5d2c108b1f1dc0d1a84b0e9f3c4b7a6e5d2c10",
+        "password": "correct horse battery staple",
+    }
 }
 
 request_object! {
@@ -158,6 +170,9 @@ impl SignUpApi {
     }
 
     /// Verify a login name, which ends the sign-up.
+    ///
+    /// Needs the password of the sign-up in addition to the token: somebody else may have signed up with this login name.
+    /// After a wrong password the token stays valid.
     #[oai(
         path = "/api/accounts/verify",
         method = "post",
@@ -168,10 +183,11 @@ impl SignUpApi {
         app: AppRef<'_>,
         request: &Request,
         body: JsonRequest<Verify>,
-    ) -> Result<SigningUpResult, Failure<SigningUp>> {
+    ) -> Result<SigningUpResult, Failure<Verifying>> {
         let accounts = own_site(&app, request)?;
         let by = origin(&Actor::Nobody, request);
-        let account = accounts.verify(body.0.token.expose_secret(), by).await;
+        let Verify { token, password } = body.0;
+        let account = accounts.verify(token.expose_secret(), &password, by).await;
         let account = account.inspect_err(|error| report_failure(request, error))?;
         note(request, SecurityEvent::SignedUp, account.id);
         Ok(SigningUpResult(SignedUpView {
@@ -197,7 +213,7 @@ impl SignUpApi {
         let accounts = own_site(&app, request)?;
         let login = body.0.login.ok_or_else(Problem::internal)?;
         let address = origin(&Actor::Nobody, request).address;
-        let requested = accounts.forgot_password(&login, address).await;
+        let requested = accounts.forgot_password(login, address).await;
         requested.inspect_err(|error| report_failure(request, error))?;
         Ok(EmptyResponse(StatusCode::NO_CONTENT))
     }

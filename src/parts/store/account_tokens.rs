@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Select};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::entity::account_token::{Column, Entity, Model};
@@ -75,17 +75,15 @@ impl Store {
         Ok(())
     }
 
-    /// Whether there is a token for this purpose. It may be taken or expire before it is taken.
-    pub async fn has_account_token(
+    /// Reads a token for this purpose and leaves it valid; none: it does not exist, or has expired. Another request may
+    /// take it before this one does.
+    pub async fn find_account_token(
         &self,
         digest: &str,
         purpose: TokenPurpose,
-    ) -> Result<bool, StoreError> {
-        let found = Entity::find_by_id(digest)
-            .filter(Column::Purpose.eq(purpose.as_str()))
-            .one(&self.db)
-            .await?;
-        Ok(found.is_some())
+    ) -> Result<Option<AccountToken>, StoreError> {
+        let found = self.valid_token(digest, purpose).one(&self.db).await?;
+        found.map(AccountToken::try_from).transpose()
     }
 
     /// Takes a token for this purpose, once; none: it does not exist, or has expired.
@@ -95,9 +93,8 @@ impl Store {
         purpose: TokenPurpose,
     ) -> Result<Option<AccountToken>, StoreError> {
         let tx = self.begin().await?;
-        let found = Entity::find_by_id(digest)
-            .filter(Column::Purpose.eq(purpose.as_str()))
-            .filter(Column::ExpiresAt.into_expr().gte(self.now_expr()))
+        let found = self
+            .valid_token(digest, purpose)
             .lock_exclusive()
             .one(&tx)
             .await?;
@@ -106,6 +103,12 @@ impl Store {
         }
         tx.commit().await?;
         found.map(AccountToken::try_from).transpose()
+    }
+
+    fn valid_token(&self, digest: &str, purpose: TokenPurpose) -> Select<Entity> {
+        Entity::find_by_id(digest)
+            .filter(Column::Purpose.eq(purpose.as_str()))
+            .filter(Column::ExpiresAt.into_expr().gte(self.now_expr()))
     }
 }
 

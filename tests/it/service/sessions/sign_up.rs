@@ -1,19 +1,15 @@
 //! Sign-up, forgotten passwords, and the end of an account.
 
-use std::sync::{Arc, Mutex};
-
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 use super::super::process::body;
+use super::messages::{FORGOT, Mailer};
 use super::scene::{Browser, PASSWORD, Scene, account, refused, said};
-use crate::support::until;
 
-const NEW: &str = "another password of a test";
+pub const NEW: &str = "another password of a test";
 
-fn wish(login: &str, password: &str) -> Value {
+pub fn wish(login: &str, password: &str) -> Value {
     json!({ "login": login, "password": password })
 }
 
@@ -23,8 +19,11 @@ async fn sign_up_is_off_unless_configured() {
     let browser = scene.browser();
     for (path, asked) in [
         ("/api/accounts", wish("ada", PASSWORD)),
-        ("/api/accounts/verify", json!({ "token": "a".repeat(64) })),
-        ("/api/session/forgot-password", json!({ "login": "ada" })),
+        (
+            "/api/accounts/verify",
+            json!({ "token": "a".repeat(64), "password": PASSWORD }),
+        ),
+        (FORGOT, json!({ "login": "ada" })),
         (
             "/api/session/reset-password",
             json!({ "token": "a".repeat(64), "newPassword": NEW }),
@@ -117,121 +116,6 @@ async fn an_owner_deletes_their_account_with_the_password() {
     }
 }
 
-/// A program that sends e-mails: it stores what it receives.
-#[derive(Clone, Default)]
-struct Mailer(Arc<Mutex<Vec<Value>>>);
-
-impl Mailer {
-    async fn start() -> (Self, String) {
-        let mailer = Self::default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}/mail", listener.local_addr().unwrap());
-        let kept = mailer.clone();
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let kept = kept.clone();
-                tokio::spawn(async move {
-                    let mut text = String::new();
-                    let mut bytes = [0; 4_096];
-                    // The head, and a body that is one JSON document.
-                    loop {
-                        let read = stream.read(&mut bytes).await.unwrap_or(0);
-                        if read == 0 {
-                            return;
-                        }
-                        text.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
-                        let body = text.split_once("\r\n\r\n").map(|(_, body)| body);
-                        if let Some(mail) = body.and_then(|body| serde_json::from_str(body).ok()) {
-                            kept.0.lock().unwrap().push(mail);
-                            break;
-                        }
-                    }
-                    let answer = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
-                    stream.write_all(answer.as_bytes()).await.ok();
-                });
-            }
-        });
-        (mailer, address)
-    }
-
-    /// The mail of this number, from 0.
-    async fn mail(&self, number: usize) -> Value {
-        until("the mail has come", async || {
-            self.0.lock().unwrap().len() > number
-        })
-        .await;
-        self.0.lock().unwrap()[number].clone()
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_verified_sign_up_needs_the_token_that_its_owner_got_once() {
-    let (mailer, address) = Mailer::start().await;
-    let verified = [
-        ("FIRSTCOME_ACCOUNTS_SIGN_UP", "verified"),
-        ("FIRSTCOME_ACCOUNTS_VERIFY_URL", address.as_str()),
-    ];
-    for (nth, scene) in Scene::all(&verified).await.into_iter().enumerate() {
-        let mut browser = scene.browser();
-        let asked = browser
-            .post("/api/accounts", &wish("ada@example.org", PASSWORD))
-            .await;
-        assert_eq!(asked.status(), 202);
-        let early = browser.log_in("ada@example.org", PASSWORD, None).await;
-        assert_eq!(said(early).await, refused(401, "LOGIN_REFUSED"));
-        let mail = mailer.mail(nth * 2).await;
-        assert_eq!(
-            (&mail["purpose"], &mail["login"]),
-            (&json!("sign_up"), &json!("ada@example.org"))
-        );
-        let token = json!({ "token": mail["token"] });
-        let wrong = json!({ "token": "f".repeat(64) });
-        let answer = browser.post("/api/accounts/verify", &wrong).await;
-        assert_eq!(body(answer).await["errors"][0]["field"], "token");
-        // Of two concurrent requests one succeeds.
-        let (one, two) = tokio::join!(
-            browser.post("/api/accounts/verify", &token),
-            browser.post("/api/accounts/verify", &token)
-        );
-        let mut statuses = [one.status().as_u16(), two.status().as_u16()];
-        statuses.sort_unstable();
-        assert_eq!(statuses, [201, 422]);
-        browser.enters("ada@example.org", None).await;
-        // The response about a taken name is the same; its owner learns of it.
-        let in_use = browser
-            .post("/api/accounts", &wish("Ada@example.org", NEW))
-            .await;
-        assert_eq!(in_use.status(), 202);
-        let mail = mailer.mail(nth * 2 + 1).await;
-        assert_eq!(mail["purpose"], "login_taken");
-        assert_eq!(mail.get("token"), None);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_owner_of_a_login_name_gets_five_messages_about_sign_ups_in_an_hour() {
-    let (mailer, address) = Mailer::start().await;
-    let verified = [
-        ("FIRSTCOME_ACCOUNTS_SIGN_UP", "verified"),
-        ("FIRSTCOME_ACCOUNTS_VERIFY_URL", address.as_str()),
-    ];
-    let scenes = Scene::all(&verified).await;
-    let browser = scenes[0].browser();
-    for _ in 0..7 {
-        let asked = wish("Ada@example.org", PASSWORD);
-        let asked = browser.post("/api/accounts", &asked).await;
-        assert_eq!(asked.status(), 202);
-    }
-    let other = wish("bob@example.org", PASSWORD);
-    assert_eq!(browser.post("/api/accounts", &other).await.status(), 202);
-    let mut logins = Vec::new();
-    for nth in 0..6 {
-        logins.push(mailer.mail(nth).await["login"].clone());
-    }
-    let others = logins.iter().filter(|login| *login == "bob@example.org");
-    assert_eq!(others.count(), 1, "{logins:?}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forgotten_password_is_reset_with_a_token_and_ends_the_sessions() {
     let (mailer, address) = Mailer::start().await;
@@ -243,9 +127,7 @@ async fn a_forgotten_password_is_reset_with_a_token_and_ends_the_sessions() {
         let stranger = Browser::at(&scene.service);
         let forgot = |login: &str| json!({ "login": login });
         for login in ["nobody", "ada", "ada"] {
-            let asked = stranger
-                .post("/api/session/forgot-password", &forgot(login))
-                .await;
+            let asked = stranger.post(FORGOT, &forgot(login)).await;
             assert_eq!(asked.status(), 204, "{login}");
         }
         let mail = mailer.mail(nth * 2).await;
@@ -271,5 +153,5 @@ async fn a_forgotten_password_is_reset_with_a_token_and_ends_the_sessions() {
         assert_eq!(said(old).await, refused(401, "LOGIN_REFUSED"));
         assert_eq!(browser.log_in("ada", NEW, None).await.status(), 201);
     }
-    assert_eq!(mailer.0.lock().unwrap().len(), 4, "nobody got none");
+    assert_eq!(mailer.mails(), 4, "nobody got none");
 }
