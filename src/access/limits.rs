@@ -1,4 +1,5 @@
-//! Rate limits: token buckets by address, by user and by campaign, shared by all replicas. The stock does not depend
+//! Rate limits: token buckets by address, by user and by campaign, shared by all replicas. Each line of an order counts
+//! as a participation request. The stock does not depend
 //! on them, so while the buckets are unavailable no rate applies.
 
 mod networks;
@@ -29,19 +30,28 @@ const fn per_second(requests: u32) -> Rate {
     }
 }
 
+const fn per_minute(requests: u32) -> Rate {
+    Rate {
+        requests,
+        period: Duration::from_secs(60),
+    }
+}
+
 plain!(Text: Networks => ToString::to_string);
 
 settings! {
     /// `[limits]`: rate limits. An absent rate is no limit.
     Rates in "limits" {
-        /// Participation requests from one address, or from one IPv6 network of 64 bits
+        /// Participation requests from one address, or from one IPv6 network of 64 bits. Each line of an order is one
         address: Option<Rate> = Some(per_second(100));
         /// Reads (`GET` and `HEAD` under `/api`), confirmations and cancellations from one address, in each process
         address_reads: Option<Rate> = Some(per_second(200));
         /// Networks to which these two rates do not apply
         exempt: Networks = Networks::private();
-        /// Participation requests of one user
+        /// Participation requests of one user. Each line of an order is one
         user: Option<Rate> = None;
+        /// Orders of one user. A rejected order returns what it reserved, so no stock bounds the work of orders
+        orders: Option<Rate> = Some(per_minute(60));
         /// Participation requests for one campaign
         campaign: Option<Rate> = None;
     }
@@ -54,6 +64,7 @@ words! {
         Address = "address",
         AddressReads = "address_reads",
         User = "user",
+        Orders = "orders",
         Campaign = "campaign",
     }
 }
@@ -89,6 +100,8 @@ pub struct LimitKeys {
     pub user: UserId,
     /// The campaign.
     pub campaign: CampaignId,
+    /// The number of lines of an order; none: it is not an order.
+    pub lines: Option<u32>,
 }
 
 /// Counts requests against the rates.
@@ -116,16 +129,24 @@ impl Limits {
         }
     }
 
-    /// Counts a request against the rates of its address and of its user, in this order.
+    /// Counts a request against the rates of its user's orders, of its address and of its user, in this order. An order
+    /// counts once for each line, and at most as often as the rate allows at once.
     pub async fn count(&self, keys: &LimitKeys) -> Counted {
         let mut counted = Counted::default();
         let exempt = &self.rates.exempt;
         let address = keys.address.filter(|address| !exempt.include(*address));
         let address = self.rates.address.zip(address.map(network));
-        let user = self.rates.user.map(|rate| (rate, keys.user.to_string()));
-        self.count_by(&mut counted, LimitKind::Address, address)
-            .await;
-        self.count_by(&mut counted, LimitKind::User, user).await;
+        let of_user = |rate| (rate, keys.user.to_string());
+        let orders = self.rates.orders.filter(|_| keys.lines.is_some());
+        let user = self.rates.user.map(of_user);
+        let requests = keys.lines.unwrap_or(1);
+        for (kind, rate_and_key, count) in [
+            (LimitKind::Orders, orders.map(of_user), 1),
+            (LimitKind::Address, address, requests),
+            (LimitKind::User, user, requests),
+        ] {
+            self.count_by(&mut counted, kind, rate_and_key, count).await;
+        }
         counted
     }
 
@@ -140,7 +161,8 @@ impl Limits {
     pub async fn count_campaign(&self, keys: &LimitKeys, counted: &mut Counted) {
         let campaign = keys.campaign.to_string();
         let campaign = self.rates.campaign.map(|rate| (rate, campaign));
-        self.count_by(counted, LimitKind::Campaign, campaign).await;
+        self.count_by(counted, LimitKind::Campaign, campaign, 1)
+            .await;
     }
 
     async fn count_by(
@@ -148,12 +170,13 @@ impl Limits {
         counted: &mut Counted,
         kind: LimitKind,
         rate_and_key: Option<(Rate, String)>,
+        count: u32,
     ) {
         let Some((rate, key)) = rate_and_key.filter(|_| counted.wait.is_none()) else {
             return;
         };
         // Boxed: the future is large, and most requests have no limit.
-        if let Some(taken) = Box::pin(self.take(kind, &key, rate)).await {
+        if let Some(taken) = Box::pin(self.take(kind, &key, rate, count)).await {
             self.record(counted, kind, rate, taken);
         }
     }
@@ -188,9 +211,15 @@ impl Limits {
         }
     }
 
-    async fn take(&self, kind: LimitKind, key: &str, rate: Rate) -> Option<TokenResult> {
+    async fn take(
+        &self,
+        kind: LimitKind,
+        key: &str,
+        rate: Rate,
+        count: u32,
+    ) -> Option<TokenResult> {
         let name = format!("{}:{key}", kind.as_str());
-        match self.buckets.take(&name, rate.into()).await {
+        match self.buckets.take_many(&name, rate.into(), count).await {
             Ok(taken) => Some(taken),
             Err(error) => {
                 self.unasked.inc();

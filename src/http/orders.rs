@@ -5,31 +5,25 @@ mod requests;
 
 use std::time::Instant;
 
-use poem::http::HeaderValue;
-use poem::{IntoResponse, Response};
-use poem_openapi::ApiResponse;
-use poem_openapi::registry::{MetaResponses, Registry};
 use uuid::Uuid;
 
 pub use self::carts::CartsApi;
 use self::requests::OrderRequest;
 use super::App;
 use super::auth::{Participant, SEE_OTHERS};
-use super::json::header_of;
-use super::participations::{ChallengeToken, IdempotencyKey};
+use super::participations::{Accepted, ChallengeToken, IdempotencyKey};
 use super::rate_limits::RateCheck;
 use super::request_context::traceparent;
 use super::views::{OrderList, OrderView};
 use crate::access::identity::{Scope, Scopes};
 use crate::domain::{CampaignId, Order, OrderId, OrderStatus, UserId};
 use crate::http::operation::{
-    AppRef, Caller, Created, Failure, Json, JsonRequest, OpenApi, Page, Path, Problem, Query, Read,
-    Request, Section, by_admin, documented, page_cursor, page_limit, reads,
+    AppRef, Caller, Failure, Json, JsonRequest, OpenApi, Page, Path, Problem, Query, Read, Request,
+    Section, by_admin, documented, page_cursor, page_limit, reads,
 };
 use crate::parts::store::CartLine;
 use crate::sale::changes::Payment;
 use crate::sale::orders::{self, OrderContext, PlacedOrder};
-use crate::sale::participate::Replayed;
 
 documented! {
     Placing: [BODY] {
@@ -51,40 +45,6 @@ documented! {
     Cancelling: [CALLER, PARAMETERS] {
         404 => "There is no such order, or it belongs to another user (NOT_FOUND).",
         409 => "It cannot be cancelled (NOT_CANCELLABLE, EXPIRED, ORDER_REFUSED, WRONG_STATE).",
-    }
-}
-
-/// An accepted order.
-pub struct AcceptedOrder {
-    view: OrderView,
-    replayed: Replayed,
-}
-
-impl IntoResponse for AcceptedOrder {
-    fn into_response(self) -> Response {
-        let mut response = Created(self.view).into_response();
-        if matches!(self.replayed, Replayed::Again) {
-            let again = HeaderValue::from_static("true");
-            response.headers_mut().insert("idempotency-replayed", again);
-        }
-        response
-    }
-}
-
-impl ApiResponse for AcceptedOrder {
-    fn meta() -> MetaResponses {
-        let mut meta = Created::<OrderView>::meta();
-        for response in &mut meta.responses {
-            response.headers.push(header_of(
-                "Idempotency-Replayed",
-                "`true` if the order was placed by an earlier request with the key.",
-            ));
-        }
-        meta
-    }
-
-    fn register(registry: &mut Registry) {
-        Created::<OrderView>::register(registry);
     }
 }
 
@@ -111,7 +71,7 @@ impl OrdersApi {
         #[oai(name = "X-Challenge-Token")]
         challenge: ChallengeToken,
         body: JsonRequest<OrderRequest>,
-    ) -> Result<AcceptedOrder, Failure<Placing>> {
+    ) -> Result<Accepted<OrderView>, Failure<Placing>> {
         let user = caller.0.participant(body.0.user)?;
         let lines = body.0.lines();
         let order = PlaceCall {
@@ -235,12 +195,13 @@ impl PlaceCall<'_> {
         key: IdempotencyKey,
         challenge: &ChallengeToken,
         lines: Vec<CartLine>,
-    ) -> Result<AcceptedOrder, Problem> {
+    ) -> Result<Accepted<OrderView>, Problem> {
         let Self { app, request, .. } = self;
         let since = Instant::now();
         let campaigns: Vec<CampaignId> = lines.iter().map(|line| line.campaign_id).collect();
         let first = campaigns.first().ok_or_else(Problem::internal)?;
-        let rates = RateCheck::count_caller(app, request, (*first, self.user)).await?;
+        let count = u32::try_from(campaigns.len()).ok();
+        let rates = RateCheck::count_caller(app, request, (*first, self.user), count).await?;
         for campaign in &campaigns {
             challenge
                 .check(app, *campaign, self.user)
@@ -262,9 +223,10 @@ impl PlaceCall<'_> {
             Some(refusal) if order.status == OrderStatus::Refused => {
                 Err(Problem::refused_order(&order, refusal).with_rates(rates))
             }
-            _ => Ok(AcceptedOrder {
+            _ => Ok(Accepted {
                 view: OrderView::from(&order),
                 replayed,
+                rates,
             }),
         }
     }

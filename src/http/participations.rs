@@ -12,7 +12,7 @@ use poem::web::Data;
 use poem::{IntoResponse, Response};
 use uuid::Uuid;
 
-use self::accepted::Accepted;
+pub use self::accepted::Accepted;
 pub use self::challenge::ChallengeToken;
 pub use self::changes::ChangesApi;
 pub use self::idempotency::IdempotencyKey;
@@ -22,7 +22,7 @@ use super::App;
 use super::auth::{Participant, SEE_OTHERS};
 use super::json::read_body;
 use super::rewards::with_rewards;
-use super::views::{ParticipationList, ParticipationRecord};
+use super::views::{ParticipationList, ParticipationRecord, ParticipationView};
 use crate::access::identity::Scopes;
 use crate::domain::{CampaignId, Participation, ParticipationId};
 use crate::http::operation::{
@@ -70,7 +70,7 @@ impl ParticipationsApi {
         #[oai(name = "X-Challenge-Token")]
         challenge: ChallengeToken,
         body: JsonRequest<ParticipationRequest>,
-    ) -> Result<Accepted, Failure<Participating>> {
+    ) -> Result<Accepted<ParticipationView>, Failure<Participating>> {
         let call = Call {
             app: &app,
             request,
@@ -104,7 +104,7 @@ impl ParticipationsApi {
         #[oai(name = "X-Challenge-Token")]
         challenge: ChallengeToken,
         body: JsonRequest<ParticipationRequest>,
-    ) -> Result<Accepted, Failure<Participating>> {
+    ) -> Result<Accepted<ParticipationView>, Failure<Participating>> {
         let call = Call {
             app: &app,
             request,

@@ -22,16 +22,19 @@ pub struct RateCheck<'a> {
 }
 
 impl<'a> RateCheck<'a> {
-    /// Counts the request for its address and its user, or rejects it. The campaign is its first one.
+    /// Counts the request for its address and its user, or rejects it. The campaign is its first one; `lines` is the
+    /// number of lines of an order.
     pub async fn count_caller(
         app: &'a App,
         request: &'a Request,
         (campaign, user): (CampaignId, UserId),
+        lines: Option<u32>,
     ) -> Result<Self, Problem> {
         let keys = LimitKeys {
             address: client_address(request, &app.settings.http.trusted_proxies),
             user,
             campaign,
+            lines,
         };
         let counted = app.limits.count(&keys).await;
         within(&counted, request)?;

@@ -143,7 +143,7 @@ async fn ask(http: &Client, base: &str, key: &str, wanted: &Value) -> Option<Ord
             .parse()
             .ok()
             .map(OrderOutcome::Yes),
-        503 => None,
+        429 | 503 => None,
         409 => Some(OrderOutcome::No(code.to_owned())),
         _ => Some(OrderOutcome::Odd(format!("{status} {body}"))),
     }

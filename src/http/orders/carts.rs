@@ -1,7 +1,7 @@
 //! Carts: what a user wants to order. Nothing in a cart is reserved.
 
+use super::PlaceCall;
 use super::requests::CartRequest;
-use super::{AcceptedOrder, PlaceCall};
 use crate::domain::{State, UserId};
 use crate::http::App;
 use crate::http::auth::{Participant, USER_ID_RANGE, user_id};
@@ -9,8 +9,8 @@ use crate::http::operation::{
     AppRef, Caller, Failure, Json, JsonRequest, OpenApi, Path, Problem, Request, Section,
     documented,
 };
-use crate::http::participations::{ChallengeToken, IdempotencyKey};
-use crate::http::views::CartView;
+use crate::http::participations::{Accepted, ChallengeToken, IdempotencyKey};
+use crate::http::views::{CartView, OrderView};
 use crate::parts::store::CartLine;
 
 documented! {
@@ -112,7 +112,7 @@ impl CartsApi {
         /// Proof of a passed challenge, if a campaign needs one.
         #[oai(name = "X-Challenge-Token")]
         challenge: ChallengeToken,
-    ) -> Result<AcceptedOrder, Failure<CheckingOut>> {
+    ) -> Result<Accepted<OrderView>, Failure<CheckingOut>> {
         let user = own(&caller.0, user.0)?;
         let mut lines = app.reads.cart(user).await?;
         if let Some(key) = &key.0

@@ -1,27 +1,26 @@
-//! The response to an accepted participation.
+//! The response to an accepted participation or order.
 
 use poem::http::HeaderValue;
 use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaResponses, Registry};
 
-use crate::http::created::Created;
+use crate::http::created::{Created, Resource};
 use crate::http::json::header_of;
 use crate::http::rate_fields::RateFields;
-use crate::http::views::ParticipationView;
 use crate::sale::participate::Replayed;
 
-/// An accepted participation.
-pub struct Accepted {
-    /// The committed participation.
-    pub view: ParticipationView,
+/// An accepted participation or order.
+pub struct Accepted<V> {
+    /// What was committed.
+    pub view: V,
     /// Whether this is the first response again.
     pub replayed: Replayed,
     /// The client's rates.
     pub rates: Option<Box<RateFields>>,
 }
 
-impl IntoResponse for Accepted {
+impl<V: Resource> IntoResponse for Accepted<V> {
     fn into_response(self) -> Response {
         let mut response = Created(self.view).into_response();
         let headers = response.headers_mut();
@@ -35,9 +34,9 @@ impl IntoResponse for Accepted {
     }
 }
 
-impl ApiResponse for Accepted {
+impl<V: Resource> ApiResponse for Accepted<V> {
     fn meta() -> MetaResponses {
-        let mut meta = Created::<ParticipationView>::meta();
+        let mut meta = Created::<V>::meta();
         for response in &mut meta.responses {
             response.headers.extend([
                 header_of(
@@ -54,6 +53,6 @@ impl ApiResponse for Accepted {
     }
 
     fn register(registry: &mut Registry) {
-        Created::<ParticipationView>::register(registry);
+        Created::<V>::register(registry);
     }
 }

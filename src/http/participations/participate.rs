@@ -64,7 +64,7 @@ impl Call<'_> {
         challenge: ChallengeToken,
         body: ParticipationRequest,
         mode: CommitMode,
-    ) -> Result<Accepted, Failure<Participating>> {
+    ) -> Result<Accepted<ParticipationView>, Failure<Participating>> {
         let Self {
             app,
             request,
@@ -87,7 +87,7 @@ impl Call<'_> {
             campaign,
             applicant,
         };
-        let rates = RateCheck::count_caller(app, request, (campaign, user)).await?;
+        let rates = RateCheck::count_caller(app, request, (campaign, user), None).await?;
         challenge
             .check(app, campaign, user)
             .map_err(|problem| problem.with_rates(rates.fields()))?;

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::{Participation, Status, Timestamp};
 use crate::http::fields::read;
-use crate::http::views::ParticipationView;
 use crate::sale::participate::Replayed;
 
 #[tokio::test]

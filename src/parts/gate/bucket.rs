@@ -16,19 +16,19 @@ pub struct Bucket {
     pub token: Duration,
 }
 
-/// The result of taking a token.
+/// The result of taking tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenResult {
-    /// One was taken.
+    /// They were taken.
     Token {
         /// Remaining tokens.
         left: u64,
         /// Time until the bucket is full again.
         full_in: Duration,
     },
-    /// There was none.
+    /// There were not enough.
     Nothing {
-        /// Time until the next token.
+        /// Time until there are enough.
         next_in: Duration,
         /// Time until the bucket is full again without further requests.
         full_in: Duration,
@@ -38,9 +38,21 @@ pub enum TokenResult {
 impl ScriptGate {
     /// Takes a token from the bucket of this name. In one atomic step, by the clock of the engine.
     pub async fn take(&self, name: &str, bucket: Bucket) -> Result<TokenResult, GateError> {
+        self.take_many(name, bucket, 1).await
+    }
+
+    /// Takes this many tokens at once, or none; at most those of a full bucket, which are never more.
+    pub async fn take_many(
+        &self,
+        name: &str,
+        bucket: Bucket,
+        count: u32,
+    ) -> Result<TokenResult, GateError> {
         let keys = [self.bucket_key(name)];
         let token_us = bucket.token.as_micros().max(1);
-        let args = [token_us.to_string(), bucket.tokens.max(1).to_string()];
+        let tokens = bucket.tokens.max(1);
+        let count = count.clamp(1, tokens);
+        let args = [token_us.to_string(), tokens.to_string(), count.to_string()];
         let mut fields = self.run(Script::Take, &keys, &args).await?.fields()?;
         match fields.text()?.as_str() {
             "TAKEN" => Ok(TokenResult::Token {

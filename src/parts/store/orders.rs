@@ -4,6 +4,7 @@
 mod contradictions;
 mod decide;
 mod due;
+mod retention;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -63,12 +64,16 @@ impl Store {
         &self,
         new: &NewOrder,
         refusal: &OrderRefusal,
+        context: &DecisionContext,
     ) -> Result<bool, StoreError> {
         let tx = self.begin().await?;
         if !self.insert_rows_of(&tx, new, Some(refusal)).await? {
             tx.rollback().await?;
             return Ok(false);
         }
+        let decision = (OrderStatus::Placing, OrderStatus::Refused);
+        let note = decide::note(new.id, decision, context);
+        self.write_notes(&tx, note.as_slice()).await?;
         tx.commit().await?;
         Ok(true)
     }

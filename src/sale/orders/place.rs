@@ -52,12 +52,11 @@ impl Inner {
             hold_seconds,
             refused,
         } = self.check_lines(&request, &new).await?;
-        if let (Some((line, refusal)), None) = (&refused, &request.idempotency_key) {
-            let (line, refusal) = (*line, refusal.clone());
-            return Err(PlaceError::Refused { line, refusal });
-        }
-        if let (Some((line, refusal)), None) = (&refused, &request.context.by) {
-            return self.refuse(&request, &new, (*line, refusal)).await;
+        if let Some((line, refusal)) = refused {
+            return match request.idempotency_key {
+                None => Err(PlaceError::Refused { line, refusal }),
+                Some(_) => self.refuse(&request, &new, (line, &refusal)).await,
+            };
         }
         if !self.insert(&new).await? {
             // Another request with this key was first.
@@ -65,11 +64,7 @@ impl Inner {
             return earlier.ok_or(PlaceError::Unavailable);
         }
         failpoint::point("order.inserted");
-        // With a key the refusal is stored, too: the same request gets the same answer.
-        let reserved = match refused {
-            Some((line, refusal)) => Reserved::refused(line, &refusal),
-            None => self.reserve_lines(&request, &new).await,
-        };
+        let reserved = self.reserve_lines(&request, &new).await;
         let decision = match &reserved {
             Reserved::All { amount } => OrderDecision::Placed {
                 amount: *amount,
@@ -100,7 +95,7 @@ impl Inner {
         }
     }
 
-    /// Records an order of a user that is refused before any line is reserved: in one transaction that locks nothing.
+    /// Records an order with a key that is refused before any line is reserved: in one transaction that locks nothing.
     async fn refuse(
         &self,
         request: &OrderRequest,
@@ -112,7 +107,8 @@ impl Inner {
         let permit = self.permits.transaction(permits::deadline()).await;
         let permit = permit.ok_or(PlaceError::Busy)?;
         let refusal = OrderRefusal { line, code };
-        let inserted = store.insert_refused_order(new, &refusal).await;
+        let context = request.context.decision();
+        let inserted = store.insert_refused_order(new, &refusal, &context).await;
         drop(permit);
         if !inserted.map_err(|error| unavailable(&error))? {
             let earlier = self.earlier(request).await?;

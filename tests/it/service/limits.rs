@@ -55,6 +55,69 @@ async fn a_user_above_the_rate_gets_retry_after() {
     assert!(metrics.contains(r#"firstcome_limits_refused_total{of="user"} 1"#));
 }
 
+async fn place_order(service: &Service, user: i64, lines: &[i64]) -> Response {
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|campaign| json!({ "campaignId": campaign }))
+        .collect();
+    let request = service.post("/api/orders");
+    let request = request.json(&json!({ "userId": user, "lines": lines }));
+    request.send().await.unwrap()
+}
+
+/// A rejected order returns what it reserved, so it could be repeated without end.
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_orders_count_against_the_rate_of_their_user() {
+    let folder = TempDir::new().unwrap();
+    let settings = [("FIRSTCOME_LIMITS_ORDERS", "2/1h".to_owned())];
+    let service = Service::start(&folder, &settings).await;
+    let campaign = service.create(plenty()).await;
+    let single = json!({ "name": "single", "kind": "general", "perUserLimit": 1 });
+    let single = service.create(single).await;
+    assert_eq!(service.take_part(single, 1).await.status(), 201);
+    for _ in 0..2 {
+        let rejected = place_order(&service, 1, &[campaign, single]).await;
+        assert_eq!(
+            said(rejected).await,
+            (409, "ALREADY_PARTICIPATED".to_owned())
+        );
+    }
+    let third = place_order(&service, 1, &[campaign, single]).await;
+    assert_eq!(third.status(), 429);
+    assert_eq!(body(third).await["limit"], "orders");
+    assert_eq!(
+        place_order(&service, 2, &[campaign, single]).await.status(),
+        201
+    );
+    assert_eq!(service.take_part(campaign, 1).await.status(), 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_line_of_an_order_counts_as_a_request() {
+    let folder = TempDir::new().unwrap();
+    let settings = [
+        ("FIRSTCOME_LIMITS_USER", "3/1h".to_owned()),
+        ("FIRSTCOME_LIMITS_ORDERS", "100/1h".to_owned()),
+    ];
+    let service = Service::start(&folder, &settings).await;
+    let mut campaigns = Vec::new();
+    for _ in 0..4 {
+        campaigns.push(service.create(plenty()).await);
+    }
+    let first = place_order(&service, 1, &campaigns[..2]).await;
+    assert_eq!(first.status(), 201);
+    assert!(header(&first, "ratelimit").contains(r#""user";r=1;t="#));
+    let second = place_order(&service, 1, &campaigns[..2]).await;
+    assert_eq!(second.status(), 429);
+    assert_eq!(body(second).await["limit"], "user");
+    let single = place_order(&service, 1, &campaigns[..1]).await;
+    assert_eq!(single.status(), 201, "one request is left");
+    // An order with more lines than the rate allows at once counts as all of them.
+    let long = place_order(&service, 2, &campaigns).await;
+    assert_eq!(long.status(), 201);
+    assert!(header(&long, "ratelimit").contains(r#""user";r=0;t="#));
+}
+
 /// Public addresses have default rates; this machine and private networks have none.
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_of_a_public_address_are_limited() {

@@ -76,7 +76,12 @@ async fn an_order_refused_at_once_is_found_by_its_key_and_has_nothing_left_to_do
             line: 0,
             code: "ENDED".to_owned(),
         };
-        assert!(store.insert_refused_order(&new, &refusal).await.unwrap());
+        let context = DecisionContext::default();
+        let refuse = async |new: &NewOrder| {
+            let inserted = store.insert_refused_order(new, &refusal, &context);
+            inserted.await.unwrap()
+        };
+        assert!(refuse(&new).await);
         let found = store.order_by_key(UserId(1), "a key").await.unwrap();
         let found = found.unwrap();
         assert_eq!(
@@ -90,7 +95,7 @@ async fn an_order_refused_at_once_is_found_by_its_key_and_has_nothing_left_to_do
             id: OrderId::generate(),
             ..new
         };
-        assert!(!store.insert_refused_order(&second, &refusal).await.unwrap());
+        assert!(!refuse(&second).await);
         assert!(!store.insert_order(&second, LONG).await.unwrap());
     }
 }

@@ -159,7 +159,9 @@ impl Store {
         if context.empties_cart {
             self.empty_cart(tx, order).await?;
         }
-        let notes: Vec<AuditNote> = note(order, status, context).into_iter().collect();
+        let notes: Vec<AuditNote> = note(order.id, (order.status, status), context)
+            .into_iter()
+            .collect();
         self.write_notes(tx, &notes).await?;
         Ok(Ok(decided))
     }
@@ -256,14 +258,18 @@ async fn update(tx: &Tx, decided: &Order, now: Timestamp) -> Result<(), StoreErr
 }
 
 /// The entry for the audit log, if an admin decided.
-fn note(order: &Order, status: OrderStatus, context: &DecisionContext) -> Option<AuditNote> {
+pub(super) fn note(
+    order: OrderId,
+    (before, after): (OrderStatus, OrderStatus),
+    context: &DecisionContext,
+) -> Option<AuditNote> {
     let by = context.by.clone()?;
-    let action = match order.status {
+    let action = match before {
         OrderStatus::Placing => AuditAction::OrderPlace,
-        _ if status == OrderStatus::Confirmed => AuditAction::OrderConfirm,
+        _ if after == OrderStatus::Confirmed => AuditAction::OrderConfirm,
         _ => AuditAction::OrderCancel,
     };
     let text = |status: OrderStatus| json!({ "status": status.as_str() });
-    let note = AuditNote::beside(by, action).of(&order.id);
-    Some(note.from(text(order.status)).to(text(status)))
+    let note = AuditNote::beside(by, action).of(&order);
+    Some(note.from(text(before)).to(text(after)))
 }
