@@ -20,6 +20,7 @@ use crate::operate::export::Exporter;
 use crate::operate::health::Need;
 use crate::operate::idempotency_retention::KeyPurger;
 use crate::operate::lifecycle::Lifecycle;
+use crate::operate::order_retention::OrderPurger;
 use crate::operate::simulate::Simulator;
 use crate::operate::status::Replicas;
 use crate::operate::stock_events::StockEvents;
@@ -61,6 +62,12 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         process.config.retention.clone(),
     );
     keys.start(&process.spawner);
+    let refused = OrderPurger::new(
+        process.store.clone(),
+        process.config.retention.refused_orders,
+        process.config.retention.clone(),
+    );
+    refused.start(&process.spawner);
     let address = listener.local_addr()?;
     let management_address = management.as_ref().map(TcpListener::local_addr);
     let addresses = (address, management_address.transpose()?);

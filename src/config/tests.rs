@@ -222,6 +222,7 @@ fn every_bound_of_the_edge_is_checked() {
         ("FIRSTCOME_WRITER_CAPACITY", "0"),
         ("FIRSTCOME_WRITER_WAIT_MAX", "0s"),
         ("FIRSTCOME_RETENTION_AUDIT_ENTRIES", "1h"),
+        ("FIRSTCOME_RETENTION_REFUSED_ORDERS", "59m"),
         ("FIRSTCOME_IDEMPOTENCY_RETENTION", "59m"),
         ("FIRSTCOME_EXPORT_CONCURRENT_MAX", "0"),
         ("FIRSTCOME_EXPORT_PIECE_ROWS", "10001"),

@@ -26,6 +26,8 @@ pub enum Read {
     Account(UserId),
     /// Whether a user is on the allow list of a campaign.
     AllowList(CampaignId, UserId),
+    /// Which dead letters, of a campaign or of all, have a key.
+    DeadLetters(Option<CampaignId>),
     /// The record of a dead letter of a campaign.
     DeadLetter(EventId, Option<CampaignId>),
 }
@@ -49,6 +51,10 @@ impl Read {
             Self::AllowList(campaign, user) => {
                 AuditNote::about(by, AuditAction::AllowListRead, *campaign).of(user)
             }
+            Self::DeadLetters(campaign) => AuditNote {
+                campaign: *campaign,
+                ..AuditNote::beside(by, AuditAction::DeadLetterRead)
+            },
             Self::DeadLetter(event, campaign) => AuditNote {
                 campaign: *campaign,
                 ..AuditNote::beside(by, AuditAction::DeadLetterRead).of(event)
@@ -68,6 +74,7 @@ impl Read {
             Self::Accounts => ("accounts", None),
             Self::Account(of) => ("account", Some(Actor::Account(*of).to_string())),
             Self::AllowList(_, of) => ("allow_list", user(of)),
+            Self::DeadLetters(of) => ("dead_letters", of.as_ref().and_then(campaign)),
             Self::DeadLetter(_, of) => ("dead_letter", of.as_ref().and_then(campaign)),
         };
         let event = match self {

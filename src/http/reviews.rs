@@ -9,6 +9,7 @@ use crate::http::operation::{
     AppRef, Caller, Created, Failure, Json, JsonRequest, OpenApi, Page, Path, Problem, Query,
     Section, documented, kind, page_cursor, page_limit, request_object,
 };
+use crate::parts::store::ReviewOutcome;
 
 /// Most characters of a review.
 const TEXT_CHARACTERS_MAX: usize = 2_000;
@@ -41,6 +42,8 @@ pub struct ReviewsApi;
 #[OpenApi(prefix_path = "/api", tag = "Section::Campaigns")]
 impl ReviewsApi {
     /// Review a confirmed participation, once.
+    ///
+    /// A cancellation of the participation deletes the review.
     #[oai(
         path = "/participations/:id/review",
         method = "post",
@@ -58,16 +61,21 @@ impl ReviewsApi {
         let found = app.reads.participation(ParticipationId(id.0)).await?;
         let own = found.filter(|found| found.user_id == user);
         let own = own.ok_or_else(|| Problem::not_found("There is no such participation."))?;
+        let not_confirmed =
+            || kind::NOT_CONFIRMED.because("Only a confirmed participation can be reviewed.");
         if own.status != Status::Confirmed {
-            return Err(kind::NOT_CONFIRMED
-                .because("Only a confirmed participation can be reviewed.")
-                .into());
+            return Err(not_confirmed().into());
         }
         let ReviewRequest { rating, text } = body.0;
-        let written = app.store.insert_review(&own, rating, &text).await?;
-        let written = written.ok_or_else(|| {
-            kind::ALREADY_REVIEWED.because("The participation has a review already.")
-        })?;
+        let written = match app.store.insert_review(&own, rating, &text).await? {
+            ReviewOutcome::Written(review) => review,
+            ReviewOutcome::NotConfirmed => return Err(not_confirmed().into()),
+            ReviewOutcome::AlreadyReviewed => {
+                return Err(kind::ALREADY_REVIEWED
+                    .because("The participation has a review already.")
+                    .into());
+            }
+        };
         app.catalogue.invalidate(own.campaign_id).await;
         Ok(Created(ReviewView::from(written)))
     }

@@ -31,6 +31,7 @@ mod rewards;
 mod schema;
 mod sql;
 mod statement_lengths;
+mod swept_page;
 mod tallies;
 mod task_leases;
 mod text_limits;
@@ -63,14 +64,15 @@ pub use outbox::{
 };
 pub use participations::{
     Applicant, Applicants, ChangeRequest, Changed, Closing, CommitError, Committed, Decision,
-    DueReservations, Entries, EntriesResult, EventState, GateStatus, Group, GroupOutcome, KeyPage,
-    Making, Mismatch, NewParticipation, ParticipationEvent, ParticipationEvents, PassedOver, Raise,
-    Raised, RankAssignment, RankPage, Ranked, RankedRow, RankedStatus, Rewarding, Turn, UserKey,
+    DueReservations, Entries, EntriesResult, EventState, GateStatus, Group, GroupOutcome, Making,
+    Mismatch, NewParticipation, ParticipationEvent, ParticipationEvents, PassedOver, Raise, Raised,
+    RankAssignment, RankPage, Ranked, RankedRow, RankedStatus, Rewarding, Turn, UserKey,
 };
-pub use reviews::Review;
+pub use reviews::{Review, ReviewOutcome};
 pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,
 };
+pub use swept_page::SweptPage;
 pub use tallies::{MinuteTally, TallyRow};
 pub use totp::{AccountTotp, TotpChange};
 pub use verification::{

@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use firstcome::domain::{Timestamp, UserId};
 use firstcome::events::relay::Retention;
-use firstcome::operate::idempotency_retention::{KeyPurger, Step};
+use firstcome::operate::idempotency_retention::KeyPurger;
+use firstcome::operate::table_retention::Step;
 use firstcome::parts::store::{Store, UserKey};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait, Value};
 

@@ -36,6 +36,7 @@ mod hung;
 mod idempotency_retention;
 mod identity;
 mod migration;
+mod order_retention;
 mod payments;
 #[path = "../faults/proxy.rs"]
 mod proxy;

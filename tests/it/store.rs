@@ -5,6 +5,7 @@ mod events;
 mod keys;
 mod limits;
 mod orders;
+mod reviews;
 mod unreadable;
 
 use chrono::{DurationRound, TimeDelta};

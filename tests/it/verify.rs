@@ -23,7 +23,7 @@ use crate::support::{
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Participations of a test's segment.
 const FILLED: u64 = 4;
-const FULL: Scope = Scope {
+pub const FULL: Scope = Scope {
     campaign: None,
     depth: Depth::Full,
     order: firstcome::operate::verify::EventOrder::Required,
@@ -35,7 +35,7 @@ fn without_gate(store: &Store) -> Verification {
     Verification::new(store.clone(), Arc::new(gate))
 }
 
-async fn verify(store: &Store, scope: &Scope) -> Vec<Finding> {
+pub async fn verify(store: &Store, scope: &Scope) -> Vec<Finding> {
     without_gate(store).run_within(scope).await.unwrap()
 }
 
@@ -47,7 +47,7 @@ fn of(findings: &[Finding], id: CampaignId) -> &Finding {
         .unwrap_or_else(|| panic!("campaign {id} was verified"))
 }
 
-fn assert_clean(findings: &[Finding]) {
+pub fn assert_clean(findings: &[Finding]) {
     for finding in findings {
         assert!(finding.breaches.is_empty(), "{finding:?}");
     }

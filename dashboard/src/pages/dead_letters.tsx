@@ -29,7 +29,8 @@ export function DeadLetters() {
   const [rest, setRest] = useState<Page<DeadLetter> | null>(null);
   const [opened, setOpened] = useState<DeadLetter | null>(null);
   const [moving, setMoving] = useState<{ selection: Selection; what: string } | null>(null);
-  const first = useGet<Page<DeadLetter>>(`/api/admin/dead-letters${query({ ...asked(filter), limit: 50 })}`, 5000);
+  // A search by key is recorded in the audit log each time, so it is not repeated.
+  const first = useGet<Page<DeadLetter>>(`/api/admin/dead-letters${query({ ...asked(filter), limit: 50 })}`, asked(filter).key ? 0 : 5000);
   const { problem, run } = useAction();
   const set = (change: Partial<Filter>) => setTyped((old) => ({ ...old, ...change }));
   const cursor = rest ? rest.nextCursor : first.data?.nextCursor;

@@ -27,12 +27,15 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 settings! {
-    /// `[retention]`: how long published events and the audit log are kept, and the load of deleting them.
+    /// `[retention]`: how long published events, the audit log and refused orders are kept, and the load of deleting them.
     Retention in "retention" {
         /// Age from which a published event may be deleted
         published_events: Duration = DAY * 7, in HOUR..=DAY * 36_500;
         /// Age from which an entry of the audit log is deleted. One replica at a time deletes them, `rows_max` at once
         audit_entries: Duration = DAY * 400, in DAY..=DAY * 36_500;
+        /// Age of the refusal from which a refused order is deleted, with its lines and its `Idempotency-Key`, up to about
+        /// a quarter of that later. A request that repeats the key then places a new order
+        refused_orders: Duration = DAY * 7, in HOUR..=DAY * 36_500;
         /// How often the service checks for such events and entries, with one statement if there are none
         interval: Duration = SECOND * 60, in SECOND..;
         /// How often all old events are read again, because their campaigns may be over by now; at least `interval`

@@ -24,7 +24,7 @@ request_object! {
         campaign: Option<i64> = integer("campaignId", 1..=INTEGER_MAX)
             .try_map(|id| i64::try_from(id).map_err(|error| error.to_string()))
             .optional(),
-        /// Only those with this key.
+        /// Only those with this key; also needs the scope `pii:read`.
         key: Option<String> = text("key", 1..=64).optional(),
         /// Only those parked at this time or later.
         from: Option<Timestamp> = instant("from").optional(),

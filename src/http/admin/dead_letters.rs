@@ -94,6 +94,9 @@ pub struct AdminDeadLettersApi;
 #[OpenApi(prefix_path = "/api/admin/dead-letters", tag = "Section::Admin")]
 impl AdminDeadLettersApi {
     /// List dead letters, in order of event and source, without their records.
+    ///
+    /// The filter `key` also needs the scope `pii:read`, because a key may be the id of a user, and leaves an entry in
+    /// the audit log.
     #[oai(path = "/", method = "get", operation_id = "listDeadLetters")]
     #[expect(
         clippy::too_many_arguments,
@@ -102,7 +105,8 @@ impl AdminDeadLettersApi {
     async fn list(
         &self,
         app: AppRef<'_>,
-        _admin: Admin<DeadletterReplay>,
+        admin: Admin<DeadletterReplay>,
+        request: &Request,
         /// Only those of the relay, or of this consumer.
         source: Query<Option<Word<DeadLetterSource>>>,
         /// Only those of this campaign.
@@ -130,6 +134,7 @@ impl AdminDeadLettersApi {
             until: until.0,
             after: page_cursor(cursor.0.as_deref())?,
         };
+        permit_key(&app, &admin, request, &filter).await?;
         let rows_max = u32::try_from(limit.fetch()).unwrap_or(u32::MAX);
         let found = dead_letters::list(&app.store, &filter, rows_max).await?;
         let page = Page::cut(found, limit, |last| last.id.to_string());
@@ -172,8 +177,10 @@ impl AdminDeadLettersApi {
         &self,
         app: AppRef<'_>,
         admin: Admin<DeadletterReplay>,
+        request: &Request,
         body: JsonRequest<Selection>,
     ) -> Outcome {
+        permit_key(&app, &admin, request, &body.0.filter()).await?;
         let by = admin.origin();
         apply(&app, body.0, LetterAction::Replay, &by).await
     }
@@ -190,11 +197,29 @@ impl AdminDeadLettersApi {
         &self,
         app: AppRef<'_>,
         admin: Admin<DeadletterReplay>,
+        request: &Request,
         body: JsonRequest<Selection>,
     ) -> Outcome {
+        permit_key(&app, &admin, request, &body.0.filter()).await?;
         let by = admin.origin();
         apply(&app, body.0, LetterAction::Discard, &by).await
     }
+}
+
+/// A key may be the id of a user, and the result shows whether it has dead letters. So a selection by key needs
+/// `pii:read`, and is recorded.
+async fn permit_key(
+    app: &App,
+    admin: &Admin<DeadletterReplay>,
+    request: &Request,
+    filter: &DeadLetterFilter,
+) -> Result<(), Problem> {
+    if filter.key.is_none() {
+        return Ok(());
+    }
+    admin.require_also(Scope::PiiRead, request)?;
+    let read = Read::DeadLetters(filter.campaign);
+    reads::record(app, request, admin.origin(), read).await
 }
 
 async fn apply(app: &App, selection: Selection, action: LetterAction, by: &Origin) -> Outcome {

@@ -46,6 +46,16 @@ impl<S: Needs> Admin<S> {
         self.scopes
     }
 
+    /// Requires a scope that only some requests of the operation need.
+    pub fn require_also(&self, scope: Scope, request: &Request) -> Result<(), Problem> {
+        if self.scopes.has(scope) {
+            return Ok(());
+        }
+        let authenticator = Authenticator::of(request, RequestContext::policy(request)?);
+        report_missing_scope(&authenticator, &self.origin.actor, scope.as_str());
+        Err(missing_scope(scope))
+    }
+
     async fn of(request: &Request) -> Result<Self, Problem> {
         let policy = RequestContext::policy(request)?;
         let admin = Self::require(&Authenticator::of(request, policy)).await?;

@@ -23,7 +23,6 @@ pub use self::group::{
     Applicants, ChangeRequest, Changed, Closing, CommitError, Decision, Entries, EntriesResult,
     Group, GroupOutcome, Mismatch,
 };
-pub use self::key_retention::KeyPage;
 pub use self::keys::{GateStatus, UserKey};
 pub use self::new_participation::{Applicant, Making, NewParticipation, RankAssignment};
 pub use self::ranked::{RankPage, Ranked, RankedRow};

@@ -172,12 +172,11 @@ async fn reads_of_accounts_and_allow_lists_are_recorded() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn records_of_dead_letters_are_shown_one_by_one_with_pii_read_and_recorded() {
-    let folder = TempDir::new().unwrap();
-    let service = service(&folder).await;
+/// A service with a dead letter of one campaign, and its key: the id of the participation.
+async fn one_dead_letter(folder: &TempDir) -> (Service, i64, String) {
+    let service = service(folder).await;
     let campaign = service.create(json!({ "name": "letters" })).await;
-    take_part(&service, campaign, 7).await;
+    let key = take_part(&service, campaign, 7).await;
     until("it is published", async || {
         let path = format!("/api/campaigns/{campaign}/status");
         read(&service, &path, &token_of(7)).await["funnel"]["published"] == 1
@@ -186,7 +185,13 @@ async fn records_of_dead_letters_are_shown_one_by_one_with_pii_read_and_recorded
     let file = folder.path().join("data/firstcome.db");
     let db = Database::connect(format!("sqlite://{}", file.display()));
     assert_eq!(give_up_all(&db.await.unwrap()).await, 1);
+    (service, campaign, key)
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_dead_letters_are_shown_one_by_one_with_pii_read_and_recorded() {
+    let folder = TempDir::new().unwrap();
+    let (service, campaign, _) = one_dead_letter(&folder).await;
     let (replayer, reader) = (
         with("deadletter:replay"),
         with("deadletter:replay pii:read"),
@@ -221,4 +226,52 @@ async fn records_of_dead_letters_are_shown_one_by_one_with_pii_read_and_recorded
     );
     let event = ("dead_letter".to_owned(), format!("campaign:{campaign}"));
     assert_eq!(reads_of(&service), [event]);
+}
+
+async fn assert_needs_pii_read(answer: Response) {
+    assert_eq!(answer.status(), 403);
+    let problem = body(answer).await;
+    assert_eq!(
+        (&problem["code"], &problem["scope"]),
+        (&json!("MISSING_SCOPE"), &json!("pii:read"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_selected_by_key_only_with_pii_read_and_recorded() {
+    let folder = TempDir::new().unwrap();
+    let (service, campaign, key) = one_dead_letter(&folder).await;
+    let (replayer, reader) = (
+        with("deadletter:replay"),
+        with("deadletter:replay pii:read"),
+    );
+    let list = "/api/admin/dead-letters";
+    let select = async |action: &str, token: &str| {
+        let request = service.post(&format!("{list}/{action}")).bearer_auth(token);
+        let selection = json!({ "key": key, "dryRun": true });
+        request.json(&selection).send().await.unwrap()
+    };
+    for key in [key.as_str(), "nobody"] {
+        let path = format!("{list}?key={key}");
+        assert_needs_pii_read(ask(&service, &path, &replayer).await).await;
+    }
+    for action in ["replay", "discard"] {
+        assert_needs_pii_read(select(action, &replayer).await).await;
+    }
+    assert_eq!(recorded(&service).await, []);
+
+    let path = format!("{list}?campaignId={campaign}&key={key}");
+    let page = read(&service, &path, &reader).await;
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(1));
+    for action in ["replay", "discard"] {
+        assert_eq!(body(select(action, &reader).await).await["matched"], 1);
+    }
+    let entry = ("dead_letter.read".to_owned(), Value::Null);
+    assert_eq!(recorded(&service).await, vec![entry; 3]);
+    let event = |subject: String| ("dead_letters".to_owned(), subject);
+    let all = event(String::new());
+    assert_eq!(
+        reads_of(&service),
+        [event(format!("campaign:{campaign}")), all.clone(), all]
+    );
 }

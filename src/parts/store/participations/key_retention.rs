@@ -6,18 +6,8 @@ use std::time::Duration;
 use super::keys::UserKey;
 use crate::domain::UserId;
 use crate::parts::store::statement_lengths::padded;
+use crate::parts::store::swept_page::SweptPage;
 use crate::parts::store::{Store, StoreError};
-
-/// One page of a sweep over all idempotency keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyPage {
-    /// Number of keys that were read.
-    pub read: u64,
-    /// Number of keys that were deleted.
-    pub deleted: u64,
-    /// The last key of the page; none: this is the last page.
-    pub last: Option<UserKey>,
-}
 
 impl Store {
     /// Reads at most `rows_max` keys after this one, and deletes those that are older than `age` by the database's
@@ -27,29 +17,18 @@ impl Store {
         after: Option<&UserKey>,
         age: Duration,
         rows_max: u32,
-    ) -> Result<KeyPage, StoreError> {
-        let page = self.page_of_keys(after, age, rows_max).await?;
-        let is_full = u32::try_from(page.len()).is_ok_and(|rows| rows >= rows_max);
-        let last = page.last().filter(|_| is_full).map(|(key, _)| key.clone());
-        let read = page.len() as u64;
-        let old: Vec<UserKey> = page
-            .into_iter()
-            .filter_map(|(key, is_old)| is_old.then_some(key))
-            .collect();
-        let mut deleted = 0;
+    ) -> Result<SweptPage<UserKey>, StoreError> {
+        let rows = self.page_of_keys(after, age, rows_max).await?;
+        let (mut page, old) = SweptPage::of(rows, rows_max);
         for some in self.in_statements(&old) {
             let mut sql = self.sql(&self.db.delete_by_key("idempotency"));
             sql.push(" WHERE (user_id, idempotency_key) IN ")
                 .pairs(padded(some).map(|one| (one.user.0.into(), one.key.into())));
             // A key that was deleted and used again since is a new key.
             sql.push(" AND created_at < ").before(age);
-            deleted += sql.run(&self.db).await?;
+            page.deleted += sql.run(&self.db).await?;
         }
-        Ok(KeyPage {
-            read,
-            deleted,
-            last,
-        })
+        Ok(page)
     }
 
     /// A page of keys, each with whether it is old.

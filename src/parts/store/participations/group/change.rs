@@ -15,6 +15,7 @@ use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::participation::{Column, Entity, Model};
 use crate::parts::store::entity::{by_index, campaign};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
+use crate::parts::store::reviews::delete_reviews;
 use crate::parts::store::sql::Sql;
 use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::verification::Segment;
@@ -185,6 +186,7 @@ pub(super) async fn change(
     }
     end_reservations(store, tx, &steps).await?;
     changed.returns = update_campaign(store, tx, &campaign_row, &steps).await?;
+    delete_reviews(tx, &campaign_row, &unconfirmed(&steps)).await?;
     let notes: Vec<AuditNote> = steps.iter().filter_map(Step::note).collect();
     store.write_notes(tx, &notes).await?;
     for segment in steps
@@ -320,6 +322,14 @@ async fn end_reservations(store: &Store, tx: &Tx, steps: &[Step<'_>]) -> Result<
     }
     sql.run(tx).await?;
     Ok(())
+}
+
+/// The participations that were confirmed before and are not any more.
+fn unconfirmed(steps: &[Step<'_>]) -> Vec<Uuid> {
+    let steps = steps
+        .iter()
+        .filter(|step| step.from == Status::Confirmed && step.becomes.status != Status::Confirmed);
+    steps.map(|step| step.becomes.id.0).collect()
 }
 
 /// Counts the events of the stream, and returns the units to the stock, once: the rows are locked, and each has just
