@@ -39,7 +39,11 @@ impl Waves {
         let sent_before = scene.tried();
         broker.pause().await;
         scene.hint(&running, first).await;
-        assert!(scene.tried() > sent_before, "the first are under way");
+        // Dispatched records are sent by another task.
+        until("the first are under way", async || {
+            scene.tried() > sent_before
+        })
+        .await;
         scene.hint(&running, second).await;
         let waves = Self {
             scene,
