@@ -40,6 +40,7 @@ mod order_retention;
 mod payments;
 #[path = "../faults/proxy.rs"]
 mod proxy;
+mod readme_korean;
 mod rebuild;
 mod reconcile;
 mod relay;
