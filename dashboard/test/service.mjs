@@ -103,7 +103,7 @@ export class Service {
   giveUp(campaign) {
     mysql(this.schema, "-e", `INSERT INTO outbox_parked (campaign_id, sequence, event_id, topic, message_key, key_hash, state, attempts, error_class, error, next_at, parked_at, copied_at) \
       SELECT campaign_id, sequence, id, aggregatetype, message_key, 0, 'dead', 10, 'record', 'Broker: Message size too large', NULL, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) \
-      FROM outbox_event WHERE campaign_id = ${Number(campaign)} AND id NOT IN (SELECT event_id FROM outbox_parked)`);
+      FROM outbox_event WHERE campaign_id = ${Number(campaign)} AND aggregatetype = 'participation' AND id NOT IN (SELECT event_id FROM outbox_parked)`);
   }
 
   /** Keeps a row of the statistics from being written, until the function that it answers is called. */

@@ -9,6 +9,7 @@ use crate::http::operation::{
     AppRef, Caller, Created, Failure, Json, JsonRequest, OpenApi, Page, Path, Problem, Query,
     Section, documented, kind, page_cursor, page_limit, request_object,
 };
+use crate::http::problem::busy;
 use crate::parts::store::ReviewOutcome;
 
 /// Most characters of a review.
@@ -67,6 +68,9 @@ impl ReviewsApi {
             return Err(not_confirmed().into());
         }
         let ReviewRequest { rating, text } = body.0;
+        // It locks the row of the campaign while it occupies a connection.
+        let permit = app.orders.permit_row_lock(own.campaign_id).await;
+        let _permit = permit.ok_or_else(busy)?;
         let written = match app.store.insert_review(&own, rating, &text).await? {
             ReviewOutcome::Written(review) => review,
             ReviewOutcome::NotConfirmed => return Err(not_confirmed().into()),

@@ -10,14 +10,14 @@ use uuid::Uuid;
 
 use crate::events::relay::Retention;
 use crate::parts::store::{Store, StoreError, SweptPage};
-use crate::runtime::settings::MINUTE;
+use crate::runtime::settings::{DAY, MINUTE};
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
 
 /// How long the lease of a sweep lasts without renewal.
 const TERM: Duration = MINUTE;
-/// Pauses between sweeps in one retention. So a row is deleted late by at most a quarter of the retention and the duration
-/// of a sweep, and is read five times.
+/// Pauses between sweeps in one retention. A pause is at most a day, because its lease would delay a shorter retention that
+/// is set meanwhile. So a row is deleted late by at most a quarter of the retention, or a day, and the duration of a sweep.
 const SWEEPS: u32 = 4;
 
 /// A table whose old rows are deleted.
@@ -166,17 +166,18 @@ impl<T: SweptTable> TablePurger<T> {
 }
 
 fn between(age: Duration, interval: Duration) -> Duration {
-    (age / SWEEPS).max(interval)
+    (age / SWEEPS).max(interval).min(DAY.max(interval))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::settings::DAY;
 
     #[test]
     fn sweeps_follow_each_other_after_a_quarter_of_the_retention() {
-        assert_eq!(between(DAY * 8, MINUTE), DAY * 2);
+        assert_eq!(between(DAY * 2, MINUTE), DAY / 2);
+        // A shorter retention takes effect within a day.
+        assert_eq!(between(DAY * 365, MINUTE), DAY);
         assert_eq!(between(MINUTE, MINUTE), MINUTE);
     }
 

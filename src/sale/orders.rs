@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use self::permits::Permits;
 pub use self::sweep::start as start_sweep;
-use crate::domain::{Obstacle, Order, Origin, Refusal, UserId};
+use crate::domain::{CampaignId, Obstacle, Order, Origin, Refusal, UserId};
 use crate::parts::store::{CartLine, DecisionContext, Store, StoreError};
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::{Spawner, Stage};
@@ -204,6 +204,13 @@ impl Orders {
         let cancel = |inner: Arc<Inner>| async move { inner.cancel(order, context).await };
         let cancelled = self.detached(&self.inner.changing, cancel);
         cancelled.await.unwrap_or(Err(ChangeError::Busy.into()))
+    }
+
+    /// A permit for another transaction that locks the row of a campaign, as decisions of orders do; they share the
+    /// permits. None: others have all of them for too long.
+    pub async fn permit_row_lock(&self, campaign: CampaignId) -> Option<impl Sized + use<'_>> {
+        let permits = &self.inner.permits;
+        permits.decision(campaign, permits::deadline()).await
     }
 
     /// The work continues if the client disconnects. None: too many are in progress, or the process stops.

@@ -53,7 +53,6 @@ pub(super) fn account_token(dialect: &Dialect) -> Table {
         "digest CHAR(64) {ascii_exact} NOT NULL PRIMARY KEY,
         purpose VARCHAR(16) {ascii} NOT NULL,
         login VARCHAR(64) {ascii_any_case} NOT NULL,
-        password_hash VARCHAR(255) {ascii_exact} NULL,
         account_id BIGINT NULL,
         expires_at {time} NOT NULL"
     );

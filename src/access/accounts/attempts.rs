@@ -28,13 +28,6 @@ const MESSAGES: Rate = Rate {
     period: Duration::from_secs(3_600),
 };
 
-/// Attempts to verify one login name. Only requests with a valid token of the name count, so that strangers cannot use
-/// them up.
-const VERIFICATIONS: Rate = Rate {
-    requests: 10,
-    period: Duration::from_secs(3_600),
-};
-
 /// Counts failed log-ins.
 pub(super) struct Attempts {
     failures: Arc<ScriptGate>,
@@ -139,13 +132,19 @@ impl Attempts {
         Ok(wait.await?.is_none())
     }
 
-    /// Counts an attempt to verify a login name, because its password could be guessed; an error: there were too many.
-    pub async fn count_verification(&self, login: &LoginName) -> Result<(), AccountError> {
-        let wait = self.count_for("verify_name", login.as_str(), VERIFICATIONS);
-        match wait.await? {
-            None => Ok(()),
-            Some(wait) => Err(AccountError::Throttled(wait, "verify_name")),
-        }
+    /// A permit to hash the new password of whoever has a token; an error: too many are in progress for the login name, or
+    /// from the address. They do not block log-ins with the name.
+    pub fn permit_hash(
+        &self,
+        login: &LoginName,
+        address: Option<IpAddr>,
+    ) -> Result<LoginPermit, AccountError> {
+        let name = Name {
+            digest: Digest::of(&format!("token:{}", login.as_str().to_lowercase())),
+            is_known: false,
+        };
+        let permit = self.concurrent.acquire(name, &address_key(address));
+        permit.map_err(|limit| AccountError::Throttled(CONCURRENT_WAIT, limit))
     }
 
     /// Counts a request for a login name. Returns how long to wait, if there were too many.

@@ -48,6 +48,9 @@ pub enum AccountError {
     /// Sign-up, or new passwords for those who forgot theirs, are not enabled.
     #[error("it is not enabled")]
     Disabled,
+    /// There is no password, and this sign-up needs one.
+    #[error("sign up: the password is missing")]
+    NoPassword,
     /// The token was used, has expired, or never existed.
     #[error("use a token: there is none")]
     NoToken,

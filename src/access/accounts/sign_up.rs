@@ -7,12 +7,12 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::config::SignUp;
-use super::password::PasswordCheck;
 use super::token::MailedToken;
 use super::{Account, AccountError, Accounts, NewAccount, insert};
 use crate::access::identity::Scopes;
 use crate::domain::{Actor, AuditAction, AuditNote, LoginName, Origin};
 use crate::parts::store::{self, AccountChange, AccountToken, TokenPurpose};
+use crate::runtime::telemetry::cause;
 
 /// The result of a sign-up.
 #[derive(Debug)]
@@ -24,44 +24,43 @@ pub enum SignedUp {
 }
 
 impl Accounts {
-    /// Signs a user up.
+    /// Signs a user up. A verified sign-up needs no password: it is set with the token.
     pub async fn sign_up(
         &self,
         login: LoginName,
-        password: SecretString,
+        password: Option<SecretString>,
         by: Origin,
     ) -> Result<SignedUp, AccountError> {
-        if self.config.sign_up == SignUp::Off {
-            return Err(AccountError::Disabled);
+        match self.config.sign_up {
+            SignUp::Off => Err(AccountError::Disabled),
+            SignUp::Open => {
+                let new = NewAccount {
+                    login,
+                    password: password.ok_or(AccountError::NoPassword)?,
+                    scopes: Scopes::default(),
+                };
+                self.attempts.count_request(by.address, None).await?;
+                let hash = self.hasher.hash(&new.password).await?;
+                let created = insert(&self.store, &new, hash, by).await?;
+                Ok(SignedUp::Account(created))
+            }
+            SignUp::Verified => {
+                self.attempts.count_request(by.address, None).await?;
+                // Otherwise the owner of the name has got enough messages.
+                if self.attempts.may_mail(&login).await? {
+                    self.messenger()?.request(AccountToken {
+                        purpose: TokenPurpose::SignUp,
+                        login,
+                        account: None,
+                    })?;
+                }
+                Ok(SignedUp::TokenSent)
+            }
         }
-        self.attempts.count_request(by.address, None).await?;
-        if self.config.sign_up == SignUp::Open {
-            let new = NewAccount {
-                login,
-                password,
-                scopes: Scopes::default(),
-            };
-            let hash = self.hasher.hash(&new.password).await?;
-            let created = insert(&self.store, &new, hash, by).await?;
-            return Ok(SignedUp::Account(created));
-        }
-        // Hashed for every name, so that the time does not tell which ones are taken.
-        let password_hash = Some(self.hasher.hash(&password).await?);
-        // Otherwise the owner of the name has got enough messages.
-        if self.attempts.may_mail(&login).await? {
-            self.messenger()?.request(AccountToken {
-                purpose: TokenPurpose::SignUp,
-                login,
-                password_hash,
-                account: None,
-            })?;
-        }
-        Ok(SignedUp::TokenSent)
     }
 
-    /// Creates the account of a sign-up. Needs the token that was sent to the owner of the login name, and the password of
-    /// the sign-up. Otherwise a stranger could sign up with that name, and its owner would create an account with the
-    /// stranger's password. A wrong password counts as a failed log-in of the address; the token stays valid.
+    /// Creates the account of a sign-up. Whoever has the token owns the login name, and sets the password: a stranger who
+    /// signs up with that name can neither set it nor keep the owner out.
     pub async fn verify(
         &self,
         token: &str,
@@ -73,16 +72,12 @@ impl Accounts {
         }
         let purpose = TokenPurpose::SignUp;
         let found = self.require(token, purpose, by.address).await?;
-        self.attempts.count_verification(&found.login).await?;
-        let stored = found.password_hash.as_ref();
-        if self.hasher.verify(password, stored).await? == PasswordCheck::Wrong {
-            self.attempts.fail_from(by.address).await?;
-            return Err(AccountError::Refused(None));
-        }
-        let token = self.take(token, purpose, by.address).await?;
+        let permit = self.attempts.permit_hash(&found.login, by.address)?;
+        let password_hash = self.hasher.hash(password).await?;
+        drop(permit);
         let new = store::NewAccount {
-            login: token.login,
-            password_hash: token.password_hash.ok_or(AccountError::NoToken)?,
+            login: found.login,
+            password_hash,
             scopes: String::new(),
         };
         let note = AuditNote::beside(by, AuditAction::AccountCreate).to(json!({
@@ -91,7 +86,16 @@ impl Accounts {
             "disabled": false,
         }));
         let created = self.store.create_account(&new, note).await?;
-        created.ok_or(AccountError::LoginTaken)
+        let created = created.ok_or(AccountError::LoginTaken)?;
+        // Deleted last: after a crash in between, the owner can still use it. A leftover creates no second account.
+        if let Some(mailed) = MailedToken::parse(token) {
+            let digest = mailed.digest();
+            let deleted = self.store.take_account_token(&digest, purpose).await;
+            if let Err(error) = deleted {
+                tracing::warn!(error = cause(&error), "a used token was not deleted");
+            }
+        }
+        Ok(created)
     }
 
     /// Sends a token for a new password to the owner of a login name, if there is an account with it.
@@ -106,7 +110,6 @@ impl Accounts {
         messenger.request(AccountToken {
             purpose: TokenPurpose::PasswordReset,
             login,
-            password_hash: None,
             account: None,
         })
     }
@@ -121,8 +124,10 @@ impl Accounts {
         self.messenger()?;
         let purpose = TokenPurpose::PasswordReset;
         // The password is hashed first: the token must not be lost if there is no room for that.
-        self.require(token, purpose, by.address).await?;
+        let found = self.require(token, purpose, by.address).await?;
+        let permit = self.attempts.permit_hash(&found.login, by.address)?;
         let hash = self.hasher.hash(password).await?;
+        drop(permit);
         let reset = self.take(token, purpose, by.address).await?;
         let id = reset.account.ok_or(AccountError::NoToken)?;
         let account = match self.find(id).await {

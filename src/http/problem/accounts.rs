@@ -43,6 +43,7 @@ impl From<AccountError> for Problem {
             AccountError::Disabled => Self::not_found(
                 "This is not enabled: see accounts.sign_up and accounts.verify_url.",
             ),
+            AccountError::NoPassword => Self::invalid_field("password", "is missing"),
             AccountError::NoToken => Self::invalid_field(
                 "token",
                 "was used, has expired, or never existed: request a new one",
@@ -78,7 +79,6 @@ fn throttled(limit: &str) -> &'static str {
         }
         "sign_up_address" => "Too many requests from this address: retry later.",
         "password_reset" => "Too many requests for this login name: retry later.",
-        "verify_name" => "Too many attempts to verify this login name: retry later.",
         "login_rate" => "Too many log-ins with this name: retry later.",
         _ => "Too many log-ins failed: retry later.",
     }

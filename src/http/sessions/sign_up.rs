@@ -25,11 +25,10 @@ documented! {
         429 => "Too many sign-ups from this address, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
     }
     Verifying: [BODY] {
-        401 => "The password is not that of the sign-up (LOGIN_REFUSED).",
         403 => "The request comes from another site (CSRF).",
         404 => "Sign-up is not enabled, or the service has no sessions (NOT_FOUND).",
         409 => "Another account has this login name (LOGIN_TAKEN).",
-        429 => "Too many tokens or passwords from this address were wrong, or too many attempts to verify this login name, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
+        429 => "Too many tokens from this address were wrong, or other requests for this login name or from this address are in progress, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
     }
     Resetting: [BODY] {
         403 => "The request comes from another site (CSRF).",
@@ -44,8 +43,9 @@ request_object! {
     pub struct SignUp as "SignUp" {
         /// The login name, for example an e-mail address; case is irrelevant.
         login: Option<LoginName> = login_name("login").required(),
-        /// The password: not one of the most common ones.
-        password: SecretString = new_password("password").required(),
+        /// The password: not one of the most common ones. Needed with `accounts.sign_up=open`; with `verified` it is set with
+        /// the token, and one in this request is not used.
+        password: Option<SecretString> = new_password("password").optional(),
     }
     example { "login": "ada@example.org", "password": "correct horse battery staple" }
 }
@@ -56,8 +56,8 @@ request_object! {
     pub struct Verify as "VerifySignUp" {
         /// The token that its owner was sent.
         token: SecretString = mailed_token("token").required(),
-        /// The password of the sign-up.
-        password: SecretString = password("password").required(),
+        /// The password of the new account: not one of the most common ones.
+        password: SecretString = new_password("password").required(),
     }
     example {
         "token": "8b1f1dc0d1a84b0e9f3c4b7a6e5d2c108b1f1dc0d1a84b0e9f3c4b7a6e5d2c10",
@@ -171,8 +171,8 @@ impl SignUpApi {
 
     /// Verify a login name, which ends the sign-up.
     ///
-    /// Needs the password of the sign-up in addition to the token: somebody else may have signed up with this login name.
-    /// After a wrong password the token stays valid.
+    /// Creates the account with this password. Whoever has the token sets it, because somebody else may have signed up with
+    /// this login name.
     #[oai(
         path = "/api/accounts/verify",
         method = "post",

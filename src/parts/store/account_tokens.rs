@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Select};
-use secrecy::{ExposeSecret, SecretString};
 
 use super::entity::account_token::{Column, Entity, Model};
 use super::entity::insert;
@@ -33,8 +32,6 @@ pub struct AccountToken {
     pub purpose: TokenPurpose,
     /// The login name to which it was sent.
     pub login: LoginName,
-    /// For a sign-up: the hash of the password.
-    pub password_hash: Option<SecretString>,
     /// For a new password: the account.
     pub account: Option<UserId>,
 }
@@ -59,15 +56,10 @@ impl Store {
             let delete = Entity::delete_many().filter(Column::Digest.is_in(expired));
             delete.exec(&self.db).await?;
         }
-        let hash = token.password_hash.as_ref();
         let row = insert::<Entity, _>([
             (Column::Digest, digest.into()),
             (Column::Purpose, token.purpose.as_str().into()),
             (Column::Login, token.login.as_str().into()),
-            (
-                Column::PasswordHash,
-                hash.map(|hash| hash.expose_secret().to_owned()).into(),
-            ),
             (Column::AccountId, token.account.map(|id| id.0).into()),
             (Column::ExpiresAt, self.after(lasts)),
         ]);
@@ -121,7 +113,6 @@ impl TryFrom<Model> for AccountToken {
         Ok(Self {
             purpose: parse("the purpose of a token", &row.purpose, TokenPurpose::parse)?,
             login: login.ok_or_else(|| StoreError::unreadable("the login name of a token", ""))?,
-            password_hash: row.password_hash.map(Into::into),
             account: row.account_id.map(UserId),
         })
     }

@@ -166,7 +166,7 @@ table! { account "account" serial(id) {
 table! { account_recovery_code "account_recovery_code" key(account_id: i64, digest: String) {} }
 
 table! { account_token "account_token" key(digest: String) {
-    purpose: String, login: String, password_hash: Option<String>, account_id: Option<i64>,
+    purpose: String, login: String, account_id: Option<i64>,
     expires_at: DateTimeUtc,
 } }
 
