@@ -160,13 +160,14 @@ pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
     Ok(Broker::new(kafka, address))
 }
 
-/// Checks a topic, and returns the number of its partitions. A new topic takes a moment until every broker knows it.
+/// Checks a topic, and returns the number of its partitions. A new topic takes a moment until every broker
+/// knows it, and some seconds with thousands of topics.
 async fn found(kafka: &Kafka, topic: &str, just_created: bool) -> Result<u32, PublishError> {
     let policy = retry::Policy {
         initial: Duration::from_millis(50),
         max: Duration::from_millis(500),
         multiplier: 2.0,
-        attempts_max: if just_created { 15 } else { 1 },
+        attempts_max: if just_created { 60 } else { 1 },
     };
     let classify = |error: &PublishError| match error {
         PublishError::Destination(_) => retry::RetryDecision::Again,
