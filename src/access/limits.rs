@@ -1,6 +1,5 @@
 //! Rate limits: token buckets by address, by user and by campaign, shared by all replicas. Each line of an order counts
-//! as a participation request. The stock does not depend
-//! on them, so while the buckets are unavailable no rate applies.
+//! as a participation request. The stock does not depend on them, so while the buckets are unavailable no rate applies.
 
 mod networks;
 mod rate;
@@ -23,17 +22,10 @@ use crate::runtime::metrics::{Labels, registers};
 use crate::runtime::settings::{plain, settings};
 use crate::runtime::telemetry::cause;
 
-const fn per_second(requests: u32) -> Rate {
+const fn rate(requests: u32, seconds: u64) -> Rate {
     Rate {
         requests,
-        period: Duration::from_secs(1),
-    }
-}
-
-const fn per_minute(requests: u32) -> Rate {
-    Rate {
-        requests,
-        period: Duration::from_secs(60),
+        period: Duration::from_secs(seconds),
     }
 }
 
@@ -43,15 +35,15 @@ settings! {
     /// `[limits]`: rate limits. An absent rate is no limit.
     Rates in "limits" {
         /// Participation requests from one address, or from one IPv6 network of 64 bits. Each line of an order is one
-        address: Option<Rate> = Some(per_second(100));
+        address: Option<Rate> = Some(rate(100, 1));
         /// Reads (`GET` and `HEAD` under `/api`), confirmations and cancellations from one address, in each process
-        address_reads: Option<Rate> = Some(per_second(200));
+        address_reads: Option<Rate> = Some(rate(200, 1));
         /// Networks to which these two rates do not apply
         exempt: Networks = Networks::private();
         /// Participation requests of one user. Each line of an order is one
         user: Option<Rate> = None;
         /// Orders of one user. A rejected order returns what it reserved, so no stock bounds the work of orders
-        orders: Option<Rate> = Some(per_minute(60));
+        orders: Option<Rate> = Some(rate(60, 60));
         /// Participation requests for one campaign
         campaign: Option<Rate> = None;
     }

@@ -66,10 +66,14 @@ fn order_of(campaign: &Campaign, user: i64, lines: &[ParticipationId]) -> NewOrd
 async fn refused(store: &Store, campaign: &Campaign, user: i64) -> NewOrder {
     let lines = [ParticipationId::generate(), ParticipationId::generate()];
     let order = order_of(campaign, user, &lines);
-    let (refusal, context) = (refusal(), DecisionContext::default());
-    let inserted = store.insert_refused_order(&order, &refusal, &context);
-    assert!(inserted.await.unwrap());
+    insert_refused(store, &order).await;
     order
+}
+
+async fn insert_refused(store: &Store, order: &NewOrder) {
+    let (refusal, context) = (refusal(), DecisionContext::default());
+    let inserted = store.insert_refused_order(order, &refusal, &context);
+    assert!(inserted.await.unwrap());
 }
 
 async fn decide(store: &Store, order: &NewOrder, decision: &OrderDecision) {
@@ -196,9 +200,7 @@ async fn an_order_that_verify_reports_stays() {
         let standing = new_participation(&campaign, 1, 1, 1);
         let order = order_of(&campaign, 1, &[standing.participation.id]);
         sell(store, &campaign, vec![standing]).await;
-        let (refusal, context) = (refusal(), DecisionContext::default());
-        let inserted = store.insert_refused_order(&order, &refusal, &context);
-        assert!(inserted.await.unwrap());
+        insert_refused(store, &order).await;
         age(&test, 1, TimeDelta::days(31)).await;
         assert_eq!(sweep(store).await, 0);
         assert_eq!(store.contradicting_lines().await.unwrap().len(), 1);

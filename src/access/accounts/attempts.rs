@@ -128,7 +128,7 @@ impl Attempts {
 
     /// Counts a message to the owner of a login name about a sign-up, and returns whether it may be sent.
     pub async fn may_mail(&self, login: &LoginName) -> Result<bool, AccountError> {
-        let wait = self.count_for("sign_up_name", login.as_str(), MESSAGES);
+        let wait = self.count_message("sign_up_name", login.as_str());
         Ok(wait.await?.is_none())
     }
 
@@ -147,15 +147,14 @@ impl Attempts {
         permit.map_err(|limit| AccountError::Throttled(CONCURRENT_WAIT, limit))
     }
 
-    /// Counts a request for a login name. Returns how long to wait, if there were too many.
-    async fn count_for(
+    /// Counts a message to the owner of a login name. Returns how long to wait, if there were too many.
+    async fn count_message(
         &self,
         purpose: &str,
         login: &str,
-        rate: Rate,
     ) -> Result<Option<Duration>, AccountError> {
         let name = format!("{purpose}:{}", Digest::of(&login.to_lowercase()));
-        self.take(&name, rate.into()).await
+        self.take(&name, MESSAGES.into()).await
     }
 
     /// Counts a sign-up or a request for a new password; an error: there were too many from the address, or for the
@@ -172,7 +171,7 @@ impl Attempts {
             }
         }
         if let Some(login) = reset
-            && let Some(wait) = self.count_for("password_reset", login, MESSAGES).await?
+            && let Some(wait) = self.count_message("password_reset", login).await?
         {
             return Err(AccountError::Throttled(wait, "password_reset"));
         }

@@ -72,9 +72,7 @@ impl Accounts {
         }
         let purpose = TokenPurpose::SignUp;
         let found = self.require(token, purpose, by.address).await?;
-        let permit = self.attempts.permit_hash(&found.login, by.address)?;
-        let password_hash = self.hasher.hash(password).await?;
-        drop(permit);
+        let password_hash = self.hash_with(&found, password, by.address).await?;
         let new = store::NewAccount {
             login: found.login,
             password_hash,
@@ -125,9 +123,7 @@ impl Accounts {
         let purpose = TokenPurpose::PasswordReset;
         // The password is hashed first: the token must not be lost if there is no room for that.
         let found = self.require(token, purpose, by.address).await?;
-        let permit = self.attempts.permit_hash(&found.login, by.address)?;
-        let hash = self.hasher.hash(password).await?;
-        drop(permit);
+        let hash = self.hash_with(&found, password, by.address).await?;
         let reset = self.take(token, purpose, by.address).await?;
         let id = reset.account.ok_or(AccountError::NoToken)?;
         let account = match self.find(id).await {
@@ -147,6 +143,17 @@ impl Accounts {
             .to(json!({ "password": "changed" }));
         let after = self.apply(&account, &changes, note).await?;
         after.ok_or(AccountError::Busy)
+    }
+
+    /// Hashes the password that is set with a token, within the limits of its login name and of the address.
+    async fn hash_with(
+        &self,
+        token: &AccountToken,
+        password: &SecretString,
+        address: Option<IpAddr>,
+    ) -> Result<SecretString, AccountError> {
+        let _permit = self.attempts.permit_hash(&token.login, address)?;
+        self.hasher.hash(password).await
     }
 
     /// Reads a token. A wrong one counts as a failed log-in of the address. It costs a read of the connections that are for

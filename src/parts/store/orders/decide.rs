@@ -159,10 +159,8 @@ impl Store {
         if context.empties_cart {
             self.empty_cart(tx, order).await?;
         }
-        let notes: Vec<AuditNote> = note(order.id, (order.status, status), context)
-            .into_iter()
-            .collect();
-        self.write_notes(tx, &notes).await?;
+        let note = note(order.id, (order.status, status), context);
+        self.write_notes(tx, note.as_slice()).await?;
         Ok(Ok(decided))
     }
 }
