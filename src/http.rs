@@ -26,6 +26,7 @@ mod hosts;
 mod json;
 mod listener;
 mod object_schema;
+mod openapi;
 mod operation;
 mod orders;
 mod origins;
@@ -81,7 +82,7 @@ use self::routes::{Routes, Target};
 /// Groups of operations in the OpenAPI document.
 #[derive(Tags)]
 enum Section {
-    /// The public catalogue.
+    /// The public catalogue and its reviews.
     Campaigns,
     /// Participating, confirming and cancelling.
     Participations,
@@ -89,11 +90,33 @@ enum Section {
     Orders,
     /// The rewards of participations.
     Rewards,
-    /// Logging in and out, with auth.mode=sessions.
+    /// Log-ins, sign-ups, one-time codes and the own account, with `auth.mode=sessions`.
     Sessions,
-    /// The admin API; needs the admin token, or credentials with the scopes of the operation.
-    Admin,
-    /// Probes.
+    /// Probes of the process: liveness and readiness.
+    Health,
+    /// Accounts of `auth.mode=sessions` and their scopes, for admins.
+    #[oai(rename = "Accounts (admin)")]
+    AdminAccounts,
+    /// Campaigns in all states, their changes, allow lists and gates, for admins.
+    #[oai(rename = "Campaigns (admin)")]
+    AdminCampaigns,
+    /// Participations of a campaign, their events and their export, for admins.
+    #[oai(rename = "Participations (admin)")]
+    AdminParticipations,
+    /// Redeeming the coupons of customers, for shops.
+    #[oai(rename = "Coupons (admin)")]
+    AdminCoupons,
+    /// Records that were not published or not applied, for admins: list, replay, discard.
+    #[oai(rename = "Dead letters (admin)")]
+    DeadLetters,
+    /// Statistics by day and campaign, their aggregation, and the order of processing, for admins.
+    #[oai(rename = "Statistics (admin)")]
+    Statistics,
+    /// Simulated participants, with `test.endpoints`, for admins.
+    #[oai(rename = "Simulations (admin)")]
+    Simulations,
+    /// The state of the installation, the outbox, the topics and the audit log, for admins.
+    #[oai(rename = "Operations (admin)")]
     Operations,
 }
 

@@ -1,6 +1,6 @@
 //! All operations, and their OpenAPI document.
 
-use poem_openapi::OpenApiService;
+use poem_openapi::{ContactObject, LicenseObject, OpenApiService};
 
 use super::admin::{
     AdminAccountsApi, AdminAllowListApi, AdminAuditApi, AdminBatchApi, AdminCampaignsApi,
@@ -10,6 +10,7 @@ use super::admin::{
 };
 use super::campaigns::CampaignsApi;
 use super::health::HealthApi;
+use super::openapi;
 use super::orders::{CartsApi, OrdersApi};
 use super::participations::{ChangesApi, ParticipationsApi};
 use super::reviews::ReviewsApi;
@@ -40,12 +41,15 @@ pub fn service() -> OpenApiService<(PublicApis, AdminApis, HealthApi), ()> {
              once. Every error is an RFC 9457 problem document with a stable `code`; every response has an \
              `x-request-id`.",
         )
+        .contact(ContactObject::new().name("The maintainers of firstcome"))
+        .license(LicenseObject::new("MIT OR Apache-2.0"))
         .server("/")
 }
 
 /// The OpenAPI document as pretty JSON: the same on every machine and in every run.
 #[must_use]
 pub fn openapi_document() -> String {
-    // The framework writes the name of its Rust type; the format of RFC 3339 (full-date) is `date`.
-    service().spec().replace("\"naive-date\"", "\"date\"")
+    let document = service().spec();
+    // The framework's document is always JSON.
+    openapi::complete(&document).unwrap_or(document)
 }

@@ -103,6 +103,8 @@ impl CampaignsApi {
     }
 
     /// Get a campaign, also an archived one.
+    ///
+    /// Its state is the one at the time of the response. A draft is not found.
     #[oai(path = "/campaigns/:id", method = "get", operation_id = "getCampaign")]
     async fn campaign(
         &self,
@@ -115,6 +117,8 @@ impl CampaignsApi {
     }
 
     /// Get the stock of a campaign.
+    ///
+    /// A smaller response than that of the campaign, for clients that ask often.
     #[oai(
         path = "/campaigns/:id/stock",
         method = "get",
@@ -131,6 +135,8 @@ impl CampaignsApi {
     }
 
     /// Get the live status of a campaign.
+    ///
+    /// The stock, the participations and rejections so far, and the rates of the last seconds.
     #[oai(
         path = "/campaigns/:id/status",
         method = "get",

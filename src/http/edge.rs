@@ -22,7 +22,7 @@ use super::cors::{CrossOrigin, preflight_response};
 use super::is_probe;
 use super::policy::Policy;
 use super::problem::{
-    Problem, busy, from_framework, head_too_large, host_not_allowed, unclear_host,
+    Problem, busy, from_framework, head_too_large, host_not_allowed, kind, unclear_host,
 };
 use super::request_context::{RequestContext, note_unknown_address};
 use super::routes::{Fault, MatchedRoute, RouteEntry, Routes, Target};
@@ -264,7 +264,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
                 Err(Stopped::Rejected(Problem::internal()))
             }
             Err(_) => Err(Stopped::Rejected(Problem::unavailable(
-                "TIMEOUT",
+                kind::TIMEOUT,
                 "The response took too long; the request may still take effect.",
             ))),
         }

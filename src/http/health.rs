@@ -1,18 +1,18 @@
 //! Liveness and readiness.
 
 use chrono::TimeDelta;
-use poem::http::StatusCode;
 use serde_json::json;
 
 use super::campaigns::Plain;
+use super::views::PartView;
 use crate::http::operation::{
-    AppRef, Failure, Json, OpenApi, Problem, Query, Section, documented, view,
+    AppRef, Failure, Json, OpenApi, Problem, Query, Section, documented, kind, view,
 };
 use crate::operate::clock_skew::is_off;
 use crate::operate::health::{Condition, PartHealth};
 
 documented! {
-    Readiness: [] {}
+    Readiness: [READINESS] {}
 }
 
 view! {
@@ -55,20 +55,6 @@ impl ClockView {
     }
 }
 
-view! {
-    /// The health of one part.
-    #[derive(Clone, PartialEq, Eq)]
-    pub(super) struct PartView as "Part", skip_serializing_if_is_none from part: &PartHealth {
-        /// `store`, `gate`, `broker` or `rewards`.
-        name: String = part.name.to_owned(),
-        /// `up` or `down`.
-        status: String = if part.error.is_none() { "up" } else { "down" }.to_owned(),
-        /// Why it is down, if that is known: `read-only: ` and the settings of the database that cause it.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<String> = part.reason.clone(),
-    }
-}
-
 /// The detail of a probe.
 #[derive(Clone, Copy)]
 enum Detail {
@@ -79,13 +65,13 @@ enum Detail {
 /// Liveness and readiness.
 pub struct HealthApi;
 
-#[OpenApi(tag = "Section::Operations")]
+#[OpenApi(tag = "Section::Health")]
 impl HealthApi {
     /// Check liveness.
     ///
     /// Does not check the parts: a restart of this process would not repair them.
     #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
-    #[oai(path = "/livez", method = "get", operation_id = "livez")]
+    #[oai(path = "/livez", method = "get", operation_id = "checkLiveness")]
     async fn livez(&self) -> Result<Json<HealthView>, Failure<Plain>> {
         Ok(Json(HealthView {
             status: "up".to_owned(),
@@ -100,7 +86,7 @@ impl HealthApi {
     /// database is such a part, and `reason` has the cause. Without the broker, events wait; without the gate, the
     /// database admits, unless configured otherwise. That is `degraded`, with 200: to remove all replicas at once would
     /// not help.
-    #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
+    #[oai(path = "/readyz", method = "get", operation_id = "checkReadiness")]
     async fn readyz(
         &self,
         app: AppRef<'_>,
@@ -133,14 +119,10 @@ fn readiness(parts: &[PartHealth], detail: Detail) -> Result<HealthView, Problem
         Condition::Ready => "ready",
         Condition::Degraded => "degraded",
         Condition::NotReady => {
-            let problem = Problem {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                title: "Not ready",
-                ..Problem::unavailable(
-                    "NOT_READY",
-                    "A part that the service needs does not answer.",
-                )
-            };
+            let problem = Problem::unavailable(
+                kind::NOT_READY,
+                "A part that the service needs does not answer.",
+            );
             return Err(problem.with_member("parts", json!(views)));
         }
     };

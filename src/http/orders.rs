@@ -28,7 +28,7 @@ use crate::sale::orders::{self, OrderContext, PlacedOrder};
 documented! {
     Placing: [BODY] {
         401 => "The user is missing (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
-        403 => "userId is not the caller, or the caller is not a user (FORBIDDEN); the user is not on the allow list of a campaign (NOT_ALLOWED); or a campaign needs a challenge that is missing or not passed (CHALLENGE_REQUIRED, CHALLENGE_FAILED).",
+        403 => "userId is not the caller, or the caller is not a user (FORBIDDEN); the user is not on the allow list of a campaign (NOT_ALLOWED); a campaign needs a challenge that is missing or not passed (CHALLENGE_REQUIRED, CHALLENGE_FAILED); or a session request lacks its CSRF token (CSRF).",
         409 => "A line was rejected, and nothing was handed out: errors names it (ALREADY_PARTICIPATED, SOLD_OUT, NOT_OPEN_YET, ENDED, PAUSED, LIMIT_EXCEEDED); or the campaigns have a price and the service takes no payments (NO_PAYMENT_PROVIDER).",
         422 => "A value is not acceptable (INVALID), or the key belongs to another request (IDEMPOTENCY_KEY_REUSED).",
         429 => "A rate is used up, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
@@ -37,12 +37,12 @@ documented! {
         403 => "They belong to another user (FORBIDDEN), and an admin lacks the scope to read them (MISSING_SCOPE).",
         404 => "There is no such order, or it belongs to another user (NOT_FOUND).",
     }
-    Confirming: [BODY, CALLER] {
+    Confirming: [BODY, CALLER, CROSS_SITE, PAYMENT] {
         402 => "The payment provider declines (PAYMENT_DECLINED).",
         404 => "There is no such order, or it belongs to another user (NOT_FOUND).",
         409 => "There is nothing to pay (NOT_PAYABLE, ALREADY_PAID, CANCELLED, EXPIRED, ORDER_REFUSED, WRONG_STATE), the payment belongs to something else (PAYMENT_REFERENCE_USED), or the service takes no payments (NO_PAYMENT_PROVIDER).",
     }
-    Cancelling: [CALLER, PARAMETERS] {
+    Cancelling: [CALLER, CROSS_SITE, PARAMETERS] {
         404 => "There is no such order, or it belongs to another user (NOT_FOUND).",
         409 => "It cannot be cancelled (NOT_CANCELLABLE, EXPIRED, ORDER_REFUSED, WRONG_STATE).",
     }
@@ -85,6 +85,8 @@ impl OrdersApi {
     }
 
     /// Get an order.
+    ///
+    /// With its lines and their participations.
     #[oai(path = "/orders/:id", method = "get", operation_id = "getOrder")]
     async fn order(
         &self,
@@ -102,6 +104,8 @@ impl OrdersApi {
     }
 
     /// List a user's orders, newest first.
+    ///
+    /// In all states, with their lines.
     #[oai(
         path = "/users/:userId/orders",
         method = "get",

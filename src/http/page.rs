@@ -8,7 +8,7 @@ use super::problem::Problem;
 const LIMIT_DEFAULT: u32 = 20;
 
 /// Most items on a page.
-const LIMIT_MAX: u32 = 100;
+pub const LIMIT_MAX: u32 = 100;
 
 /// Items on a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -116,6 +116,8 @@ impl ParticipationsApi {
     }
 
     /// Get a participation.
+    ///
+    /// With its reward and when that was granted. An admin who reads it leaves an entry in the audit log.
     #[oai(
         path = "/api/participations/:id",
         method = "get",
@@ -140,6 +142,8 @@ impl ParticipationsApi {
     }
 
     /// List a user's participations, newest first.
+    ///
+    /// In all campaigns and states, with their rewards.
     #[oai(
         path = "/api/users/:userId/participations",
         method = "get",

@@ -11,10 +11,11 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::health::{ClockView, PartView};
+use super::health::ClockView;
 use super::pages::metrics;
 use super::problem::{busy, unclear_host};
 use super::settings::Settings;
+use super::views::PartView;
 use super::{is_probe, listener};
 use crate::operate::health::{Condition, Health};
 use crate::runtime::telemetry::Telemetry;

@@ -5,6 +5,7 @@ mod accounts;
 mod campaigns;
 mod changes;
 mod documented;
+mod examples;
 mod framework;
 pub(in crate::http) mod kind;
 mod orders;
@@ -25,8 +26,10 @@ use super::rate_fields::RateFields;
 
 pub(super) use self::campaigns::wrong_state;
 pub(super) use self::documented::{
-    ADMIN, BODY, CALLER, Documented, Failure, Group, OWN_SESSION, PARAMETERS, SESSIONS, documented,
+    ADMIN, BODY, CALLER, COUPON, CROSS_SITE, Documented, Failure, Group, OWN_SESSION, PARAMETERS,
+    PAYMENT, READINESS, SESSIONS, documented,
 };
+pub(super) use self::examples::example;
 pub(super) use self::framework::{
     from_framework, head_too_large, host_not_allowed, malformed, no_csv, too_large, too_slow,
     unclear_host, unreadable_body, unsupported_media_type,
@@ -164,16 +167,20 @@ impl Problem {
         self
     }
 
+    /// The problem as JSON, with the request id as `instance`.
+    pub(super) fn document<'a>(&'a self, request_id: &'a str) -> impl Serialize + 'a {
+        Document {
+            problem: self,
+            request_id,
+        }
+    }
+
     /// The response, with the request id as `instance`.
     #[must_use]
     pub fn into_answer(self, request_id: &str) -> Response {
-        let document = Document {
-            problem: &self,
-            request_id,
-        };
         let mut body = Vec::with_capacity(DOCUMENT_BYTES);
         // A document of strings and numbers always serialises; a response without a body still has its status.
-        if serde_json::to_writer(&mut body, &document).is_err() {
+        if serde_json::to_writer(&mut body, &self.document(request_id)).is_err() {
             body.clear();
         }
         let mut response = Response::builder()

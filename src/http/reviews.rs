@@ -17,7 +17,7 @@ const TEXT_CHARACTERS_MAX: usize = 2_000;
 
 documented! {
     Reviewing: [BODY, CALLER] {
-        403 => "Only users review (FORBIDDEN).",
+        403 => "Only users review (FORBIDDEN); or a session request lacks its CSRF token (CSRF).",
         404 => "There is no such participation, or it belongs to another user (NOT_FOUND).",
         409 => "It is not confirmed (NOT_CONFIRMED), or has a review (ALREADY_REVIEWED).",
     }
@@ -85,6 +85,8 @@ impl ReviewsApi {
     }
 
     /// List the reviews of a campaign, newest first.
+    ///
+    /// Reviews are public, and belong to confirmed participations.
     #[oai(
         path = "/campaigns/:id/reviews",
         method = "get",

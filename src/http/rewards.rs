@@ -24,10 +24,10 @@ use crate::runtime::telemetry::cause;
 documented! {
     Reading: [CALLER, PARAMETERS] {
         403 => "They belong to another user (FORBIDDEN), and an admin lacks the scope to read them (MISSING_SCOPE).",
-        404 => "This process has no rewards database (REWARDS_OFF).",
+        404 => "This process has no rewards database (REWARDS_OFF), or the path is not that of a user (NOT_FOUND).",
     }
-    Redeeming: [BODY, CALLER] {
-        403 => "Only its owner can redeem a coupon (FORBIDDEN), or only shops can (SHOPS_ONLY).",
+    Redeeming: [BODY, CALLER, COUPON] {
+        403 => "Only its owner can redeem a coupon (FORBIDDEN), or only shops can (SHOPS_ONLY); or a session request lacks its CSRF token (CSRF).",
         404 => "There is no such coupon, or it belongs to another user (NOT_FOUND), or this process has no rewards database (REWARDS_OFF).",
         409 => "Not redeemable (COUPON_USED, COUPON_NOT_YET_VALID, COUPON_EXPIRED, COUPON_REVOKED, ORDER_BELOW_MINIMUM).",
     }
@@ -216,7 +216,7 @@ fn not_redeemable(coupon: &Coupon, now: Timestamp) -> Problem {
             .because("The coupon is already redeemed.")
             .with_member("usedAt", moment(coupon.used_at)),
         CouponStatus::Suspended => Problem::unavailable(
-            "COUPON_SUSPENDED",
+            kind::COUPON_SUSPENDED,
             "The participation that earned the coupon is being cancelled.",
         ),
         CouponStatus::Revoked => {

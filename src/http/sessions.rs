@@ -144,6 +144,8 @@ impl SessionsApi {
     }
 
     /// Get the current session.
+    ///
+    /// Returns the `csrfToken` that requests with this session need in `X-CSRF-Token`.
     #[oai(path = "/api/session", method = "get", operation_id = "getSession")]
     async fn session(
         &self,

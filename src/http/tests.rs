@@ -44,15 +44,7 @@ fn every_operation_is_there_with_its_problems() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             assert!(operation["operationId"].is_string(), "{method} {path}");
-            let responses = operation["responses"].as_object().unwrap();
-            for (status, response) in responses {
-                if status.as_str() >= "400" {
-                    let content = &response["content"]["application/problem+json"];
-                    let schema = &content["schema"]["$ref"];
-                    assert_eq!(schema, "#/components/schemas/Problem", "{method} {path}");
-                }
-            }
-            assert!(responses.contains_key("503"), "{method} {path}");
+            assert!(operation["responses"]["503"].is_object(), "{method} {path}");
             operations.push(format!("{method} {path}"));
         }
     }
@@ -108,6 +100,70 @@ fn every_operation_is_there_with_its_problems() {
         "get /readyz",
     ] {
         assert!(operations.contains(&expected.to_owned()), "{expected}");
+    }
+}
+
+#[test]
+fn every_error_response_names_codes_of_its_status_that_have_examples() {
+    let document = document();
+    let examples = &document["components"]["examples"];
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                if status.as_str() < "400" {
+                    continue;
+                }
+                let description = &response["description"];
+                let content = &response["content"]["application/problem+json"];
+                let parts = &content["schema"]["allOf"];
+                assert_eq!(
+                    parts[0]["$ref"], "#/components/schemas/Problem",
+                    "{path}: {description} names no code"
+                );
+                let codes = parts[1]["properties"]["code"]["enum"].as_array().unwrap();
+                for code in codes {
+                    let name = code.as_str().unwrap();
+                    let example = &examples[name]["value"];
+                    assert_eq!(&example["code"], code, "{path}: {description}");
+                    assert_eq!(&example["status"].to_string(), status, "{path}: {name}");
+                    assert!(content["examples"][name].is_object(), "{path}: {name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_schema_of_problems_has_the_members_of_all_examples() {
+    let document = document();
+    let schema = &document["components"]["schemas"]["Problem"];
+    for (code, example) in document["components"]["examples"].as_object().unwrap() {
+        for member in example["value"].as_object().unwrap().keys() {
+            assert!(schema["properties"][member].is_object(), "{code}: {member}");
+        }
+        for member in schema["required"].as_array().unwrap() {
+            let member = member.as_str().unwrap();
+            assert!(!example["value"][member].is_null(), "{code}: {member}");
+        }
+    }
+}
+
+#[test]
+fn every_operation_has_a_description_and_a_described_tag() {
+    let document = document();
+    let tags = document["tags"].as_array().unwrap();
+    let mut ids = std::collections::BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(operation["description"].is_string(), "{method} {path}");
+            let [tag] = &operation["tags"].as_array().unwrap()[..] else {
+                panic!("{method} {path} has no tag, or several");
+            };
+            let known = tags.iter().find(|known| known["name"] == *tag);
+            assert!(known.unwrap()["description"].is_string(), "{tag}");
+            let id = operation["operationId"].as_str().unwrap().to_owned();
+            assert!(ids.insert(id), "{method} {path}");
+        }
     }
 }
 

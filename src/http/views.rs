@@ -3,6 +3,7 @@
 mod campaign;
 mod daily;
 mod order;
+mod part;
 mod participation;
 mod reward;
 mod simulation;
@@ -13,6 +14,7 @@ use chrono::SecondsFormat;
 pub use campaign::{CampaignList, CampaignView, StockView};
 pub use daily::{CampaignStatisticsView, DayStatisticsView, millis, percentage};
 pub use order::{CartView, OrderList, OrderView, ReviewList, ReviewView};
+pub use part::PartView;
 pub use participation::{ParticipationList, ParticipationRecord, ParticipationView};
 pub use reward::{
     CouponUseView, GrantedView, IssuedCouponView, LedgerEntryView, LedgerView, RewardsView,

@@ -55,7 +55,7 @@ impl Resource for AccountView {
 
 pub struct AdminAccountsApi;
 
-#[OpenApi(prefix_path = "/api/admin/accounts", tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/accounts", tag = "Section::AdminAccounts")]
 impl AdminAccountsApi {
     /// Create an account for log-ins with `auth.mode=sessions`.
     ///

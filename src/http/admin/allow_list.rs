@@ -69,7 +69,7 @@ responses!(Removed: [no_content("Done.", Vec::new())]);
 
 pub struct AdminAllowListApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(tag = "Section::AdminCampaigns")]
 impl AdminAllowListApi {
     /// Replace the allow list of a campaign.
     ///
@@ -101,6 +101,8 @@ impl AdminAllowListApi {
     }
 
     /// Get the allow list of a campaign.
+    ///
+    /// Its size, and who imported it when. It does not contain the users.
     #[oai(
         path = "/api/admin/campaigns/:id/allow-list",
         method = "get",
@@ -159,6 +161,8 @@ impl AdminAllowListApi {
     }
 
     /// Remove the allow list of a campaign: everybody may participate again.
+    ///
+    /// Ends an import that is in progress.
     #[oai(
         path = "/api/admin/campaigns/:id/allow-list",
         method = "delete",

@@ -54,9 +54,11 @@ list! {
 /// The audit log.
 pub struct AdminAuditApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(tag = "Section::Operations")]
 impl AdminAuditApi {
     /// List the actions of admins, newest first.
+    ///
+    /// Filters can be combined. An entry has the actor, the object, and the changed fields before and after.
     #[oai(path = "/api/admin/audit", method = "get", operation_id = "listAudit")]
     #[expect(
         clippy::too_many_arguments,

@@ -111,7 +111,7 @@ responses!(Requested: [
 /// The daily aggregation for admins.
 pub struct AdminBatchApi;
 
-#[OpenApi(prefix_path = "/api/admin/batch", tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/batch", tag = "Section::Statistics")]
 impl AdminBatchApi {
     /// Aggregate a day.
     ///
@@ -141,10 +141,12 @@ impl AdminBatchApi {
     }
 
     /// Get a run.
+    ///
+    /// With its progress, and the campaigns that could not be written.
     #[oai(
         path = "/status/:jobExecutionId",
         method = "get",
-        operation_id = "aggregationStatus"
+        operation_id = "getAggregationRun"
     )]
     async fn status(
         &self,
@@ -161,7 +163,13 @@ impl AdminBatchApi {
     }
 
     /// List runs, newest first.
-    #[oai(path = "/history", method = "get", operation_id = "aggregationHistory")]
+    ///
+    /// Runs of all days, with their status.
+    #[oai(
+        path = "/history",
+        method = "get",
+        operation_id = "listAggregationRuns"
+    )]
     async fn history(
         &self,
         app: AppRef<'_>,

@@ -43,7 +43,7 @@ type Answer = Result<Json<CampaignView>, Failure<Managing>>;
 
 pub struct AdminCampaignsApi;
 
-#[OpenApi(prefix_path = "/api/admin/campaigns", tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/campaigns", tag = "Section::AdminCampaigns")]
 impl AdminCampaignsApi {
     /// Create a campaign.
     ///
@@ -64,7 +64,9 @@ impl AdminCampaignsApi {
     }
 
     /// List campaigns in all states, newest first.
-    #[oai(path = "/", method = "get", operation_id = "adminListCampaigns")]
+    ///
+    /// Includes drafts and archived campaigns, which the public list leaves out.
+    #[oai(path = "/", method = "get", operation_id = "listCampaignsAsAdmin")]
     async fn list(
         &self,
         app: AppRef<'_>,
@@ -89,7 +91,9 @@ impl AdminCampaignsApi {
     }
 
     /// Get a campaign in any state.
-    #[oai(path = "/:id", method = "get", operation_id = "adminGetCampaign")]
+    ///
+    /// Also a draft, which the public operation does not find.
+    #[oai(path = "/:id", method = "get", operation_id = "getCampaignAsAdmin")]
     async fn campaign(
         &self,
         app: AppRef<'_>,
@@ -123,6 +127,8 @@ impl AdminCampaignsApi {
     }
 
     /// Open a campaign.
+    ///
+    /// A draft that starts later becomes scheduled. A scheduled or paused campaign is open at once.
     #[oai(path = "/:id/open", method = "post", operation_id = "openCampaign")]
     async fn open(
         &self,
@@ -135,6 +141,8 @@ impl AdminCampaignsApi {
     }
 
     /// Pause a campaign; it can be opened again.
+    ///
+    /// Participations get 409 `PAUSED` until it is open again.
     #[oai(path = "/:id/pause", method = "post", operation_id = "pauseCampaign")]
     async fn pause(
         &self,
@@ -147,6 +155,8 @@ impl AdminCampaignsApi {
     }
 
     /// Close a campaign permanently.
+    ///
+    /// Participations get 409 `ENDED`. Open reservations can still be paid in time.
     #[oai(path = "/:id/close", method = "post", operation_id = "closeCampaign")]
     async fn close(
         &self,

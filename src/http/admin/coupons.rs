@@ -10,7 +10,7 @@ use crate::http::views::CouponUseView;
 use crate::parts::store::{Order, Voucher};
 
 documented! {
-    Redeeming: [BODY, ADMIN] {
+    Redeeming: [BODY, ADMIN, COUPON] {
         404 => "There is no coupon with this code (NOT_FOUND), or this process has no rewards database (REWARDS_OFF).",
         409 => "Not redeemable (COUPON_USED, COUPON_NOT_YET_VALID, COUPON_EXPIRED, COUPON_REVOKED, ORDER_BELOW_MINIMUM).",
     }
@@ -43,7 +43,7 @@ fn is_code(code: &str) -> bool {
 /// Coupons, for shops.
 pub struct AdminCouponsApi;
 
-#[OpenApi(prefix_path = "/api/admin/coupons", tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/coupons", tag = "Section::AdminCoupons")]
 impl AdminCouponsApi {
     /// Redeem a customer's coupon for an order.
     ///

@@ -91,7 +91,7 @@ type Outcome = Result<Json<ResultView>, Failure<Handling>>;
 
 pub struct AdminDeadLettersApi;
 
-#[OpenApi(prefix_path = "/api/admin/dead-letters", tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/dead-letters", tag = "Section::DeadLetters")]
 impl AdminDeadLettersApi {
     /// List dead letters, in order of event and source, without their records.
     ///

@@ -59,7 +59,7 @@ responses!(CsvFile: [MetaResponse {
 
 pub struct AdminExportApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(tag = "Section::AdminParticipations")]
 impl AdminExportApi {
     /// Export the participations of a campaign as CSV.
     ///

@@ -63,12 +63,12 @@ view! {
 
 pub struct AdminGateApi;
 
-#[OpenApi(prefix_path = "/api/admin/campaigns", tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/campaigns", tag = "Section::AdminCampaigns")]
 impl AdminGateApi {
     /// Get the gate's state of a campaign, and its memory.
     ///
     /// If the gate has no state of the campaign, all counts are 0.
-    #[oai(path = "/:id/gate", method = "get", operation_id = "campaignGate")]
+    #[oai(path = "/:id/gate", method = "get", operation_id = "getCampaignGate")]
     async fn gate(
         &self,
         app: AppRef<'_>,

@@ -74,13 +74,13 @@ fn count(found: usize) -> u64 {
 /// The topics.
 pub struct AdminKafkaApi;
 
-#[OpenApi(prefix_path = "/api/admin/kafka", tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/kafka", tag = "Section::Operations")]
 impl AdminKafkaApi {
     /// Get the partitions of the topics.
     ///
     /// All clients share one read a second, so that it is cheap to poll. 503 (`BROKER_UNAVAILABLE`) if no broker
     /// answers; if some do not, their offsets are null.
-    #[oai(path = "/partitions", method = "get", operation_id = "partitions")]
+    #[oai(path = "/partitions", method = "get", operation_id = "getPartitions")]
     async fn partitions(
         &self,
         app: AppRef<'_>,

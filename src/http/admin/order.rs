@@ -113,7 +113,7 @@ list! {
 /// The order of requests.
 pub struct AdminOrderApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(tag = "Section::Statistics")]
 impl AdminOrderApi {
     /// Analyse the order in which a campaign's requests arrived and were processed.
     ///
@@ -122,7 +122,7 @@ impl AdminOrderApi {
     #[oai(
         path = "/api/admin/stats/order-analysis/:id",
         method = "get",
-        operation_id = "orderAnalysis"
+        operation_id = "getOrderAnalysis"
     )]
     async fn order_analysis(
         &self,
@@ -146,10 +146,12 @@ impl AdminOrderApi {
     }
 
     /// List the changes that were processed out of order, in order of arrival.
+    ///
+    /// Each with the change that precedes it. `getOrderAnalysis` counts them.
     #[oai(
         path = "/api/admin/stats/order-violations/:id",
         method = "get",
-        operation_id = "orderViolations"
+        operation_id = "listOrderViolations"
     )]
     async fn order_violations(
         &self,

@@ -42,10 +42,12 @@ view! {
 
 pub struct AdminOutboxApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(tag = "Section::Operations")]
 impl AdminOutboxApi {
     /// Get the outbox: its unpublished events and its relays.
-    #[oai(path = "/api/admin/outbox", method = "get", operation_id = "outbox")]
+    ///
+    /// Dead letters and discarded events are counted, too.
+    #[oai(path = "/api/admin/outbox", method = "get", operation_id = "getOutbox")]
     async fn outbox(
         &self,
         app: AppRef<'_>,

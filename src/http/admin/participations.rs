@@ -143,7 +143,7 @@ fn purged(found: &ParticipationEvents) -> u32 {
 /// Participations for admins.
 pub struct AdminParticipationsApi;
 
-#[OpenApi(prefix_path = "/api/admin", tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin", tag = "Section::AdminParticipations")]
 impl AdminParticipationsApi {
     /// List the participations of a campaign, in order of rank.
     ///
@@ -205,6 +205,8 @@ impl AdminParticipationsApi {
     }
 
     /// List the events of a participation, and how far each has come.
+    ///
+    /// From the outbox to the topic: whether an event is pending, parked or published, and where.
     #[oai(
         path = "/participations/:id/events",
         method = "get",

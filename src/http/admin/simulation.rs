@@ -65,7 +65,7 @@ type Started = Result<Created<SimulationView>, Failure<Starting>>;
 /// Simulated participants.
 pub struct AdminSimulationApi;
 
-#[OpenApi(prefix_path = "/api/admin/test", tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/test", tag = "Section::Simulations")]
 impl AdminSimulationApi {
     /// Let many users participate.
     ///

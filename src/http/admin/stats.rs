@@ -22,13 +22,13 @@ documented! {
 /// Statistics for admins.
 pub struct AdminStatsApi;
 
-#[OpenApi(prefix_path = "/api/admin/stats", tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/stats", tag = "Section::Statistics")]
 impl AdminStatsApi {
     /// Get the statistics of a day, computed from the rows.
     ///
     /// Slow for a busy day: `/api/admin/stats/daily` has the same from the daily statistics. One such request at a time;
     /// others get 503.
-    #[oai(path = "/raw", method = "get", operation_id = "rawStatistics")]
+    #[oai(path = "/raw", method = "get", operation_id = "getRawStatistics")]
     async fn raw(
         &self,
         app: AppRef<'_>,
@@ -45,7 +45,7 @@ impl AdminStatsApi {
     /// Get the daily statistics of a day.
     ///
     /// The status of participations may have changed since the aggregation: `force` aggregates the day again.
-    #[oai(path = "/daily", method = "get", operation_id = "dailyStatistics")]
+    #[oai(path = "/daily", method = "get", operation_id = "getDailyStatistics")]
     async fn daily(
         &self,
         app: AppRef<'_>,
@@ -60,10 +60,12 @@ impl AdminStatsApi {
     }
 
     /// Get the daily statistics of a campaign over a period.
+    ///
+    /// `missingDates` names the days that are not aggregated, or only in part.
     #[oai(
         path = "/campaign/:id",
         method = "get",
-        operation_id = "campaignStatistics"
+        operation_id = "getCampaignStatistics"
     )]
     async fn campaign(
         &self,
@@ -92,7 +94,7 @@ impl AdminStatsApi {
     #[oai(
         path = "/refusals/:id",
         method = "get",
-        operation_id = "refusalStatistics"
+        operation_id = "getRefusalStatistics"
     )]
     async fn refusals(
         &self,

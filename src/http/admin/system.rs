@@ -3,10 +3,10 @@
 
 use crate::access::identity::CampaignRead;
 use crate::domain::{Timestamp, Topic};
-use crate::http::health::PartView;
 use crate::http::operation::{
     Admin, AdminReading, AppRef, Failure, Json, OpenApi, Section, Word, view, vocabulary,
 };
+use crate::http::views::PartView;
 use crate::operate::system::{BreakerState, Guards, SystemState};
 use crate::parts::store::RelayLease;
 
@@ -95,12 +95,12 @@ const fn name(guards: Guards) -> &'static str {
 /// The installation.
 pub struct AdminSystemApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(tag = "Section::Operations")]
 impl AdminSystemApi {
     /// Get the state of the installation.
     ///
     /// All clients share one read a second, so that it is cheap to poll.
-    #[oai(path = "/api/admin/system", method = "get", operation_id = "system")]
+    #[oai(path = "/api/admin/system", method = "get", operation_id = "getSystem")]
     async fn system(
         &self,
         app: AppRef<'_>,

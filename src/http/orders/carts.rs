@@ -17,13 +17,16 @@ documented! {
     Reading: [CALLER, PARAMETERS] {
         403 => "The cart belongs to another user (FORBIDDEN).",
     }
+    Emptying: [CALLER, PARAMETERS] {
+        403 => "The cart belongs to another user (FORBIDDEN); or a session request lacks its CSRF token (CSRF).",
+    }
     Replacing: [BODY, CALLER] {
-        403 => "The cart belongs to another user (FORBIDDEN).",
+        403 => "The cart belongs to another user (FORBIDDEN); or a session request lacks its CSRF token (CSRF).",
         422 => "A value is not acceptable, or there is no such campaign (INVALID).",
     }
     CheckingOut: [PARAMETERS] {
         401 => "The user is missing (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
-        403 => "The cart belongs to another user (FORBIDDEN); the user is not on the allow list of a campaign (NOT_ALLOWED); or a campaign needs a challenge that is missing or not passed (CHALLENGE_REQUIRED, CHALLENGE_FAILED).",
+        403 => "The cart belongs to another user (FORBIDDEN); the user is not on the allow list of a campaign (NOT_ALLOWED); a campaign needs a challenge that is missing or not passed (CHALLENGE_REQUIRED, CHALLENGE_FAILED); or a session request lacks its CSRF token (CSRF).",
         409 => "The cart is empty (CART_EMPTY); or a line was rejected, and nothing was handed out: errors names it (ALREADY_PARTICIPATED, SOLD_OUT, NOT_OPEN_YET, ENDED, PAUSED, LIMIT_EXCEEDED); or the campaigns have a price and the service takes no payments (NO_PAYMENT_PROVIDER).",
         422 => "A value is not acceptable (INVALID), or the key belongs to another request (IDEMPOTENCY_KEY_REUSED).",
         429 => "A rate is used up, see Retry-After (RATE_LIMITED).",
@@ -36,6 +39,8 @@ pub struct CartsApi;
 #[OpenApi(prefix_path = "/api", tag = "Section::Orders")]
 impl CartsApi {
     /// Get a user's cart.
+    ///
+    /// Only its owner can read it. A user who has put nothing into it has an empty cart.
     #[oai(path = "/users/:userId/cart", method = "get", operation_id = "getCart")]
     async fn cart(
         &self,
@@ -50,6 +55,8 @@ impl CartsApi {
     }
 
     /// Replace a user's cart.
+    ///
+    /// The lines of the request take the place of all earlier lines. An empty list empties the cart.
     #[oai(
         path = "/users/:userId/cart",
         method = "put",
@@ -72,6 +79,8 @@ impl CartsApi {
     }
 
     /// Empty a user's cart.
+    ///
+    /// Safe to repeat.
     #[oai(
         path = "/users/:userId/cart",
         method = "delete",
@@ -84,7 +93,7 @@ impl CartsApi {
         /// Id of the user.
         #[oai(name = "userId")]
         user: Path<u64>,
-    ) -> Result<Json<CartView>, Failure<Reading>> {
+    ) -> Result<Json<CartView>, Failure<Emptying>> {
         let user = own(&caller, user.0)?;
         app.store.replace_cart(user, &[]).await?;
         Ok(Json(CartView::of(user, Vec::new())))

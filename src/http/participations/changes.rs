@@ -14,14 +14,14 @@ use crate::sale::changes::{Payment, REFERENCE, is_reference};
 use crate::sale::payment::MADE_HERE;
 
 documented! {
-    Confirming: [BODY, CALLER] {
+    Confirming: [BODY, CALLER, CROSS_SITE, PAYMENT] {
         402 => "The payment provider declines (PAYMENT_DECLINED).",
         404 => "There is no such participation, or it belongs to another user (NOT_FOUND).",
-        409 => "There is nothing to pay (NOT_PAYABLE, ALREADY_PAID, CANCELLED, EXPIRED), the payment belongs to another participation (PAYMENT_REFERENCE_USED), or the service takes no payments (NO_PAYMENT_PROVIDER).",
+        409 => "There is nothing to pay (NOT_PAYABLE, ALREADY_PAID, CANCELLED, EXPIRED), it is paid with its order (PART_OF_ORDER), the payment belongs to another participation (PAYMENT_REFERENCE_USED), or the service takes no payments (NO_PAYMENT_PROVIDER).",
     }
-    Cancelling: [CALLER, PARAMETERS] {
+    Cancelling: [CALLER, CROSS_SITE, PARAMETERS] {
         404 => "There is no such participation, or it belongs to another user (NOT_FOUND).",
-        409 => "It cannot be cancelled (NOT_CANCELLABLE, ALREADY_USED, EXPIRED).",
+        409 => "It cannot be cancelled (NOT_CANCELLABLE, ALREADY_USED, EXPIRED), or only with its order (PART_OF_ORDER).",
     }
 }
 

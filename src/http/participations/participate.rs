@@ -25,7 +25,7 @@ pub const QUANTITY_MAX: u32 = 1_000_000;
 documented! {
     Participating: [BODY] {
         401 => "The user is missing (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
-        403 => "userId is not the caller, or the caller is not a user (FORBIDDEN); the user is not on the campaign's allow list (NOT_ALLOWED); or the campaign needs a challenge that is missing or not passed (CHALLENGE_REQUIRED, CHALLENGE_FAILED).",
+        403 => "userId is not the caller, or the caller is not a user (FORBIDDEN); the user is not on the campaign's allow list (NOT_ALLOWED); the campaign needs a challenge that is missing or not passed (CHALLENGE_REQUIRED, CHALLENGE_FAILED); or a session request lacks its CSRF token (CSRF).",
         404 => "There is no such campaign (NOT_FOUND).",
         409 => "Rejected (ALREADY_PARTICIPATED, SOLD_OUT, NOT_OPEN_YET, ENDED, PAUSED, LIMIT_EXCEEDED), or the campaign has a price and the service takes no payments (NO_PAYMENT_PROVIDER).",
         422 => "A value is not acceptable (INVALID), or the key belongs to another request (IDEMPOTENCY_KEY_REUSED).",

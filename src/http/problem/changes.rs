@@ -34,7 +34,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Payment(PaymentError::Unavailable(why)) => {
                 tracing::warn!(why, "the payment provider does not answer");
                 Self::unavailable(
-                    "PAYMENT_UNAVAILABLE",
+                    kind::PAYMENT_UNAVAILABLE,
                     "The payment provider does not answer; retry with the same reference.",
                 )
             }
@@ -42,7 +42,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Unavailable => part_unavailable("store"),
             ChangeError::RewardsUnavailable => part_unavailable("rewards"),
             ChangeError::RewardsOff => Self::unavailable(
-                "REWARDS_UNAVAILABLE",
+                kind::REWARDS_UNAVAILABLE,
                 "The state of its coupons is unknown, because this process has no rewards database: set \
                  FIRSTCOME_REWARDS_DATABASE_URL.",
             )

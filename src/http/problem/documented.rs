@@ -3,12 +3,17 @@
 
 use std::marker::PhantomData;
 
+use chrono::NaiveDate;
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type as _;
 use poem_openapi::{ApiResponse, Object};
+use uuid::Uuid;
 
 use super::{FieldProblem, PROBLEM_JSON, Problem};
+use crate::domain::{State, Timestamp};
 use crate::http::rate_fields::RateFields;
+use crate::http::views::PartView;
+use crate::http::words::Word;
 
 /// Statuses, and when an operation answers with them.
 pub type Group = &'static [(u16, &'static str)];
@@ -49,6 +54,9 @@ pub const CALLER: Group = &[(
     "No credentials (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
 )];
 
+/// Problems of an operation that a user may call with the cookie of a session, and that changes something.
+pub const CROSS_SITE: Group = &[(403, "A session request lacks its CSRF token (CSRF).")];
+
 /// Problems of an operation that changes something with the cookie of a session.
 pub const OWN_SESSION: Group = &[
     (401, "Not logged in (UNAUTHENTICATED)."),
@@ -64,6 +72,27 @@ pub const SESSIONS: Group = &[(404, NO_SESSIONS)];
 
 const NO_SESSIONS: &str = "The service has no sessions: auth.mode is another (NOT_FOUND).";
 
+/// The text for 503, with the further codes of an operation.
+macro_rules! unavailable {
+    ($codes:literal) => {
+        concat!(
+            "Temporarily unavailable, see Retry-After (BUSY, TIMEOUT, STORE_UNAVAILABLE, GATE_UNAVAILABLE, \
+             BROKER_UNAVAILABLE, REWARDS_UNAVAILABLE, REQUEST_OUTSTANDING",
+            $codes,
+            ")."
+        )
+    };
+}
+
+/// Problems of an operation that calls the payment provider.
+pub const PAYMENT: Group = &[(503, unavailable!(", PAYMENT_UNAVAILABLE"))];
+
+/// Problems of an operation that redeems a coupon.
+pub const COUPON: Group = &[(503, unavailable!(", COUPON_SUSPENDED"))];
+
+/// Problems of the probe of readiness.
+pub const READINESS: Group = &[(503, unavailable!(", NOT_READY"))];
+
 /// Problems that every operation can answer with.
 const EVERYWHERE: Group = &[
     (
@@ -77,11 +106,7 @@ const EVERYWHERE: Group = &[
     ),
     (431, "The request head is too large (HEADERS_TOO_LARGE)."),
     (500, "Internal error (INTERNAL)."),
-    (
-        503,
-        "Temporarily unavailable, see Retry-After (BUSY, TIMEOUT, STORE_UNAVAILABLE, GATE_UNAVAILABLE, \
-         BROKER_UNAVAILABLE, REWARDS_UNAVAILABLE, REQUEST_OUTSTANDING).",
-    ),
+    (503, unavailable!("")),
 ];
 
 /// The problems that an operation can answer with.
@@ -160,9 +185,9 @@ impl<D: Documented> ApiResponse for Failure<D> {
     }
 }
 
-/// An RFC 9457 problem document.
+/// An RFC 9457 problem document. Some codes have further members.
 #[derive(Object)]
-#[oai(rename = "Problem")]
+#[oai(rename = "Problem", rename_all = "camelCase")]
 struct ProblemSchema {
     /// Identifies the kind of problem.
     #[oai(rename = "type")]
@@ -179,12 +204,42 @@ struct ProblemSchema {
     code: String,
     /// Fields at fault: at most 20, and `detail` says if there are more.
     errors: Option<Vec<FieldProblem>>,
-    /// With `ALREADY_PARTICIPATED`: the user's participation.
-    #[oai(rename = "participationId")]
-    participation_id: Option<String>,
-    /// With `NOT_OPEN_YET`: the start of the window, if it is known.
-    #[oai(rename = "opensAt")]
-    opens_at: Option<String>,
-    /// With rejections: units left, if that is known.
+    /// The participation of the user, or the one that is not changed.
+    participation_id: Option<Uuid>,
+    /// The order that is refused or not changed, or that the participation is part of.
+    order_id: Option<Uuid>,
+    /// With `NOT_OPEN_YET`: the start of the window; null: it is not known.
+    #[oai(nullable)]
+    opens_at: Option<Timestamp>,
+    /// With `SOLD_OUT`: units left, if that is known.
     remaining: Option<u64>,
+    /// With `WRONG_STATE`: the state of the campaign.
+    state: Option<Word<State>>,
+    /// With `RATE_LIMITED`: the name of the limit.
+    limit: Option<String>,
+    /// With `MISSING_SCOPE`: the missing scope.
+    scope: Option<String>,
+    /// With `INVALID`, for an allow list: the number of the line at fault.
+    line: Option<u64>,
+    /// With 503: the part that does not answer: `store`, `gate`, `broker` or `rewards`.
+    part: Option<String>,
+    /// With `NOT_READY`: the health of the parts.
+    parts: Option<Vec<PartView>>,
+    /// With `TOO_MANY_JOBS`: the maximum number of simulations.
+    jobs_max: Option<u64>,
+    /// With `AGGREGATION_RUNNING`: the run in progress.
+    job_execution_id: Option<i64>,
+    /// With `AGGREGATION_RUNNING`: the day of that run.
+    date: Option<NaiveDate>,
+    /// With `COUPON_USED`: when it was redeemed.
+    #[oai(nullable)]
+    used_at: Option<Timestamp>,
+    /// With `COUPON_NOT_YET_VALID`: the first moment it can be used.
+    #[oai(nullable)]
+    valid_from: Option<Timestamp>,
+    /// With `COUPON_EXPIRED`: the last moment it can be used.
+    #[oai(nullable)]
+    valid_until: Option<Timestamp>,
+    /// With `ORDER_BELOW_MINIMUM`: the minimum amount of an order.
+    minimum_order_amount: Option<u64>,
 }

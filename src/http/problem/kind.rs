@@ -43,6 +43,10 @@ macro_rules! kinds {
                 title: $title,
             };
         )+)+
+
+        /// All kinds of this table.
+        #[cfg(test)]
+        pub const ALL: &[Kind] = &[$($($code,)+)+];
     };
 }
 
@@ -136,5 +140,18 @@ kinds! {
     }
     INTERNAL_SERVER_ERROR {
         INTERNAL "Internal error"
+    }
+    SERVICE_UNAVAILABLE {
+        BROKER_UNAVAILABLE "Temporarily unavailable"
+        BUSY "Temporarily unavailable"
+        COUPON_SUSPENDED "Temporarily unavailable"
+        GATE_UNAVAILABLE "Temporarily unavailable"
+        NOT_READY "Not ready"
+        PAYMENT_UNAVAILABLE "Temporarily unavailable"
+        REQUEST_OUTSTANDING "Temporarily unavailable"
+        REWARDS_UNAVAILABLE "Temporarily unavailable"
+        STORE_UNAVAILABLE "Temporarily unavailable"
+        TIMEOUT "Temporarily unavailable"
+        UNAVAILABLE "Temporarily unavailable"
     }
 }

@@ -43,7 +43,7 @@ impl From<PlaceError> for Problem {
             ),
             PlaceError::KeyReused => key_reused(),
             PlaceError::Outstanding => Self::unavailable(
-                "REQUEST_OUTSTANDING",
+                kind::REQUEST_OUTSTANDING,
                 "An earlier request is placing this order; retry with the same key.",
             ),
             PlaceError::Refused { line, refusal } => {

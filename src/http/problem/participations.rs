@@ -100,7 +100,7 @@ impl From<ParticipateError> for Problem {
             ParticipateError::UnknownCampaign => Self::not_found("There is no such campaign."),
             ParticipateError::KeyReused => key_reused(),
             ParticipateError::Outstanding => Self::unavailable(
-                "REQUEST_OUTSTANDING",
+                kind::REQUEST_OUTSTANDING,
                 "An earlier request may still be committed; retry with the same key.",
             ),
             ParticipateError::NoPaymentProvider => no_payment_provider(),

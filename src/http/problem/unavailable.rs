@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::{HeaderValue, header};
 
 use super::Problem;
 use super::kind::{self, Kind};
@@ -11,12 +11,7 @@ use crate::http::rate_fields::seconds;
 
 impl Problem {
     /// Temporarily unavailable; the response says when to retry.
-    pub fn unavailable(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        let kind = Kind {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code,
-            title: "Temporarily unavailable",
-        };
+    pub fn unavailable(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
         let problem = kind.because(detail);
         problem.with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
@@ -27,7 +22,7 @@ impl Problem {
 pub(in crate::http) fn busy() -> Problem {
     let seconds = rand::random_range(1_u16..=3);
     Problem::unavailable(
-        "BUSY",
+        kind::BUSY,
         "More requests are waiting than can be answered in time.",
     )
     .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
@@ -35,14 +30,14 @@ pub(in crate::http) fn busy() -> Problem {
 
 /// 503: a part that the request needs does not answer.
 pub(in crate::http) fn part_unavailable(part: &'static str) -> Problem {
-    let code = match part {
-        "store" => "STORE_UNAVAILABLE",
-        "gate" => "GATE_UNAVAILABLE",
-        "broker" => "BROKER_UNAVAILABLE",
-        "rewards" => "REWARDS_UNAVAILABLE",
-        _ => "UNAVAILABLE",
+    let kind = match part {
+        "store" => kind::STORE_UNAVAILABLE,
+        "gate" => kind::GATE_UNAVAILABLE,
+        "broker" => kind::BROKER_UNAVAILABLE,
+        "rewards" => kind::REWARDS_UNAVAILABLE,
+        _ => kind::UNAVAILABLE,
     };
-    Problem::unavailable(code, "A part that the request needs does not answer.")
+    Problem::unavailable(kind, "A part that the request needs does not answer.")
         .with_member("part", part)
 }
 

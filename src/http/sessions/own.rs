@@ -29,7 +29,7 @@ documented! {
     }
     ChangingPassword: [BODY, OWN_SESSION] {
         401 => "Not logged in (UNAUTHENTICATED), or the current password is wrong (LOGIN_REFUSED).",
-        429 => "Too many passwords were wrong, were tried, or are in verification, see Retry-After (RATE_LIMITED).",
+        429 => "Too many passwords were wrong, were tried, or are in verification, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
     }
 }
 
@@ -222,6 +222,8 @@ impl OwnAccountApi {
     }
 
     /// List one's sessions and remembered log-ins.
+    ///
+    /// The most recently used comes first, and the one of this request is marked.
     #[oai(path = "/api/sessions", method = "get", operation_id = "listSessions")]
     async fn list(
         &self,
@@ -242,6 +244,8 @@ impl OwnAccountApi {
     }
 
     /// End all sessions and remembered log-ins except those of this request.
+    ///
+    /// The response has the number of those that ended.
     #[oai(
         path = "/api/sessions",
         method = "delete",
@@ -267,6 +271,8 @@ impl OwnAccountApi {
     }
 
     /// End one session, or one remembered log-in.
+    ///
+    /// Its requests get 401 from then on.
     #[oai(
         path = "/api/sessions/:id",
         method = "delete",

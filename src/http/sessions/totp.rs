@@ -17,17 +17,17 @@ documented! {
     Enrolling: [BODY, OWN_SESSION] {
         401 => "Not logged in (UNAUTHENTICATED), or the current password is wrong (LOGIN_REFUSED).",
         409 => "One-time codes are already enabled (TOTP_ENABLED).",
-        429 => "Too many passwords were wrong, see Retry-After (RATE_LIMITED).",
+        429 => "Too many passwords were wrong, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
     }
     Confirming: [BODY, OWN_SESSION] {
         401 => "Not logged in (UNAUTHENTICATED), or the code does not belong to the secret (CODE_REFUSED).",
         409 => "One-time codes are already enabled (TOTP_ENABLED), or no enrolment is pending (NO_ENROLMENT).",
-        429 => "Too many codes were wrong, see Retry-After (RATE_LIMITED).",
+        429 => "Too many codes were wrong, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
     }
     Disabling: [BODY, OWN_SESSION] {
         401 => "Not logged in (UNAUTHENTICATED), the current password is wrong (LOGIN_REFUSED), or the code is wrong or used (CODE_REFUSED).",
         409 => "One-time codes are not enabled (TOTP_NOT_ENABLED).",
-        429 => "Too many passwords or codes were wrong, see Retry-After (RATE_LIMITED).",
+        429 => "Too many passwords or codes were wrong, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
     }
 }
 
