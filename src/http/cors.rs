@@ -128,6 +128,7 @@ mod tests {
 
     use super::*;
     use crate::http::openapi_document;
+    use crate::http::tests::resolved;
 
     fn listed(headers: &HeaderValue) -> BTreeSet<String> {
         let names = headers.to_str().unwrap().split(", ");
@@ -154,6 +155,7 @@ mod tests {
                 }
             }
             for response in operation["responses"].as_object().unwrap().values() {
+                let response = resolved(&document, response);
                 let named = response["headers"].as_object().into_iter().flatten();
                 for (name, _) in named.filter(|(name, _)| *name != "Set-Cookie") {
                     assert!(exposed.contains(&name.to_lowercase()), "{name}");

@@ -1,8 +1,9 @@
 //! Completes the OpenAPI document, which the framework makes of the operations: codes and examples of problems, bounds
-//! of lists, and what the framework cannot express. This module must not know a single operation.
+//! of lists, responses that are shared, and what the framework cannot express. This module must not know a single operation.
 
 mod node;
 mod problems;
+mod responses;
 mod schemas;
 
 use self::node::Node;
@@ -13,6 +14,7 @@ pub fn complete(document: &str) -> serde_json::Result<String> {
     let mut document = Node::parse(&document.replace("\"naive-date\"", "\"date\""))?;
     schemas::complete(&mut document);
     problems::complete(&mut document)?;
+    responses::share(&mut document);
     serde_json::to_string_pretty(&document)
 }
 

@@ -1,4 +1,4 @@
-//! Pages beside the API: the dashboard, Swagger UI, the OpenAPI document and the metrics. They are self-contained and
+//! Pages beside the API: the dashboard, Swagger UI, the OpenAPI and AsyncAPI documents and the metrics. They are self-contained and
 //! load nothing from other hosts.
 
 use std::sync::Arc;
@@ -13,12 +13,14 @@ use poem::{Endpoint, Request, Response, Route, get, handler};
 use super::dashboard::{self, About};
 use super::files::{File, REVALIDATE};
 use super::problem::Problem;
+use crate::events::asyncapi;
 use crate::runtime::cache::ReadThrough;
 use crate::runtime::telemetry::{Telemetry, cause};
 
 /// The paths of the pages.
-pub const PAGES: [&str; 6] = [
+pub const PAGES: [&str; 7] = [
     "/",
+    "/asyncapi.json",
     "/dashboard",
     "/dashboard/assets/{file}",
     "/metrics",
@@ -52,6 +54,10 @@ pub fn pages(
         .at("/dashboard", get(dashboard::page(about)))
         .at("/dashboard/assets/:file", get(dashboard::assets()))
         .at("/metrics", get(metrics))
+        .at(
+            "/asyncapi.json",
+            get(page("application/json", asyncapi::document().to_owned())),
+        )
         .at("/openapi.json", get(page("application/json", document)))
         .at(
             "/swagger-ui",

@@ -22,6 +22,14 @@ fn document() -> Value {
     serde_json::from_str(&openapi_document()).unwrap()
 }
 
+/// What a part of the document refers to, or the part.
+pub(super) fn resolved<'a>(document: &'a Value, part: &'a Value) -> &'a Value {
+    let path = part["$ref"]
+        .as_str()
+        .and_then(|path| path.strip_prefix('#'));
+    path.map_or(part, |path| document.pointer(path).unwrap())
+}
+
 #[test]
 fn the_document_is_the_same_in_every_run() {
     assert_eq!(openapi_document(), openapi_document());
@@ -113,6 +121,7 @@ fn every_error_response_names_codes_of_its_status_that_have_examples() {
                 if status.as_str() < "400" {
                     continue;
                 }
+                let response = resolved(&document, response);
                 let description = &response["description"];
                 let content = &response["content"]["application/problem+json"];
                 let parts = &content["schema"]["allOf"];

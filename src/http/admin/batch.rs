@@ -7,10 +7,10 @@ use serde_json::json;
 
 use crate::access::identity::{CampaignWrite, StatsRead};
 use crate::domain::{AuditAction, AuditNote, RunId, Timestamp};
-use crate::http::json::{json_response, responses};
+use crate::http::json::{header_of, json_response, responses};
 use crate::http::operation::{
-    Admin, AppRef, Failure, Json, OpenApi, Page, Path, Problem, Query, Section, Word, documented,
-    list, page_cursor, page_limit, view, vocabulary,
+    Admin, AppRef, Created, Failure, Json, OpenApi, Page, Path, Problem, Query, Resource, Section,
+    Word, documented, list, page_cursor, page_limit, view, vocabulary,
 };
 use crate::operate::statistics::Beginning;
 use crate::parts::store::{Cause, Progress, Redo, Run, RunFailure, RunState};
@@ -91,21 +91,28 @@ list! {
 /// The run that aggregates a day, or already aggregated it.
 pub struct Requested(Beginning);
 
+impl Resource for RunView {
+    const STATUS: StatusCode = StatusCode::ACCEPTED;
+    const DESCRIPTION: &'static str = "Started.";
+    const LOCATION: &'static str = "Path of the run.";
+
+    fn path(&self) -> String {
+        format!("/api/admin/batch/status/{}", self.job_execution_id)
+    }
+}
+
 impl IntoResponse for Requested {
     fn into_response(self) -> Response {
-        let (status, run) = match self.0 {
-            Beginning::Begun(run) => (StatusCode::ACCEPTED, run),
-            Beginning::Done(run) => (StatusCode::OK, run),
-        };
-        let mut response = Json(RunView::from(*run)).into_response();
-        response.set_status(status);
-        response
+        match self.0 {
+            Beginning::Begun(run) => Created(RunView::from(*run)).into_response(),
+            Beginning::Done(run) => Json(RunView::from(*run)).into_response(),
+        }
     }
 }
 
 responses!(Requested: [
     json_response::<RunView>(200, "This run already aggregated the day.", Vec::new()),
-    json_response::<RunView>(202, "Started.", Vec::new()),
+    json_response::<RunView>(202, RunView::DESCRIPTION, vec![header_of("Location", RunView::LOCATION)]),
 ], RunView);
 
 /// The daily aggregation for admins.

@@ -68,6 +68,16 @@ impl Node {
         }
     }
 
+    /// The entries of an object, whose values may be changed; of any other value none.
+    pub fn entries_mut(&mut self) -> impl Iterator<Item = (&str, &mut Self)> {
+        let entries = match self {
+            Self::Object(entries) => Some(entries),
+            Self::List(_) | Self::Leaf(_) => None,
+        };
+        let entries = entries.into_iter().flatten();
+        entries.map(|(key, value)| (key.as_str(), value))
+    }
+
     /// The items of a list; of any other value none.
     pub fn items(&self) -> &[Self] {
         match self {

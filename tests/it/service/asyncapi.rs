@@ -101,6 +101,16 @@ async fn sell_two(service: &Service) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_service_serves_the_document() {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &[]).await;
+    let served = service.get("/asyncapi.json").send().await.unwrap();
+    assert_eq!(served.headers()["content-type"], "application/json");
+    let document: Value = serde_json::from_str(firstcome::events::asyncapi::document()).unwrap();
+    assert_eq!(body(served).await, document);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn published_records_match_the_asyncapi_document() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();

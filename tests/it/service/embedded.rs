@@ -40,6 +40,7 @@ async fn the_first_start_creates_a_campaign() {
     for page in [
         "/swagger-ui",
         "/dashboard",
+        "/asyncapi.json",
         "/openapi.json",
         "/metrics",
         "/livez",

@@ -6,8 +6,9 @@ use tempfile::TempDir;
 use super::process::{ADMIN_TOKEN, Service};
 
 /// Pages and operations for operators.
-const MANAGED: [&str; 7] = [
+const MANAGED: [&str; 8] = [
     "/",
+    "/asyncapi.json",
     "/dashboard",
     "/metrics",
     "/openapi.json",

@@ -178,8 +178,10 @@ async fn a_run_of_a_killed_replica_is_abandoned_and_its_day_is_run_again() {
 
     let begun = first.admin("/batch/aggregate").send().await.unwrap();
     assert_eq!(begun.status(), 202);
+    let location = begun.headers()["location"].clone();
     let begun = body(begun).await;
     let id = begun["jobExecutionId"].clone();
+    assert_eq!(location, format!("/api/admin/batch/status/{id}"));
     assert_eq!(
         (&begun["status"], &begun["cause"]),
         (&json!("STARTED"), &json!("admin"))
