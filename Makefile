@@ -34,7 +34,7 @@ test: openssl ## Everything: format, lints, dependencies, all tests against the 
 	if ! scripts/parts status >/dev/null 2>&1; then trap 'scripts/parts down' EXIT; fi; \
 	scripts/parts up; \
 	scripts/parts env -- cargo test --workspace --locked --features failpoints,kafka-tls; \
-	$(MAKE) dashboard-test report-short
+	$(MAKE) dashboard-test judges-quick report-short
 
 # The headers of OpenSSL, which the feature kafka-tls is built with.
 .PHONY: openssl
@@ -87,6 +87,17 @@ reference: ## Write the tables of docs/configuration.md and docs/metrics.md anew
 	  cargo run --quiet --locked -- config --tables docs/$$page.md >docs/$$page.md.new; \
 	  mv docs/$$page.md.new docs/$$page.md; \
 	done
+
+.PHONY: judges
+judges: ## Programs of others check what firstcome claims, and write docs/report/judges.md: NAMES="spectral clients" for some
+	cargo build --locked
+	judges/run $(NAMES)
+
+# On the binary of the other tests.
+.PHONY: judges-quick
+judges-quick: ## Those judges that take seconds
+	cargo build --quiet --workspace --locked --features failpoints,kafka-tls
+	judges/run --quick
 
 .PHONY: contract
 contract: ## Hold the service's answers against its OpenAPI document, on embedded and on real parts

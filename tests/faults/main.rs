@@ -23,6 +23,7 @@ mod fault;
 #[allow(dead_code, reason = "shared with the other tests, which use all of it")]
 mod groups;
 mod heal;
+mod history;
 mod holders;
 mod judge;
 mod ledger;

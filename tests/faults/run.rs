@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::evidence::Evidence;
 use crate::fault::Fault;
 use crate::heal::{Recovery, Watch, all_published, recover};
+use crate::history;
 use crate::holders;
 use crate::judge::{Breach, judge, redelivered};
 use crate::ledger::{Answer, ChangeAnswer};
@@ -138,6 +139,9 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     let evidence = Evidence::of(&world).await;
     let (answers, changes) = (world.ledger.read(), world.ledger.read_changes());
     breaches.extend(judge(&evidence, &answers, &changes));
+    if let Some(folder) = setting("FIRSTCOME_FAULTS_HISTORY") {
+        history::export(&folder, seed, &evidence, &answers);
+    }
 
     let record = Record {
         seed,

@@ -134,10 +134,10 @@ mod tests {
 
     #[test]
     fn an_error_response_has_the_schema_and_the_examples_of_its_codes() {
-        let text = r##"{"paths":{"/a":{"get":{"responses":{
+        let text = r#"{"paths":{"/a":{"get":{"responses":{
             "200":{"description":"Done (YES).","content":{"application/json":{"schema":{}}}},
             "409":{"description":"No (ENDED).","content":{"application/problem+json":{"schema":{}}}}
-        }}}},"components":{}}"##;
+        }}}},"components":{}}"#;
         let mut document = Node::parse(text).unwrap();
         complete(&mut document).unwrap();
         let made: serde_json::Value =
