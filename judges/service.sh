@@ -53,7 +53,12 @@ start_service() {
       FIRSTCOME_KAFKA_CREATE_TOPICS=true FIRSTCOME_CONSUMERS_ENABLED=points,coupons
       FIRSTCOME_PAYMENT_ALLOW_SIMULATED=true)
   fi
-  env "${settings[@]}" "$@" "$JUDGE_BINARY" 2>"$service_scratch/log" &
+  # Embedded parts also after real ones in the same shell.
+  local unset=()
+  if [[ $parts == embedded ]]; then
+    unset=(-u FIRSTCOME_DATABASE_URL -u FIRSTCOME_REWARDS_DATABASE_URL -u FIRSTCOME_REDIS_URL -u FIRSTCOME_KAFKA_BROKERS)
+  fi
+  env "${unset[@]}" "${settings[@]}" "$@" "$JUDGE_BINARY" 2>"$service_scratch/log" &
   service_pid=$!
   for _ in $(seq 600); do
     service_address=$(sed -n 's/.*ready address=\([0-9.:]*\).*/\1/p' "$service_scratch/log")

@@ -2,6 +2,7 @@
 //! of lists, responses that are shared, and what the framework cannot express. This module must not know a single operation.
 
 mod node;
+mod numbers;
 mod problems;
 mod responses;
 mod schemas;
@@ -13,6 +14,7 @@ pub fn complete(document: &str) -> serde_json::Result<String> {
     // The framework writes the name of its Rust type; the format of RFC 3339 (full-date) is `date`.
     let mut document = Node::parse(&document.replace("\"naive-date\"", "\"date\""))?;
     schemas::complete(&mut document);
+    numbers::complete(&mut document);
     problems::complete(&mut document)?;
     responses::share(&mut document);
     serde_json::to_string_pretty(&document)

@@ -106,8 +106,12 @@ fn within(counted: &Counted, request: &Request) -> Result<Option<Box<RateFields>
         reason: Some(of),
         ..Detail::default()
     });
+    let noun = match rate.requests {
+        1 => "request",
+        _ => "requests",
+    };
     let detail = format!(
-        "More than {} requests in {} s: the limit of each {of}.",
+        "More than {} {noun} in {} s: the limit of each {of}.",
         rate.requests,
         rate.period.as_secs_f64()
     );

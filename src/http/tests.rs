@@ -124,12 +124,12 @@ fn every_error_response_names_codes_of_its_status_that_have_examples() {
                 let response = resolved(&document, response);
                 let description = &response["description"];
                 let content = &response["content"]["application/problem+json"];
-                let parts = &content["schema"]["allOf"];
                 assert_eq!(
-                    parts[0]["$ref"], "#/components/schemas/Problem",
-                    "{path}: {description} names no code"
+                    content["schema"]["$ref"], "#/components/schemas/Problem",
+                    "{path}: {description}"
                 );
-                let codes = parts[1]["properties"]["code"]["enum"].as_array().unwrap();
+                let codes = response["x-codes"].as_array();
+                let codes = codes.unwrap_or_else(|| panic!("{path}: {description} names no code"));
                 for code in codes {
                     let name = code.as_str().unwrap();
                     let example = &examples[name]["value"];

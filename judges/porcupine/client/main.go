@@ -25,7 +25,7 @@ type run struct {
 	service   *service
 	history   *history
 	stock     int64
-	requests    int
+	requests  int
 	hold, lag time.Duration
 	over      atomic.Bool
 	operation atomic.Int64

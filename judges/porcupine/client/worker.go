@@ -13,23 +13,23 @@ const killsMax = 8
 
 // A worker runs one campaign after the other, each with some clients, until there is no more to do.
 type worker struct {
-	run     *run
-	number  int
-	random  *rand.Rand
-	users   int64 // of one campaign
-	requests  int   // of one campaign: new requests, without repetitions
-	clients int
+	run      *run
+	number   int
+	random   *rand.Rand
+	users    int64 // of one campaign
+	requests int   // of one campaign: new requests, without repetitions
+	clients  int
 }
 
 // sale is one campaign and what its clients saw.
 type sale struct {
-	worker  *worker
-	head  line
-	mutex sync.Mutex
-	lines []line
-	keyed []line // accepted requests with a key, to be repeated
-	mine  []line // accepted requests, to be cancelled
-	asked int
+	worker *worker
+	head   line
+	mutex  sync.Mutex
+	lines  []line
+	keyed  []line // accepted requests with a key, to be repeated
+	mine   []line // accepted requests, to be cancelled
+	asked  int
 }
 
 // start creates the next campaign. Odd workers have a limit of several units.

@@ -63,7 +63,7 @@ view! {
 
 view! {
     /// The state of the installation, at most a second old unless counting the events takes longer.
-    struct SystemView as "System"
+    struct SystemView as "Installation"
     of(state: &SystemState, parts: Vec<PartView>) {
         /// When it was read.
         at: Timestamp,

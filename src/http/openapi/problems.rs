@@ -1,5 +1,6 @@
 //! The codes of each error response, and an example of each code. The codes are those that the description of the
-//! response names, so they are written once.
+//! response names, so they are written once. They are no `enum`: a client that was generated from one could not read
+//! a code that is newer than itself (docs/decisions/0024-open-codes.md).
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,8 @@ use super::node::Node;
 use super::operations;
 use crate::http::problem::{PROBLEM_JSON, example};
 
-const PROBLEM: &str = "#/components/schemas/Problem";
+/// The codes of a response, for programs.
+const CODES: &str = "x-codes";
 
 /// The place of the examples.
 const EXAMPLES: &str = "#/components/examples/";
@@ -15,7 +17,7 @@ const EXAMPLES: &str = "#/components/examples/";
 /// The request id in the examples.
 const REQUEST_ID: &str = "0c8e5d1f7a3b4926b1d0e4f25a6c7983";
 
-/// Restricts the schema of each error response to the codes of its description, and adds the examples.
+/// Lists the codes of each error response, and adds the examples.
 pub fn complete(document: &mut Node) -> serde_json::Result<()> {
     let mut all = BTreeSet::new();
     for operation in operations(document) {
@@ -28,8 +30,8 @@ pub fn complete(document: &mut Node) -> serde_json::Result<()> {
             let content = response.get_mut("content");
             let content = content.and_then(|content| content.get_mut(PROBLEM_JSON));
             if let Some(content) = content.filter(|_| !codes.is_empty()) {
-                content.set("schema", schema_of(&codes));
                 content.set("examples", references(&codes));
+                response.set(CODES, list(&codes));
                 all.extend(codes);
             }
         }
@@ -66,16 +68,9 @@ fn is_code(word: &str) -> bool {
             .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
 
-/// A problem that has one of these codes.
-fn schema_of(codes: &[String]) -> Node {
-    let codes: Vec<Node> = codes.iter().map(|code| code.as_str().into()).collect();
-    let code = Node::object([("type", "string".into()), ("enum", codes.into())]);
-    let own = Node::object([
-        ("type", "object".into()),
-        ("properties", Node::object([("code", code)])),
-    ]);
-    let problem = Node::object([("$ref", PROBLEM.into())]);
-    Node::object([("allOf", vec![problem, own].into())])
+fn list(codes: &[String]) -> Node {
+    let codes = codes.iter().map(|code| code.as_str().into());
+    codes.collect::<Vec<Node>>().into()
 }
 
 /// References to the examples of these codes.
@@ -133,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_response_has_the_schema_and_the_examples_of_its_codes() {
+    fn an_error_response_has_its_codes_and_their_examples() {
         let text = r#"{"paths":{"/a":{"get":{"responses":{
             "200":{"description":"Done (YES).","content":{"application/json":{"schema":{}}}},
             "409":{"description":"No (ENDED).","content":{"application/problem+json":{"schema":{}}}}
@@ -148,8 +143,8 @@ mod tests {
             serde_json::json!({})
         );
         let content = &responses["409"]["content"]["application/problem+json"];
-        let own = &content["schema"]["allOf"][1]["properties"]["code"]["enum"];
-        assert_eq!(own, &serde_json::json!(["ENDED"]));
+        assert_eq!(responses["409"]["x-codes"], serde_json::json!(["ENDED"]));
+        assert_eq!(content["schema"], serde_json::json!({}));
         let example = &content["examples"]["ENDED"]["$ref"];
         assert_eq!(example, "#/components/examples/ENDED");
         assert_eq!(

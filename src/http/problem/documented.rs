@@ -4,13 +4,14 @@
 use std::marker::PhantomData;
 
 use chrono::NaiveDate;
-use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type as _;
 use poem_openapi::{ApiResponse, Object};
 use uuid::Uuid;
 
 use super::{FieldProblem, PROBLEM_JSON, Problem};
 use crate::domain::{State, Timestamp};
+use crate::http::json::header_of;
 use crate::http::rate_fields::RateFields;
 use crate::http::views::PartView;
 use crate::http::words::Word;
@@ -173,7 +174,10 @@ impl<D: Documented> ApiResponse for Failure<D> {
                     content_type: PROBLEM_JSON,
                     schema: ProblemSchema::schema_ref(),
                 }],
-                headers: Vec::new(),
+                headers: match *status {
+                    429 | 503 => vec![retry_after()],
+                    _ => Vec::new(),
+                },
             });
         }
         responses.sort_by_key(|response| response.status);
@@ -182,6 +186,13 @@ impl<D: Documented> ApiResponse for Failure<D> {
 
     fn register(registry: &mut Registry) {
         ProblemSchema::register(registry);
+    }
+}
+
+fn retry_after() -> MetaHeader {
+    MetaHeader {
+        schema: u64::schema_ref(),
+        ..header_of("Retry-After", "Seconds until the request may be repeated.")
     }
 }
 
@@ -200,7 +211,8 @@ struct ProblemSchema {
     detail: String,
     /// The request id, for questions about the problem.
     instance: String,
-    /// The kind of problem, for programs.
+    /// The kind of problem, for programs. Each response lists its codes as `x-codes`. Later versions may have more, so
+    /// treat an unknown code by the status of the response.
     code: String,
     /// Fields at fault: at most 20, and `detail` says if there are more.
     errors: Option<Vec<FieldProblem>>,

@@ -13,8 +13,12 @@ use crate::domain::{Campaign, Kind, Reward, State, Timestamp};
 use crate::http::fields::{self, RequestObject as _};
 use crate::http::words::{Word, vocabulary};
 
-vocabulary!(Kind, "Kind", "The kind of goods that a campaign hands out.");
-vocabulary!(State, "State", "The state of a campaign.");
+vocabulary!(
+    Kind,
+    "CampaignKind",
+    "The kind of goods that a campaign hands out."
+);
+vocabulary!(State, "CampaignState", "The state of a campaign.");
 
 /// The reward of a participation, with the schema of its reader.
 #[derive(Clone, Debug, PartialEq, Eq)]

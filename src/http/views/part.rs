@@ -6,7 +6,7 @@ use crate::operate::health::PartHealth;
 view! {
     /// The health of one part.
     #[derive(Clone, PartialEq, Eq)]
-    pub struct PartView as "Part", skip_serializing_if_is_none from part: &PartHealth {
+    pub struct PartView as "PartHealth", skip_serializing_if_is_none from part: &PartHealth {
         /// `store`, `gate`, `broker` or `rewards`.
         name: String = part.name.to_owned(),
         /// `up` or `down`.

@@ -8,7 +8,11 @@ use crate::domain::{Participation, Status, Timestamp};
 use crate::http::created::Resource;
 use crate::http::words::{Word, vocabulary};
 
-vocabulary!(Status, "Status", "The status of a participation.");
+vocabulary!(
+    Status,
+    "ParticipationStatus",
+    "The status of a participation."
+);
 
 view! {
     /// A participation.

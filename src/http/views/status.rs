@@ -37,7 +37,7 @@ view! {
     /// The last five full seconds. Replicas exchange their figures once a second, so that those of others may be two seconds
     /// older.
     #[derive(Clone, PartialEq)]
-    pub struct RecentView as "Recent"
+    pub struct RecentView as "RecentAnswers"
     of(recent: &Recent, scope: Scope) {
         /// Decisions per second.
         tps: f64 = recent.tps(),
