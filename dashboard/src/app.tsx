@@ -85,12 +85,7 @@ export function App() {
             : <button class="quiet" onClick={() => setSigning(true)}>{t("token.enter")}</button>}
         </div>
       </header>
-      {about.embedded.length > 0 && (
-        <p class="embedded"><b>{t("embedded.title")}</b> {t("embedded.parts", { parts: about.embedded.map((part) => word(`part.${part}`, part)).join(", ") })}</p>
-      )}
-      {about.payments === "simulated" && about.embedded.length < 3 && (
-        <p class="embedded"><b>{t("payments.title")}</b> {t("payments.simulated")}</p>
-      )}
+      <Installation />
       <main id="main" ref={main} tabIndex={-1}>
         {found.admin && !admin ? <><h1>{found.title}</h1><TokenNeeded /></>
           : lacking ? <><h1>{found.title}</h1><Notice tone="warn"><p>{t("scope.missing", { scope: lacking })}</p></Notice></>
@@ -108,6 +103,20 @@ export function App() {
       )}
       {signing && <Dialog title={t("token.title")} onClose={() => setSigning(false)}><TokenForm onDone={() => setSigning(false)} /></Dialog>}
     </div>
+  );
+}
+
+/** What is not real in this installation. */
+function Installation() {
+  const simulated = about.payments === "simulated" && about.embedded.length < 3;
+  if (about.embedded.length === 0 && !simulated) return null;
+  return (
+    <aside aria-label={t("installation.label")}>
+      {about.embedded.length > 0 && (
+        <p class="embedded"><b>{t("embedded.title")}</b> {t("embedded.parts", { parts: about.embedded.map((part) => word(`part.${part}`, part)).join(", ") })}</p>
+      )}
+      {simulated && <p class="embedded"><b>{t("payments.title")}</b> {t("payments.simulated")}</p>}
+    </aside>
   );
 }
 

@@ -57,7 +57,12 @@ export function fromLocalInput(value: string): string | null {
 /** The date in a time zone, this number of days from now: 2030-01-31. */
 export function day(zone: string, shift: number): string {
   const at = new Date(Date.now() + shift * 86_400_000);
-  return new Intl.DateTimeFormat("en-CA", { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" }).format(at);
+  return new Intl.DateTimeFormat("en-CA", { timeZone: known(zone), year: "numeric", month: "2-digit", day: "2-digit" }).format(at);
+}
+
+/** The zone, or UTC if the browser has none of this name: what a user types is refused by the service, not by an exception. */
+function known(zone: string): string {
+  try { return new Intl.DateTimeFormat("en-CA", { timeZone: zone }).resolvedOptions().timeZone; } catch { return "UTC"; }
 }
 
 /** The beginning of an id that is too long to read. */

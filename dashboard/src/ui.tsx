@@ -67,7 +67,7 @@ export const Loading = () => <p class="empty" role="status">{t("loading")}</p>;
 /** A table with a caption for screen readers, which scrolls if it is too wide. */
 export function Table({ caption, head, children, class: name = "" }: { caption: string; head: ComponentChildren; children: ComponentChildren; class?: string }) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={caption}>
+    <div class="scroll" tabIndex={0} role="group" aria-label={caption}>
       <table class={name}>
         <caption class="hidden">{caption}</caption>
         <thead><tr>{head}</tr></thead>

@@ -30,6 +30,7 @@ export const WORDS = {
   "footer.metrics": ["Metrics", "메트릭"],
   "footer.licences": ["Licences", "라이선스"],
 
+  "installation.label": ["About this installation", "이 설치에 대하여"],
   "embedded.title": ["Embedded mode.", "내장 모드."],
   "embedded.parts": [
     "These parts run inside this process: {parts}. For trials only: data in memory is lost when the process ends. Configure MySQL, Redis and Kafka for production.",

@@ -184,6 +184,15 @@ describe("statistics and aggregation", { timeout: 120_000 }, () => {
     await page.getByText("DATE_TOO_OLD").waitFor();
   }));
 
+  test("a time zone that nobody knows is refused at its field", () => within({ refusals: [422, NOT_AGGREGATED] }, async (tab, page) => {
+    await tab.go("#/statistics");
+    const zone = page.getByLabel("Time zone");
+    await zone.fill("Mars/Olympus");
+    await zone.press("Tab");
+    await page.locator("input[aria-invalid=true]").waitFor();
+    assert.equal(await page.locator("input[aria-invalid=true]").inputValue(), "Mars/Olympus");
+  }));
+
   test("while one runs, another is pointed to it, and can watch it", () => within({ refusals: [409] }, async (tab, page) => {
     const today = new Date().toISOString().slice(0, 10);
     const letGo = await service.holdBack(today, sold);

@@ -122,7 +122,7 @@ function Letter({ letter, onClose, onMove }: { letter: DeadLetter; onClose: () =
       <Refused problem={problem} />
       {!data ? (problem ? null : <Loading />) : data.payload === null
         ? <Notice tone="info"><p>{t("dead.masked")}</p></Notice>
-        : <pre tabIndex={0} aria-label={t("dead.payload")}>{pretty(data.payload)}</pre>}
+        : <pre tabIndex={0} role="group" aria-label={t("dead.payload")}>{pretty(data.payload)}</pre>}
       <div class="buttons"><button class="primary" onClick={onMove}>{t("dead.move")}</button><button onClick={onClose}>{t("close")}</button></div>
     </Dialog>
   );

@@ -73,7 +73,7 @@ export function CampaignForm({ id }: { id: number | null }) {
   const found = useGet<Campaign>(id === null ? null : `/api/admin/campaigns/${id}`);
   if (id === null) return <Form id={null} from={FRESH} />;
   if (found.data) return <Form id={id} from={draftOf(found.data)} />;
-  return found.problem ? <Refused problem={found.problem} /> : <Loading />;
+  return <><h1>{t("form.edit")}</h1>{found.problem ? <Refused problem={found.problem} /> : <Loading />}</>;
 }
 
 function Form({ id, from }: { id: number | null; from: Draft }) {

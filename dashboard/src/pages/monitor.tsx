@@ -23,7 +23,7 @@ export function Monitor({ id }: { id: number }) {
   const admin = useAdmin(["campaign:read"]);
   const campaign = useGet<Campaign>(`/api/${admin ? "admin/" : ""}campaigns/${id}`, 2000);
   const watching = useStream(id);
-  if (!campaign.data) return campaign.problem ? <Refused problem={campaign.problem} /> : <Loading />;
+  if (!campaign.data) return <><h1>#{id}</h1>{campaign.problem ? <Refused problem={campaign.problem} /> : <Loading />}</>;
   const one = campaign.data;
   return (
     <>

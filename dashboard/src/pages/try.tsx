@@ -84,7 +84,8 @@ function Counter({ id, user, as }: { id: number; user: string; as: string | null
         </div>
       )}
       {one && about.auth === "trusted" && <Crowd id={id} onDone={() => campaign.again()} />}
-      <Mine history={history} rewards={rewards} as={as} onChange={refresh} />
+      {/* Not before what stands above it, which would push it down. */}
+      {(one || campaign.problem) && <Mine history={history} rewards={rewards} as={as} onChange={refresh} />}
     </>
   );
 }
