@@ -19,6 +19,7 @@ use uuid::fmt::Simple;
 
 use super::client_address::{client_address, is_from_proxy};
 use super::cors::{CrossOrigin, preflight_response};
+use super::files::REVALIDATE;
 use super::is_probe;
 use super::policy::Policy;
 use super::problem::{
@@ -319,10 +320,12 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             self.policy.cors.add_to(headers, cross_origin);
         }
         let is_public = route.is_some_and(|route| route.is_public(&method));
-        if is_api && !is_public {
-            let caching = headers.entry(header::CACHE_CONTROL);
-            caching.or_insert(HeaderValue::from_static("no-store"));
-        }
+        // Without it, a cache may give a response any lifetime, and show old stock.
+        let caching = headers.entry(header::CACHE_CONTROL);
+        caching.or_insert(HeaderValue::from_static(match is_api && is_public {
+            true => REVALIDATE,
+            false => "no-store",
+        }));
         let status = response.status().as_u16();
         self.routes
             .metrics(route, &method)

@@ -20,9 +20,11 @@ use super::problem::Problem;
 use super::request_context::RequestContext;
 
 /// `Cache-Control` of a file that is named after its content.
-pub const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+pub const IMMUTABLE: &str = "max-age=31536000, immutable";
 /// `Cache-Control` of any other file: clients revalidate it, and get 304 if it is unchanged.
 pub const REVALIDATE: &str = "no-cache";
+/// What 304 repeats of the headers; the client has the others.
+const REPEATED: [HeaderName; 2] = [header::CACHE_CONTROL, header::VARY];
 /// Size of the pieces that a connection gets, one after another.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -75,7 +77,8 @@ impl File {
         let compressed = accepts_gzip(headers);
         let suffix = if compressed { "-gzip" } else { "" };
         let etag = format!("\"{}{suffix}\"", self.tag);
-        let mut response: Response = if has_current(headers, &etag) {
+        let is_current = has_current(headers, &etag);
+        let mut response: Response = if is_current {
             StatusCode::NOT_MODIFIED.into()
         } else {
             let permit = RequestContext::policy(request)?
@@ -90,11 +93,13 @@ impl File {
             Response::builder().body(poem::Body::from(body))
         };
         let headers = response.headers_mut();
-        headers.extend(self.headers.iter().cloned());
+        let sent = self.headers.iter();
+        let sent = sent.filter(|(name, _)| !is_current || REPEATED.contains(name));
+        headers.extend(sent.cloned());
         if let Ok(etag) = HeaderValue::from_str(&etag) {
             headers.insert(header::ETAG, etag);
         }
-        if compressed {
+        if compressed && !is_current {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         Ok(response)

@@ -36,6 +36,9 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; connect-src 'self'; i
      script-src 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
+/// The documents are data, and use nothing.
+const DOCUMENT_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
 /// The pages, each made once.
 pub fn pages(
     document: String,
@@ -56,19 +59,31 @@ pub fn pages(
         .at("/metrics", get(metrics))
         .at(
             "/asyncapi.json",
-            get(page("application/json", asyncapi::document().to_owned())),
+            get(document_page(asyncapi::document().to_owned())),
         )
-        .at("/openapi.json", get(page("application/json", document)))
+        .at("/openapi.json", get(document_page(document)))
         .at(
             "/swagger-ui",
-            get(page("text/html; charset=utf-8", swagger_ui)),
+            get(page(
+                "text/html; charset=utf-8",
+                CONTENT_SECURITY_POLICY,
+                swagger_ui,
+            )),
         )
 }
 
+fn document_page(document: String) -> impl Endpoint<Output = Response> + 'static {
+    page("application/json", DOCUMENT_POLICY, document)
+}
+
 /// A page that is the same for all clients.
-fn page(content_type: &'static str, text: String) -> impl Endpoint<Output = Response> + 'static {
+fn page(
+    content_type: &'static str,
+    policy: &'static str,
+    text: String,
+) -> impl Endpoint<Output = Response> + 'static {
     let file = File::new(content_type, REVALIDATE, text.into());
-    let file = file.with_header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    let file = file.with_header(header::CONTENT_SECURITY_POLICY, policy);
     make_sync(move |request: Request| file.answer(&request))
 }
 

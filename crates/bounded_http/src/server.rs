@@ -7,7 +7,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::Either;
 use poem::{Endpoint, Response};
@@ -241,7 +241,15 @@ fn refuse(stream: &TcpStream, response: &[u8]) {
     let mut unread = [0_u8; 4_096];
     // Closing with unread bytes resets the connection, and the response is lost.
     drop(stream.try_read(&mut unread));
-    drop(stream.try_write(response));
+    drop(stream.try_write(&with_date(response)));
+}
+
+/// A response with the time, after its first line.
+fn with_date(response: &[u8]) -> Vec<u8> {
+    let first_line = response.iter().position(|byte| *byte == b'\n');
+    let (first_line, rest) = response.split_at(first_line.map_or(0, |end| end + 1));
+    let date = format!("date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
+    [first_line, date.as_bytes(), rest].concat()
 }
 
 #[cfg(test)]

@@ -180,6 +180,17 @@ async fn an_unread_connection_gets_the_response_of_its_limit() {
     }
 }
 
+#[test]
+fn the_response_to_an_unread_connection_has_the_time() {
+    let dated = with_date(b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\n\r\n");
+    let dated = String::from_utf8(dated).unwrap();
+    let (first_line, rest) = dated.split_once("\r\ndate: ").unwrap();
+    assert_eq!(first_line, "HTTP/1.1 429 Too Many Requests");
+    let (date, rest) = rest.split_once("\r\n").unwrap();
+    assert!(httpdate::parse_http_date(date).is_ok(), "{date}");
+    assert_eq!(rest, "connection: close\r\n\r\n");
+}
+
 #[tokio::test]
 async fn the_parser_refuses_a_head_of_twice_the_limit() {
     let server = start(10);
