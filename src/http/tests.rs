@@ -53,6 +53,9 @@ fn every_operation_is_there_with_its_problems() {
         for (method, operation) in item.as_object().unwrap() {
             assert!(operation["operationId"].is_string(), "{method} {path}");
             assert!(operation["responses"]["503"].is_object(), "{method} {path}");
+            if has_checked_parameters(operation) {
+                assert!(operation["responses"]["422"].is_object(), "{method} {path}");
+            }
             operations.push(format!("{method} {path}"));
         }
     }
@@ -109,6 +112,13 @@ fn every_operation_is_there_with_its_problems() {
     ] {
         assert!(operations.contains(&expected.to_owned()), "{expected}");
     }
+}
+
+/// Whether a parameter, beside headers, takes less than each text.
+fn has_checked_parameters(operation: &Value) -> bool {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let mut checked = parameters.filter(|parameter| parameter["in"] != "header");
+    checked.any(|parameter| parameter["schema"] != json!({"type": "string"}))
 }
 
 #[test]

@@ -3,9 +3,13 @@
 use crate::access::identity::CampaignRead;
 use crate::domain::{CampaignId, Timestamp};
 use crate::http::operation::{
-    Admin, AdminReading, AppRef, Failure, Json, OpenApi, Path, Section, view,
+    Admin, AppRef, Failure, Json, OpenApi, Path, Section, documented, view,
 };
 use crate::parts::gate::{Footprint, GateState, Settings};
+
+documented! {
+    Reading: [ADMIN, PARAMETERS] {}
+}
 
 view! {
     /// The settings of the campaign in the gate.
@@ -75,7 +79,7 @@ impl AdminGateApi {
         _admin: Admin<CampaignRead>,
         /// Id of the campaign.
         id: Path<i64>,
-    ) -> Result<Json<GateView>, Failure<AdminReading>> {
+    ) -> Result<Json<GateView>, Failure<Reading>> {
         let campaign = CampaignId(id.0);
         let (state, footprint) = app.reconciler.inspect(campaign).await?;
         Ok(Json(GateView::of(&footprint, campaign, state.as_ref())))

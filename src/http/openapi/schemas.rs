@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::node::Node;
 use super::operations;
+use crate::access::identity::Scope;
 use crate::domain::ORDER_LINES_MAX;
 use crate::http::faults::FAULTS_MAX;
 use crate::http::fields::INTEGER_MAX;
@@ -13,8 +14,10 @@ use crate::http::page::LIMIT_MAX;
 const SCHEMAS: &str = "#/components/schemas/";
 
 /// Most items of lists that are no pages: schema, property and bound.
-const LISTS: [(&str, &str, usize); 5] = [
+const LISTS: [(&str, &str, usize); 7] = [
     ("Cart", "lines", ORDER_LINES_MAX),
+    ("ChangeAccount", "scopes", Scope::ALL.len()),
+    ("CreateAccount", "scopes", Scope::ALL.len()),
     ("Granted", "coupons", 100),
     ("Order", "lines", ORDER_LINES_MAX),
     ("Problem", "errors", FAULTS_MAX),

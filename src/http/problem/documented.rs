@@ -174,10 +174,7 @@ impl<D: Documented> ApiResponse for Failure<D> {
                     content_type: PROBLEM_JSON,
                     schema: ProblemSchema::schema_ref(),
                 }],
-                headers: match *status {
-                    429 | 503 => vec![retry_after()],
-                    _ => Vec::new(),
-                },
+                headers: headers(*status),
             });
         }
         responses.sort_by_key(|response| response.status);
@@ -189,10 +186,27 @@ impl<D: Documented> ApiResponse for Failure<D> {
     }
 }
 
-fn retry_after() -> MetaHeader {
-    MetaHeader {
+/// The headers of problems with a status, beside those of all responses.
+fn headers(status: u16) -> Vec<MetaHeader> {
+    let retry_after = || MetaHeader {
         schema: u64::schema_ref(),
         ..header_of("Retry-After", "Seconds until the request may be repeated.")
+    };
+    match status {
+        401 => vec![header_of(
+            "WWW-Authenticate",
+            "How to authenticate (RFC 9110).",
+        )],
+        429 => vec![
+            retry_after(),
+            header_of(
+                "RateLimit",
+                "What is left of the client's rates, if one is used up.",
+            ),
+            header_of("RateLimit-Policy", "The client's rates, if one is used up."),
+        ],
+        503 => vec![retry_after()],
+        _ => Vec::new(),
     }
 }
 
