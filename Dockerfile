@@ -3,13 +3,16 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /firstcome
 COPY . .
-# What was downloaded and compiled is kept between builds, outside of the layers.
+# What was downloaded and compiled is kept between builds, outside of the layers. The base has the compiler:
+# rust-toolchain.toml, which says `stable`, would have rustup download the newest one instead.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/firstcome/target \
-    cargo build --release --locked --features kafka-tls \
+    rm rust-toolchain.toml \
+    && cargo build --release --locked --features kafka-tls \
     && cp target/release/firstcome /usr/local/bin/firstcome
 # What it links to and the base does not have (it has the C library and its kin, libgcc and OpenSSL): zlib. And a
-# folder for the embedded parts, which the user of the image may write to.
+# folder for the embedded parts, which the user of the image may write to. If ldd fails, so does the build.
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN mkdir -p /root-of-image/usr/lib /root-of-image/var/lib/firstcome \
     && ldd /usr/local/bin/firstcome \
     | awk '$2 == "=>" && $1 !~ /^(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\+\+|libssl|libcrypto)\.so/ { print $3 }' \
