@@ -101,7 +101,8 @@ judges-quick: ## Those judges that take seconds
 
 .PHONY: contract
 contract: ## Hold the service's answers against its OpenAPI document, on embedded and on real parts
-	scripts/contract
+	cargo build --locked
+	judges/run schemathesis
 
 .PHONY: dashboard
 dashboard: ## Write dashboard/dist anew from dashboard/src; takes Node, and `cargo build` does not

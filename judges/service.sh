@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Starts the service for a judge. To be sourced by judges/NAME/judge, from the root of the checkout.
 #
 #   . judges/service.sh
@@ -50,7 +51,7 @@ start_service() {
     settings+=(FIRSTCOME_DATABASE_URL="${FIRSTCOME_DATABASE_URL%/*}/$service_run"
       FIRSTCOME_REWARDS_DATABASE_URL="${FIRSTCOME_DATABASE_URL%/*}/${service_run}_rewards"
       FIRSTCOME_REDIS_PREFIX="$service_run" FIRSTCOME_KAFKA_TOPIC_PREFIX="$service_run"
-      FIRSTCOME_KAFKA_CREATE_TOPICS=true FIRSTCOME_CONSUMERS_ENABLED=points,coupons
+      FIRSTCOME_KAFKA_CREATE_TOPICS=true 'FIRSTCOME_CONSUMERS_ENABLED=points,coupons'
       FIRSTCOME_PAYMENT_ALLOW_SIMULATED=true)
   fi
   # Embedded parts also after real ones in the same shell.
