@@ -322,10 +322,12 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let is_public = route.is_some_and(|route| route.is_public(&method));
         // Without it, a cache may give a response any lifetime, and show old stock.
         let caching = headers.entry(header::CACHE_CONTROL);
-        caching.or_insert(HeaderValue::from_static(match is_api && is_public {
-            true => REVALIDATE,
-            false => "no-store",
-        }));
+        let default = if is_api && is_public {
+            REVALIDATE
+        } else {
+            "no-store"
+        };
+        caching.or_insert(HeaderValue::from_static(default));
         let status = response.status().as_u16();
         self.routes
             .metrics(route, &method)

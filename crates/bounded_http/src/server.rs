@@ -245,6 +245,10 @@ fn refuse(stream: &TcpStream, response: &[u8]) {
 }
 
 /// A response with the time, after its first line.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the header has the system's time, and nothing is decided by it"
+)]
 fn with_date(response: &[u8]) -> Vec<u8> {
     let first_line = response.iter().position(|byte| *byte == b'\n');
     let (first_line, rest) = response.split_at(first_line.map_or(0, |end| end + 1));

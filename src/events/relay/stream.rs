@@ -272,11 +272,13 @@ mod tests {
             let mut streams: Vec<Stream> = (0..count).map(|_| stream(0, 0)).collect();
             let share = Stream::share(count);
             for stream in &mut streams {
-                for first in (1..20_000).step_by(10) {
+                // Twice as many as it may have.
+                let end = 1 + 2 * u64::try_from(share).unwrap();
+                for first in (1..end).step_by(10) {
                     stream.hint(hint(first..=first + 9), share);
                 }
                 // Behind a gap.
-                for first in (30_001..40_000).step_by(10) {
+                for first in (2 * end..3 * end).step_by(10) {
                     stream.hint(hint(first..=first + 9), share);
                 }
             }

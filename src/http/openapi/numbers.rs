@@ -40,7 +40,8 @@ fn signed(format: &str) -> Option<&'static str> {
 fn whole(number: &Number) -> Option<Number> {
     let value = number.as_f64().filter(|_| number.is_f64())?;
     let is_exact = value.fract() == 0.0 && value.abs() <= EXACT_MAX;
-    is_exact.then(|| Number::from(value as i64))
+    let digits = is_exact.then(|| format!("{value:.0}"))?;
+    digits.parse::<i64>().ok().map(Number::from)
 }
 
 fn maximum(part: &Node) -> Option<u64> {
