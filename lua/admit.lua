@@ -2,7 +2,7 @@
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)
 --       then for each entrant with an idempotency key what is remembered of the key (string)
--- ARGV  1 length of a lease in microseconds   2 number of entrants
+-- ARGV  1 length of a lease in microseconds   2 owner of the leases: the replica that asks   3 number of entrants
 --       then for each entrant: participation, user, quantity
 --       then for each entrant with a key: its number among the entrants, 'DECIDE' or 'REFUSE'
 -- Reply one list per entrant, in order; `remaining` is the units left, '' when unlimited:
@@ -29,7 +29,7 @@
 -- participations stay strings.
 --
 -- A value in `users` is units:first ('' when the first one was released and others stand);
--- a value in `leases` is user:quantity:rank:remaining:epoch:until;
+-- a value in `leases` is user:quantity:rank:remaining:epoch:until:owner;
 -- what is remembered of a key is refused_at:admitted_at:participation, 0 and '' where there is none.
 -- refuse_key.lua reads it, too.
 
@@ -38,18 +38,19 @@ local function digits(number)
 end
 
 local lease_us = tonumber(ARGV[1])
-local count = tonumber(ARGV[2])
+local owner, count = ARGV[2], tonumber(ARGV[3])
 local with_key = #KEYS - 4
-if not lease_us or lease_us < 0 or not count or count < 1 or #ARGV ~= 2 + 3 * count + 2 * with_key then
-  return redis.error_reply('ERR admit: expected a lease, triples of participation, user, quantity, and keys')
+if not lease_us or lease_us < 0 or not string.match(owner or '', '^%x+$') or not count or count < 1
+  or #ARGV ~= 3 + 3 * count + 2 * with_key then
+  return redis.error_reply('ERR admit: expected a lease, its owner, triples of participation, user, quantity, and keys')
 end
 local participations, users, quantities = {}, {}, {}
 for i = 1, count do
-  local quantity = tonumber(ARGV[3 * i + 2])
+  local quantity = tonumber(ARGV[3 * i + 3])
   if not quantity or quantity < 1 or quantity % 1 ~= 0 then
     return redis.error_reply('ERR admit: a quantity is a whole number from 1')
   end
-  participations[i], users[i], quantities[i] = ARGV[3 * i], ARGV[3 * i + 1], quantity
+  participations[i], users[i], quantities[i] = ARGV[3 * i + 1], ARGV[3 * i + 2], quantity
 end
 
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'state', 'opens_at_us', 'closes_at_us',
@@ -104,7 +105,7 @@ local known_leases = redis.call('HMGET', KEYS[3], unpack(participations))
 local known_held = redis.call('HMGET', KEYS[2], unpack(users))
 for i = 1, count do
   local user, quantity, rank, left, of_epoch, ends_us =
-    string.match(known_leases[i] or '', '^([^:]+):(%d+):(%d+):(%d*):(%d+):(%d+)$')
+    string.match(known_leases[i] or '', '^([^:]+):(%d+):(%d+):(%d*):(%d+):(%d+):')
   if user then
     local still_us = digits(math.max(tonumber(ends_us) - now_us, 0))
     leases[participations[i]] = {'ADMITTED', left, of_epoch, rank, ends_us, still_us}
@@ -118,7 +119,7 @@ local key_of, refused_here, remembered = {}, {}, {}
 if with_key > 0 then
   local known_keys = redis.call('MGET', unpack(KEYS, 5))
   for i = 1, with_key do
-    local at, key = 2 + 3 * count + 2 * i, KEYS[4 + i]
+    local at, key = 3 + 3 * count + 2 * i, KEYS[4 + i]
     local refused_at, admitted_at, first = string.match(known_keys[i] or '0:0:', '^(%d+):(%d+):(.*)$')
     local entrant = tonumber(ARGV[at - 1])
     key_of[entrant], refused_here[entrant] = key, ARGV[at] == 'REFUSE'
@@ -175,7 +176,7 @@ for i = 1, count do
       user_fields[at + 1] = user
       user_fields[at + 2] = digits(holding.units) .. ':' .. holding.first
       lease_fields[at + 1] = participation
-      lease_fields[at + 2] = table.concat({user, digits(quantity), rank, left, epoch, until_us}, ':')
+      lease_fields[at + 2] = table.concat({user, digits(quantity), rank, left, epoch, until_us, owner}, ':')
       expiry_fields[at + 1] = until_us
       expiry_fields[at + 2] = participation
     end

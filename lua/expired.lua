@@ -13,7 +13,7 @@ end
 local leases = redis.call('HMGET', KEYS[1], unpack(due))
 local answers = {}
 for i = 1, #due do
-  local epoch, until_us = string.match(leases[i] or '', '^[^:]+:%d+:%d+:%d*:(%d+):(%d+)$')
+  local epoch, until_us = string.match(leases[i] or '', '^[^:]+:%d+:%d+:%d*:(%d+):(%d+):')
   if epoch then
     answers[#answers + 1] = {due[i], epoch, until_us}
   else

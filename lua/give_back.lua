@@ -8,7 +8,7 @@
 --         not know of these yet)
 --
 -- A return that the gate already knows returns nothing: returns up to the number that the rebuild had read, those in
--- `returned` since then, and all of an older epoch. So it is safe to repeat.
+-- `returned` since then, and all of an epoch before the rebuild's. So it is safe to repeat.
 --
 -- The writes that Redis rejects when its memory is full (HSET) come before those that it never rejects.
 
@@ -27,12 +27,12 @@ for i = 1, count do
     return redis.error_reply('ERR give_back: a number or a quantity is not one')
   end
 end
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'returns', 'run')
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'returns', 'run', 'rebuilt')
 if not state[4] or not string.find(redis.call('INFO', 'server'), state[4], 1, true)
   or tonumber(state[1]) < given_up_in then
   return 'BEHIND'
 end
-if tonumber(state[1]) > given_up_in then
+if tonumber(state[5] or state[1]) > given_up_in then
   return 0
 end
 local units, known_up_to = tonumber(state[2]), tonumber(state[3] or '0')

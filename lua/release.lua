@@ -7,6 +7,8 @@
 --       so that a second release, or one after a settle or a rebuild, does nothing. One that comes late
 --       must not end the lease of a newer epoch under which the same participation was admitted again
 --
+-- Units of a lease count only since the last rebuild: it has counted what was committed, and ended all leases.
+--
 -- The writes that Redis rejects when its memory is full (HSET) come before those that it never rejects, so that a
 -- rejected release has changed nothing.
 
@@ -14,11 +16,11 @@ local function digits(number)
   return string.format('%.0f', number)
 end
 
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'units')
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'rebuilt')
 if not state[1] then
   return 0
 end
-local epoch, units = state[1], tonumber(state[2])
+local units, rebuilt = tonumber(state[2]), tonumber(state[3] or state[1])
 if not tonumber(ARGV[1]) or #ARGV < 2 then
   return redis.error_reply('ERR release: expected an epoch and participations')
 end
@@ -29,10 +31,10 @@ for i = 2, #ARGV do
   local participation, lease = ARGV[i], known[i - 1]
   if lease and not seen[participation] then
     seen[participation] = true
-    local user, quantity, of_epoch = string.match(lease, '^([^:]+):(%d+):%d+:%d*:(%d+):%d+$')
+    local user, quantity, of_epoch = string.match(lease, '^([^:]+):(%d+):%d+:%d*:(%d+):%d+:')
     if of_epoch == ARGV[1] then
       ended[#ended + 1] = participation
-      if of_epoch == epoch then
+      if tonumber(of_epoch) >= rebuilt then
         released[#released + 1] = {participation, user, tonumber(quantity)}
         users[#users + 1] = user
         returned = returned + tonumber(quantity)

@@ -51,7 +51,7 @@ if tonumber(ARGV[1]) > 1 then
 end
 
 -- HSET is first because it is the only write that Redis rejects when its memory is full.
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'units', ARGV[3], 'last_rank', ARGV[4], 'returns', ARGV[13],
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'rebuilt', ARGV[1], 'units', ARGV[3], 'last_rank', ARGV[4], 'returns', ARGV[13],
   'run', run, 'keys_since_us', keys_since_us)
 local known_epoch, known_version = tonumber(current[3]), tonumber(current[4])
 local epoch, version, state = tonumber(ARGV[5]), tonumber(ARGV[6]), current[5]

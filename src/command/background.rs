@@ -9,7 +9,7 @@ use crate::parts::store::Store;
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
 use crate::runtime::telemetry::cause;
 use crate::sale::meter::Meter;
-use crate::sale::reconcile::{ReconcileError, Reconciler, Swept};
+use crate::sale::reconcile::{REPLICA_INTERVAL, ReconcileError, Reconciler, ReplicaLease, Swept};
 
 /// Interval between writes of counted rejections to the store.
 const TALLY_INTERVAL: Duration = Duration::from_secs(1);
@@ -99,6 +99,48 @@ pub(super) fn start_sweeper(spawner: &Spawner, reconciler: Reconciler, interval:
                 }
             }
             interval
+        }
+    });
+}
+
+/// Says that this replica is alive, and ends what dead ones held. Two tasks, because ending may wait for a campaign's row.
+/// The lease is renewed until nothing of this replica can commit any more.
+pub(super) fn start_replica_lease(spawner: &Spawner, reconciler: Reconciler) {
+    let lease = ReplicaLease::new(reconciler);
+    let renewed = lease.clone();
+    spawner.start(
+        "replica.renew",
+        Stage::Background,
+        Policy::restart(),
+        move |stop| {
+            let lease = renewed.clone();
+            async move {
+                loop {
+                    if let Err(error) = lease.renew().await {
+                        tracing::warn!(
+                            error = cause(&error),
+                            "this replica's lease was not renewed"
+                        );
+                    }
+                    let pause = tokio::time::sleep(REPLICA_INTERVAL);
+                    if stop.run_until_cancelled(pause).await.is_none() {
+                        return Ok(());
+                    }
+                }
+            }
+        },
+    );
+    spawner.repeat("replica.end_dead", REPLICA_INTERVAL, move |_stop| {
+        let lease = lease.clone();
+        async move {
+            match lease.end_dead().await {
+                Ok(()) | Err(ReconcileError::Gate(GateError::Away)) => {}
+                Err(error) => tracing::warn!(
+                    error = cause(&error),
+                    "the leases of dead replicas were not ended; it will be retried"
+                ),
+            }
+            REPLICA_INTERVAL
         }
     });
 }

@@ -246,6 +246,9 @@ fn start_reconciliation(process: &Process, gate: &Arc<ScriptGate>, reconciler: &
     background::start_memory(spawner, Arc::clone(gate), memory);
     background::start_sweeper(spawner, reconciler.clone(), config.gate.sweep_interval);
     background::start_probe(spawner, Arc::clone(gate), reconciler.clone());
+    if gate.is_shared() {
+        background::start_replica_lease(spawner, reconciler.clone());
+    }
 }
 
 fn payments_of(process: &Process) -> Payments {

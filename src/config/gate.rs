@@ -10,7 +10,8 @@ use crate::sale::reconcile::REBUILD_INTERVAL;
 settings! {
     /// `[gate]`: admission.
     Gate in "gate" {
-        /// How long an admission waits for its commit. After a crash, its units return when the lease ends
+        /// How long an admission waits for its commit. After a crash, its units return when the lease ends, or
+        /// when another replica notices the crash
         lease: Duration = SECOND * 15, in SECOND * 3..=MINUTE * 10;
         /// How often expired leases are swept, and gate and store are compared
         sweep_interval: Duration = SECOND * 4, in MILLISECOND * 100..=MINUTE;

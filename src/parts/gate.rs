@@ -35,7 +35,7 @@ pub use self::session::{
 };
 pub use self::settings::{Configured, Settings};
 pub use self::start_error::StartError;
-pub use self::state::{ExpiredLease, Footprint, GateState, ServerMemory};
+pub use self::state::{Footprint, GateState, HeldLease, ServerMemory};
 
 use std::time::Duration;
 
@@ -136,7 +136,28 @@ pub trait Gate: Send + Sync + 'static {
         &self,
         campaign: CampaignId,
         limit: usize,
-    ) -> Result<Vec<ExpiredLease>, GateError>;
+    ) -> Result<Vec<HeldLease>, GateError>;
+
+    /// The name under which the leases that this process is given are recorded.
+    fn owner(&self) -> &str;
+
+    /// At most `limit` leases of the replica with this name, and at most 1,000 of them, in no order.
+    async fn leases_of(
+        &self,
+        campaign: CampaignId,
+        owner: &str,
+        limit: usize,
+    ) -> Result<Vec<HeldLease>, GateError>;
+
+    /// Moves the gate from one epoch to a later one, with all leases but those of the `dead` replicas. Returns false,
+    /// and does nothing, unless the gate is in `from`, or is in `to` already.
+    async fn advance(
+        &self,
+        campaign: CampaignId,
+        from: u64,
+        to: u64,
+        dead: &[String],
+    ) -> Result<bool, GateError>;
 
     /// The state of one campaign, if the gate has it.
     async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError>;

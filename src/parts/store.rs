@@ -26,6 +26,7 @@ mod orders;
 mod outbox;
 mod participations;
 mod query;
+mod replicas;
 mod reviews;
 mod rewards;
 mod schema;

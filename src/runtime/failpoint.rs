@@ -3,7 +3,7 @@
 //! `fail`: `FAILPOINTS='writer.committed=5*off->return'` aborts when the sixth group is committed.
 
 /// The crash points of a participation, in their order, followed by those of the repairs.
-pub const POINTS: [&str; 16] = [
+pub const POINTS: [&str; 18] = [
     "participate.admitted",
     "writer.begin",
     "store.written",
@@ -18,6 +18,8 @@ pub const POINTS: [&str; 16] = [
     "rebuild.loaded",
     "sweep.asked",
     "sweep.settled",
+    "replicas.raised",
+    "replicas.fenced",
     "change.authorised",
     "change.committed",
 ];

@@ -9,6 +9,7 @@ mod drift;
 mod metrics;
 mod outcome;
 mod rebuild;
+mod replicas;
 mod single_flight;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,9 +21,10 @@ use moka::sync::Cache;
 pub use self::metrics::Metrics;
 use self::outcome::Corrected;
 pub use self::outcome::{Aligned, Patience, Renewed, Swept};
+pub use self::replicas::{REPLICA_INTERVAL, ReplicaLease};
 use self::single_flight::SingleFlight;
 use crate::domain::{Campaign, CampaignId, ParticipationId, State};
-use crate::parts::gate::{Configured, Footprint, Gate, GateError, GateState, Settings};
+use crate::parts::gate::{Configured, Footprint, Gate, GateError, GateState, HeldLease, Settings};
 use crate::parts::store::{CampaignFilter, States, Store, StoreError};
 use crate::runtime::failpoint;
 use crate::runtime::supervisor::Spawner;
@@ -184,17 +186,28 @@ impl Reconciler {
         swept: &mut Swept,
     ) -> Result<usize, ReconcileError> {
         let expired = self.gate.expired(campaign, SWEEP_BATCH).await?;
-        if expired.is_empty() {
-            return Ok(0);
+        self.end_leases(campaign, &expired, swept).await?;
+        Ok(expired.len())
+    }
+
+    /// Settles or releases leases under which nothing can be committed any more.
+    async fn end_leases(
+        &self,
+        campaign: CampaignId,
+        leases: &[HeldLease],
+        swept: &mut Swept,
+    ) -> Result<(), ReconcileError> {
+        if leases.is_empty() {
+            return Ok(());
         }
-        let ids: Vec<ParticipationId> = expired.iter().map(|lease| lease.participation).collect();
+        let ids: Vec<ParticipationId> = leases.iter().map(|lease| lease.participation).collect();
         let committed = self.store.committed_among(&ids).await?;
         failpoint::point("sweep.asked");
         self.gate.settle(campaign, &committed).await?;
         failpoint::point("sweep.settled");
         // By epoch: a rejected participation may since be admitted again in a newer one.
         let mut lost: BTreeMap<u64, Vec<ParticipationId>> = BTreeMap::new();
-        for lease in &expired {
+        for lease in leases {
             if !committed.contains(&lease.participation) {
                 lost.entry(lease.epoch)
                     .or_default()
@@ -206,7 +219,7 @@ impl Reconciler {
             swept.released += ids.len();
         }
         swept.settled += committed.len();
-        Ok(expired.len())
+        Ok(())
     }
 
     /// Configures the gates of ended campaigns, in case the replica that ended them died before it did: their keys

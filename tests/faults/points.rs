@@ -62,7 +62,13 @@ pub fn crash(random: &mut StdRng, has_paid_orders: bool) -> String {
     let points = crash_points(has_paid_orders);
     let point = points[random.random_range(0..points.len())];
     // Repairs and returned units are rare, so the first pass counts.
-    let rare = ["rebuild.", "sweep.", "writer.releas", "revocation."];
+    let rare = [
+        "rebuild.",
+        "sweep.",
+        "replicas.",
+        "writer.releas",
+        "revocation.",
+    ];
     let is_rare = rare.iter().any(|stem| point.starts_with(stem));
     let passes = if is_rare {
         0

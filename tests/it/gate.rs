@@ -2,6 +2,7 @@
 
 mod buckets;
 mod checks;
+mod checks_of_advance;
 mod checks_of_keys;
 mod checks_of_leases;
 mod checks_of_rebuild;
@@ -94,6 +95,11 @@ suite! {
     checks_of_leases::a_release_leaves_what_else_the_user_holds,
     checks_of_leases::a_released_participation_is_never_named_as_the_first,
     checks_of_leases::leases_that_ran_out_are_listed_until_they_end,
+    checks_of_advance::leases_are_listed_by_owner,
+    checks_of_advance::an_advance_takes_leases_along,
+    checks_of_advance::the_leases_of_the_dead_stay_in_their_epoch,
+    checks_of_advance::an_advance_is_refused_in_another_epoch,
+    checks_of_advance::returns_count_across_an_advance,
     checks_of_returns::what_is_given_up_can_be_had_again_by_anybody,
     checks_of_returns::a_return_counts_once,
     checks_of_returns::a_return_before_its_settle_ends_the_lease,

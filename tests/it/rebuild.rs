@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use firstcome::domain::{CampaignId, ParticipationId};
 use firstcome::parts::gate::{
-    Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
+    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, HeldLease,
     KeyDigest, KeyRefused, Mark, Return, Settings, UserUnits,
 };
 use firstcome::sale::reconcile::{Patience, Reconciler, Renewed};
@@ -61,6 +61,29 @@ impl Gate for LostGate {
         Ok(true)
     }
 
+    fn owner(&self) -> &'static str {
+        "0"
+    }
+
+    async fn leases_of(
+        &self,
+        _: CampaignId,
+        _: &str,
+        _: usize,
+    ) -> Result<Vec<HeldLease>, GateError> {
+        unreachable!()
+    }
+
+    async fn advance(
+        &self,
+        _: CampaignId,
+        _: u64,
+        _: u64,
+        _: &[String],
+    ) -> Result<bool, GateError> {
+        unreachable!()
+    }
+
     async fn inspect(&self, _: CampaignId) -> Result<Option<GateState>, GateError> {
         self.inspected.fetch_add(1, Ordering::SeqCst);
         Ok(*self.state.lock().unwrap())
@@ -106,7 +129,7 @@ impl Gate for LostGate {
         unreachable!()
     }
 
-    async fn expired(&self, _: CampaignId, _: usize) -> Result<Vec<ExpiredLease>, GateError> {
+    async fn expired(&self, _: CampaignId, _: usize) -> Result<Vec<HeldLease>, GateError> {
         unreachable!()
     }
 

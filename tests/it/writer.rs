@@ -10,7 +10,7 @@ use firstcome::domain::{
     Status, StreamId, UserId, UserUnits, to_stored_precision,
 };
 use firstcome::parts::gate::{
-    Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
+    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, HeldLease,
     KeyDigest, KeyRefused, Lease, Mark, Return, Settings,
 };
 use firstcome::parts::store::{
@@ -108,8 +108,31 @@ impl Gate for YesGate {
         Ok(true)
     }
 
-    async fn expired(&self, _: CampaignId, _: usize) -> Result<Vec<ExpiredLease>, GateError> {
+    async fn expired(&self, _: CampaignId, _: usize) -> Result<Vec<HeldLease>, GateError> {
         Ok(Vec::new())
+    }
+
+    fn owner(&self) -> &'static str {
+        "0"
+    }
+
+    async fn leases_of(
+        &self,
+        _: CampaignId,
+        _: &str,
+        _: usize,
+    ) -> Result<Vec<HeldLease>, GateError> {
+        Ok(Vec::new())
+    }
+
+    async fn advance(
+        &self,
+        _: CampaignId,
+        _: u64,
+        _: u64,
+        _: &[String],
+    ) -> Result<bool, GateError> {
+        Ok(true)
     }
 
     async fn inspect(&self, _: CampaignId) -> Result<Option<GateState>, GateError> {

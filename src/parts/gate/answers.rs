@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::reply::{Fields, Reply, unknown};
-use super::{Admission, ExpiredLease, GateError, Lease};
+use super::{Admission, GateError, HeldLease, Lease};
 use crate::domain::Refusal;
 
 /// The answers to that number of entrants, one each.
@@ -58,11 +58,11 @@ fn admission(mut fields: Fields) -> Result<Admission, GateError> {
     Ok(Admission::Refused { refusal, remaining })
 }
 
-pub(super) fn expired_lease(reply: Reply) -> Result<ExpiredLease, GateError> {
+pub(super) fn held_lease(reply: Reply) -> Result<HeldLease, GateError> {
     let mut fields = reply.fields()?;
-    Ok(ExpiredLease {
+    Ok(HeldLease {
         participation: fields.participation()?,
         epoch: fields.count()?,
-        expired_at: fields.instant()?,
+        ends_at: fields.instant()?,
     })
 }

@@ -1,14 +1,14 @@
 //! Fuzz target: any reply of a script.
 
 use super::Admission;
-use super::answers::{admissions, expired_lease};
+use super::answers::{admissions, held_lease};
 use super::reply::Reply;
 
 /// Only a well-formed reply admits somebody.
 pub fn reply(bytes: &[u8]) {
     let mut rest = bytes;
     let reply = shaped(&mut rest, 4);
-    let _is_read = expired_lease(reply.clone());
+    let _is_read = held_lease(reply.clone());
     let Ok(admissions) = admissions(reply.clone(), 1) else {
         return;
     };

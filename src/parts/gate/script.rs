@@ -30,6 +30,8 @@ scripts! {
     Load: "load",
     Swap: "swap",
     Expired: "expired",
+    LeasesOf: "leases_of",
+    Advance: "advance",
     Inspect: "inspect",
     Footprint: "footprint",
     Take: "take",

@@ -15,14 +15,14 @@ use async_trait::async_trait;
 use self::admit::micros;
 use self::keys::STATE;
 use self::settings::{settings, settings_args};
-use super::answers::expired_lease;
+use super::answers::held_lease;
 use super::breaker::{Breaker, OnFailure};
 use super::in_process::InProcessEngine;
 use super::redis::{RedisConfig, RedisEngine};
 use super::reply::{Reply, unknown};
 use super::script::Script;
 use super::{
-    Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
+    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, HeldLease,
     KeyDigest, KeyRefused, Mark, Return, Settings, StartError, UserUnits,
 };
 use crate::domain::{CampaignId, ParticipationId};
@@ -49,6 +49,8 @@ pub struct ScriptGate {
     engine: Engine,
     breaker: Option<Breaker>,
     prefix: String,
+    /// Names the leases of this process. Random, because a restarted process holds none of its predecessor's leases.
+    owner: String,
     over_retention: Duration,
 }
 
@@ -68,11 +70,12 @@ impl ScriptGate {
         Ok(Self::new(engine, prefix))
     }
 
-    const fn new(engine: Engine, prefix: String) -> Self {
+    fn new(engine: Engine, prefix: String) -> Self {
         Self {
             engine,
             breaker: None,
             prefix,
+            owner: format!("{:016x}", rand::random::<u64>()),
             over_retention: OVER_RETENTION,
         }
     }
@@ -238,14 +241,49 @@ impl Gate for ScriptGate {
         &self,
         campaign: CampaignId,
         limit: usize,
-    ) -> Result<Vec<ExpiredLease>, GateError> {
+    ) -> Result<Vec<HeldLease>, GateError> {
         if limit == 0 {
             return Ok(Vec::new());
         }
         let keys = self.keys(campaign, ["leases", "expiry"]);
         let args = [limit.min(ITEMS_PER_CALL_MAX).to_string()];
         let replies = self.run(Script::Expired, &keys, &args).await?.list()?;
-        replies.into_iter().map(expired_lease).collect()
+        replies.into_iter().map(held_lease).collect()
+    }
+
+    fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    async fn leases_of(
+        &self,
+        campaign: CampaignId,
+        owner: &str,
+        limit: usize,
+    ) -> Result<Vec<HeldLease>, GateError> {
+        let keys = self.keys(campaign, ["leases"]);
+        let limit = limit.min(ITEMS_PER_CALL_MAX);
+        let args = [owner.to_owned(), limit.to_string()];
+        let replies = self.run(Script::LeasesOf, &keys, &args).await?.list()?;
+        replies.into_iter().map(held_lease).collect()
+    }
+
+    async fn advance(
+        &self,
+        campaign: CampaignId,
+        from: u64,
+        to: u64,
+        dead: &[String],
+    ) -> Result<bool, GateError> {
+        let keys = self.keys(campaign, ["state", "leases"]);
+        let mut args = vec![from.to_string(), to.to_string()];
+        args.extend_from_slice(dead);
+        let reply = self.run(Script::Advance, &keys, &args).await?;
+        match reply.text()?.as_str() {
+            "ADVANCED" => Ok(true),
+            "STALE" => Ok(false),
+            code => Err(unknown(code)),
+        }
     }
 
     async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError> {

@@ -71,13 +71,13 @@ impl ServerMemory {
     }
 }
 
-/// A lease that has expired.
+/// A lease that the gate has listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExpiredLease {
+pub struct HeldLease {
     /// The admitted participation.
     pub participation: ParticipationId,
     /// Epoch of the admission.
     pub epoch: u64,
-    /// When it expired.
-    pub expired_at: Timestamp,
+    /// When the lease ends, or has ended.
+    pub ends_at: Timestamp,
 }

@@ -27,6 +27,8 @@ pub struct Metrics {
     pub configured: Counter,
     /// Gates that had drifted from the store.
     pub disagreements: Counter,
+    /// Replicas of which leases were ended because they had died.
+    pub dead_replicas: Counter,
     /// Expired leases.
     pub swept: Family<LeaseEnd, Counter>,
 }
@@ -38,6 +40,7 @@ impl Metrics {
         registry.add(&metric::GATE_REBUILDS_DEFERRED, self.deferred.clone());
         registry.add(&metric::GATE_SETTINGS_CORRECTED, self.configured.clone());
         registry.add(&metric::GATE_DISAGREEMENTS, self.disagreements.clone());
+        registry.add(&metric::GATE_DEAD_REPLICAS, self.dead_replicas.clone());
         registry.add(&metric::GATE_LEASES_SWEPT, self.swept.clone());
     }
 

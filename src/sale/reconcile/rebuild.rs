@@ -234,13 +234,18 @@ impl Reconciler {
         rebuilt.await.unwrap_or(Ok(Rebuilt::Underway(TERM)))
     }
 
-    async fn rebuild_alone(&self, id: CampaignId, turn: Turn) -> Result<Rebuilt, ReconcileError> {
-        let mut how = Raise {
+    /// How the epoch is raised, and how long others wait for what follows.
+    pub(super) fn raise(&self, turn: Turn) -> Raise {
+        Raise {
             beyond: 0,
             term: TERM,
             turn,
             believed_max: TERM.max(INTERVAL_MAX).max(self.rebuild_interval) + ROW_WAIT_MAX,
-        };
+        }
+    }
+
+    async fn rebuild_alone(&self, id: CampaignId, turn: Turn) -> Result<Rebuilt, ReconcileError> {
+        let mut how = self.raise(turn);
         loop {
             let campaign = match self.store.raise_epoch(id, &how).await? {
                 Raised::To(campaign) => campaign,

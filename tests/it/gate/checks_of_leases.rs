@@ -113,7 +113,7 @@ pub async fn leases_that_ran_out_are_listed_until_they_end(subject: &Subject) ->
     let listed = subject.expired(10).await?;
     let got: Vec<_> = listed.iter().map(|lease| lease.participation).collect();
     same("expired", &got, &ids(&all))?;
-    let got: Vec<_> = listed.iter().map(|lease| lease.expired_at).collect();
+    let got: Vec<_> = listed.iter().map(|lease| lease.ends_at).collect();
     same("ends", &got, &ends)?;
     ensure!(listed.iter().all(|lease| lease.epoch == 1), "{listed:?}");
     same("a page", &subject.expired(2).await?, &listed[..2].to_vec())?;

@@ -67,7 +67,7 @@ async fn a_lease_expires_at_its_exact_time() {
     clock.advance(Duration::from_millis(1));
     let expired = subject.expired(9).await.unwrap();
     assert_eq!(expired[0].participation, first.participation);
-    assert_eq!(expired[0].expired_at, ticket.lease_until);
+    assert_eq!(expired[0].ends_at, ticket.lease_until);
 }
 
 #[tokio::test]

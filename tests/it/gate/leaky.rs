@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use firstcome::domain::{CampaignId, ParticipationId, Refusal, UserId};
 use firstcome::parts::gate::{
-    Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
+    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, HeldLease,
     Key, KeyDigest, KeyRefused, Mark, Return, Settings, UserUnits,
 };
 
@@ -42,6 +42,10 @@ enum Leak {
     ForgetsKeys,
     ForgetsThatKeysWereRefused,
     RefusesKeysWithoutALook,
+    MixesOwners,
+    AdvancesTheDead,
+    LeavesTheLivingBehind,
+    AdvancesFromAnyEpoch,
 }
 
 /// A correct gate, and its fault.
@@ -281,11 +285,51 @@ impl Gate for Leaky {
         &self,
         campaign: CampaignId,
         limit: usize,
-    ) -> Result<Vec<ExpiredLease>, GateError> {
+    ) -> Result<Vec<HeldLease>, GateError> {
         if self.has(Leak::HidesExpiredLeases) {
             return Ok(Vec::new());
         }
         self.inner.expired(self.campaign(campaign), limit).await
+    }
+
+    fn owner(&self) -> &str {
+        self.inner.owner()
+    }
+
+    async fn leases_of(
+        &self,
+        campaign: CampaignId,
+        owner: &str,
+        limit: usize,
+    ) -> Result<Vec<HeldLease>, GateError> {
+        let owner = if self.has(Leak::MixesOwners) {
+            self.owner()
+        } else {
+            owner
+        };
+        let campaign = self.campaign(campaign);
+        self.inner.leases_of(campaign, owner, limit).await
+    }
+
+    async fn advance(
+        &self,
+        campaign: CampaignId,
+        from: u64,
+        to: u64,
+        dead: &[String],
+    ) -> Result<bool, GateError> {
+        let campaign = self.campaign(campaign);
+        let owner = [self.owner().to_owned()];
+        let (from, dead) = match self.leak {
+            Leak::AdvancesTheDead => (from, &[][..]),
+            Leak::LeavesTheLivingBehind => (from, &owner[..]),
+            Leak::AdvancesFromAnyEpoch => {
+                let state = self.inner.inspect(campaign).await?;
+                (state.map_or(from, |state| state.epoch), dead)
+            }
+            _ => (from, dead),
+        };
+        self.inner.advance(campaign, from, to, dead).await
     }
 
     async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError> {
@@ -395,6 +439,16 @@ const CASES: &[(Leak, &str)] = &[
     (
         Leak::RefusesKeysWithoutALook,
         "a_no_is_said_unless_something_was_admitted_under_its_key_since",
+    ),
+    (Leak::MixesOwners, "leases_are_listed_by_owner"),
+    (
+        Leak::AdvancesTheDead,
+        "the_leases_of_the_dead_stay_in_their_epoch",
+    ),
+    (Leak::LeavesTheLivingBehind, "an_advance_takes_leases_along"),
+    (
+        Leak::AdvancesFromAnyEpoch,
+        "an_advance_is_refused_in_another_epoch",
     ),
 ];
 

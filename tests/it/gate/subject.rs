@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use firstcome::domain::{CampaignId, ParticipationId, Refusal, State, Timestamp, UserId};
 use firstcome::parts::gate::{
-    Admission, Entrant, ExpiredLease, Gate, GateState, GivenBack, Key, Lease, Mark, Return,
-    Settings, UserUnits,
+    Admission, Entrant, Gate, GateState, GivenBack, HeldLease, Key, Lease, Mark, Return, Settings,
+    UserUnits,
 };
 
 /// Passed, or the violation.
@@ -179,8 +179,28 @@ impl Subject {
         given_back.map_err(text)
     }
 
-    pub async fn expired(&self, limit: usize) -> Result<Vec<ExpiredLease>, String> {
+    pub async fn expired(&self, limit: usize) -> Result<Vec<HeldLease>, String> {
         self.gate.expired(self.campaign, limit).await.map_err(text)
+    }
+
+    /// The participations and epochs of the leases of this process.
+    pub async fn leases(&self) -> Result<Vec<(ParticipationId, u64)>, String> {
+        let owner = self.gate.owner();
+        let leases = self.gate.leases_of(self.campaign, owner, 100).await;
+        let leases = leases.map_err(text)?.into_iter();
+        let mut leases: Vec<_> = leases
+            .map(|lease| (lease.participation, lease.epoch))
+            .collect();
+        leases.sort_unstable();
+        Ok(leases)
+    }
+
+    /// Advances the gate, as if this process were dead or not.
+    pub async fn advance(&self, from: u64, to: u64, is_dead: bool) -> Result<bool, String> {
+        let owner = [self.gate.owner().to_owned()];
+        let dead = if is_dead { &owner[..] } else { &[] };
+        let advanced = self.gate.advance(self.campaign, from, to, dead).await;
+        advanced.map_err(text)
     }
 
     pub async fn state(&self) -> Result<GateState, String> {

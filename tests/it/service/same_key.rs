@@ -1,6 +1,8 @@
 //! A request is repeated with its key at another replica while its first attempt may still commit: it gets 503
 //! or the first response, and never a rejection that a later commit contradicts.
 
+use std::time::Instant;
+
 use chrono::{TimeDelta, Utc};
 use firstcome::domain::CampaignId;
 use firstcome::parts::gate::{Gate, GateState, ScriptGate};
@@ -47,10 +49,15 @@ async fn proxy_of(parts: &mut Parts, name: &'static str) -> (Proxy, Vec<(&'stati
 
 impl Scene {
     async fn new(lease: &str, campaign: impl FnOnce() -> Value) -> Self {
+        Self::with(lease, "30s", campaign).await
+    }
+
+    async fn with(lease: &str, session_timeout: &str, campaign: impl FnOnce() -> Value) -> Self {
         let mut parts = parts().await;
         for (name, value) in [
             ("FIRSTCOME_GATE_LEASE", lease),
             ("FIRSTCOME_GATE_SWEEP_INTERVAL", "200ms"),
+            ("FIRSTCOME_DATABASE_SESSION_TIMEOUT", session_timeout),
         ] {
             parts.settings.push((name, value.to_owned()));
         }
@@ -299,4 +306,109 @@ async fn a_late_rejection_is_withheld_if_the_key_was_admitted_meanwhile() {
         (503, &json!("REQUEST_OUTSTANDING"))
     );
     assert_eq!(ask(&first).await.unwrap().status(), 201);
+}
+
+/// Longer than any test waits.
+const LONG_LEASE: &str = "10m";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_a_dead_replica_is_decided_long_before_its_lease_ends() {
+    dies_while_held_back(TAKE_UNITS, "30s").await;
+}
+
+/// The machine vanished without closing its connections: MySQL releases the campaign's row when the session has been idle
+/// for too long.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_a_replica_whose_machine_vanished_is_decided_when_its_session_ends() {
+    dies_while_held_back(COMMIT, "5s").await;
+}
+
+async fn dies_while_held_back(statement: &'static [u8], session_timeout: &str) {
+    let mut scene = Scene::with(LONG_LEASE, session_timeout, campaign).await;
+    let first = scene.begin(Mode::Hold(statement), 1).await;
+    scene.gets_503(1).await;
+    scene.first.kill();
+    let killed = Instant::now();
+    first.abort();
+    until("its key gets the unit", async || {
+        scene.ask(&scene.other, 1, 1).await.unwrap().status() == 201
+    })
+    .await;
+    println!("decided after {:?}", killed.elapsed());
+    until("it is settled", async || scene.state().await.leases == 0).await;
+    let state = scene.state().await;
+    assert_eq!((state.units, state.users), (1, 1));
+    assert!(scene.other.log().contains("stopped renewing"));
+}
+
+/// It was stopped before its transaction reached the database, and another user got the unit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_replica_commits_nothing_after_its_leases_were_ended() {
+    let scene = Scene::new(LONG_LEASE, campaign).await;
+    let first = scene.begin(Mode::Hold(TAKE_UNITS), 1).await;
+    signal(&scene.first, "STOP");
+    until("another user gets the unit", async || {
+        scene.other.take_part(scene.campaign, 2).await.status() == 201
+    })
+    .await;
+    scene.mysql.set(Mode::Pass);
+    signal(&scene.first, "CONT");
+    let answer = first.await.unwrap();
+    let status = answer.status();
+    assert_eq!(
+        (status.as_u16(), &body(answer).await["code"]),
+        (409, &json!("SOLD_OUT"))
+    );
+    let id = CampaignId(scene.campaign);
+    let counts = scene.parts.test.store.counts(id).await.unwrap();
+    assert_eq!(counts.participations, 1);
+    until("it is settled", async || scene.state().await.leases == 0).await;
+    assert_eq!(scene.state().await.units, 1);
+}
+
+/// Its transactions are rejected once, and repeated under the leases that they have.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_death_of_a_replica_costs_the_others_nothing() {
+    let mut scene = Scene::new(
+        LONG_LEASE,
+        || json!({ "name": "one key", "kind": "general", "totalStock": 2 }),
+    )
+    .await;
+    // The first replica has a lease, and dies; then the other's transaction waits until its epoch is over.
+    let first = scene.begin(Mode::Hold(TAKE_UNITS), 1).await;
+    let (mysql, through) = proxy_of(&mut scene.parts, "FIRSTCOME_DATABASE_URL").await;
+    let folder = TempDir::new().unwrap();
+    let third = Service::start(&folder, &through).await;
+    mysql.set(Mode::Hold(TAKE_UNITS));
+    let waiting = {
+        let request = third
+            .post(&format!("/api/campaigns/{}/participation", scene.campaign))
+            .json(&json!({ "userId": 2 }));
+        tokio::spawn(async move { request.send().await.unwrap() })
+    };
+    until("both are admitted", async || {
+        scene.state().await.leases == 2
+    })
+    .await;
+    scene.first.kill();
+    first.abort();
+    let before = scene.state().await.epoch;
+    until("the epoch is raised", async || {
+        scene.state().await.epoch > before
+    })
+    .await;
+    mysql.set(Mode::Pass);
+    let answer = waiting.await.unwrap();
+    assert_eq!(answer.status(), 201);
+    assert_eq!(body(answer).await["rank"], 2);
+    until("it is settled", async || scene.state().await.leases == 0).await;
+    assert_eq!(scene.state().await.units, 1);
+}
+
+fn signal(service: &Service, name: &str) {
+    let pid = service.pid().to_string();
+    let sent = std::process::Command::new("kill")
+        .args(["-s", name, &pid])
+        .status();
+    assert!(sent.unwrap().success());
 }

@@ -18,8 +18,9 @@ impl ScriptGate {
     ) -> Result<Vec<Admission>, GateError> {
         let state = self.keys(campaign, ["state", "users", "leases", "expiry"]);
         let mut keys = state.to_vec();
-        let mut args = Vec::with_capacity(2 + 3 * entrants.len());
+        let mut args = Vec::with_capacity(3 + 3 * entrants.len());
         args.push(micros(lease).to_string());
+        args.push(self.owner.clone());
         args.push(entrants.len().to_string());
         for entrant in entrants {
             args.push(entrant.participation.to_string());

@@ -5,6 +5,12 @@ use crate::domain::Timestamp;
 use crate::parts::gate::{GateError, ServerMemory};
 
 impl ScriptGate {
+    /// Whether other processes use the same gate.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.engine, Engine::Redis(_))
+    }
+
     /// Memory of the server, or of the fullest node of a cluster; the embedded gate has none.
     pub async fn server_memory(&self) -> Result<Option<ServerMemory>, GateError> {
         match &self.engine {
