@@ -4,21 +4,18 @@
 --
 -- KEYS  1 state (hash)   2 leases (hash)
 -- ARGV  1 epoch that the gate must be in   2 next epoch, then owners whose leases stay
--- Reply 'ADVANCED' (also if it was in the next epoch before)
---       | 'STALE' (the gate is in another epoch, or its state is missing, or another run's: rebuild it)
+-- Reply 'ADVANCED' | 'STALE' (the gate is in another epoch, or its state is missing, or another run's: rebuild it)
 --
 -- The state is still that of the last rebuild, so `rebuilt` stays: units of leases and returns since then are counted.
+-- State that an older release wrote has no `rebuilt`: there, each epoch began with a rebuild.
 
 local from, to = tonumber(ARGV[1]), tonumber(ARGV[2])
 if not from or not to or to <= from then
   return redis.error_reply('ERR advance: expected an epoch and a later one')
 end
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'run')
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'run', 'rebuilt')
 if not state[2] or not string.find(redis.call('INFO', 'server'), state[2], 1, true) then
   return 'STALE'
-end
-if tonumber(state[1]) == to then
-  return 'ADVANCED'
 end
 if tonumber(state[1]) ~= from then
   return 'STALE'
@@ -41,5 +38,5 @@ end
 for first = 1, #moved, 2000 do
   redis.call('HSET', KEYS[2], unpack(moved, first, math.min(first + 1999, #moved)))
 end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[2])
+redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'rebuilt', state[3] or ARGV[1])
 return 'ADVANCED'

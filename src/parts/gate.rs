@@ -141,16 +141,18 @@ pub trait Gate: Send + Sync + 'static {
     /// The name under which the leases that this process is given are recorded.
     fn owner(&self) -> &str;
 
-    /// At most `limit` leases of the replica with this name, and at most 1,000 of them, in no order.
+    /// At most `limit` leases of the replicas with these names, of epochs before this one, and at most 1,000 of them, in
+    /// no order. None if the gate has no state.
     async fn leases_of(
         &self,
         campaign: CampaignId,
-        owner: &str,
+        owners: &[String],
+        before: u64,
         limit: usize,
     ) -> Result<Vec<HeldLease>, GateError>;
 
     /// Moves the gate from one epoch to a later one, with all leases but those of the `dead` replicas. Returns false,
-    /// and does nothing, unless the gate is in `from`, or is in `to` already.
+    /// and does nothing, unless the gate is in `from`.
     async fn advance(
         &self,
         campaign: CampaignId,

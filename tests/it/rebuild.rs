@@ -68,7 +68,8 @@ impl Gate for LostGate {
     async fn leases_of(
         &self,
         _: CampaignId,
-        _: &str,
+        _: &[String],
+        _: u64,
         _: usize,
     ) -> Result<Vec<HeldLease>, GateError> {
         unreachable!()

@@ -119,7 +119,8 @@ impl Gate for YesGate {
     async fn leases_of(
         &self,
         _: CampaignId,
-        _: &str,
+        _: &[String],
+        _: u64,
         _: usize,
     ) -> Result<Vec<HeldLease>, GateError> {
         Ok(Vec::new())

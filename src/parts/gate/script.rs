@@ -54,7 +54,7 @@ impl Script {
     pub(super) const fn opens_breaker(self) -> bool {
         !matches!(
             self,
-            Self::Take | Self::PutBack | Self::RecentNote | Self::RecentSum
+            Self::LeasesOf | Self::Take | Self::PutBack | Self::RecentNote | Self::RecentSum
         )
     }
 }

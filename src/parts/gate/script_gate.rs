@@ -22,8 +22,8 @@ use super::redis::{RedisConfig, RedisEngine};
 use super::reply::{Reply, unknown};
 use super::script::Script;
 use super::{
-    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, HeldLease,
-    KeyDigest, KeyRefused, Mark, Return, Settings, StartError, UserUnits,
+    Admission, Configured, EXACT_MAX, Entrant, Footprint, Gate, GateError, GateState, GivenBack,
+    HeldLease, KeyDigest, KeyRefused, Mark, Return, Settings, StartError, UserUnits,
 };
 use crate::domain::{CampaignId, ParticipationId};
 use crate::runtime::clock::Clock;
@@ -258,12 +258,14 @@ impl Gate for ScriptGate {
     async fn leases_of(
         &self,
         campaign: CampaignId,
-        owner: &str,
+        owners: &[String],
+        before: u64,
         limit: usize,
     ) -> Result<Vec<HeldLease>, GateError> {
-        let keys = self.keys(campaign, ["leases"]);
-        let limit = limit.min(ITEMS_PER_CALL_MAX);
-        let args = [owner.to_owned(), limit.to_string()];
+        let keys = self.keys(campaign, ["state", "leases"]);
+        let (before, limit) = (before.min(EXACT_MAX), limit.min(ITEMS_PER_CALL_MAX));
+        let mut args = vec![before.to_string(), limit.to_string()];
+        args.extend_from_slice(owners);
         let replies = self.run(Script::LeasesOf, &keys, &args).await?.list()?;
         replies.into_iter().map(held_lease).collect()
     }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::ExprTrait;
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::entity::duty::{Column, Entity};
 use super::{Store, StoreError};
+use crate::domain::Timestamp;
 
 /// Begins the names of these leases, in the table of task leases.
 const PREFIX: &str = "replica/";
@@ -15,24 +16,47 @@ fn name_of(replica: &str) -> String {
     format!("{PREFIX}{replica}")
 }
 
+/// The lease of another replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherReplica {
+    /// Its name.
+    pub name: String,
+    /// Changes with each renewal.
+    pub renewed_until: Timestamp,
+    /// Whether the lease has ended, by the database's clock.
+    pub is_over: bool,
+}
+
 impl Store {
     /// Says that this replica is alive for this long. False: another one has its name.
     pub async fn renew_replica(&self, replica: &str, term: Duration) -> Result<bool, StoreError> {
         self.take_task_lease(&name_of(replica), replica, term).await
     }
 
-    /// At most `limit` replicas that have not renewed their leases in time, the longest dead first.
-    pub async fn dead_replicas(&self, limit: u64) -> Result<Vec<String>, StoreError> {
-        Ok(Entity::find()
+    /// The leases of all other replicas, at most `limit`, those that ended first coming first.
+    pub async fn other_replicas(
+        &self,
+        own: &str,
+        limit: u64,
+    ) -> Result<Vec<OtherReplica>, StoreError> {
+        let is_over = Column::ExpiresAt.into_expr().lte(self.now_expr());
+        let rows: Vec<(String, Timestamp, i64)> = Entity::find()
             .select_only()
-            .column(Column::Owner)
+            .columns([Column::Owner, Column::ExpiresAt])
+            .expr(Expr::case(is_over, 1).finally(0))
             .filter(Column::Name.starts_with(PREFIX))
-            .filter(Column::ExpiresAt.into_expr().lte(self.now_expr()))
+            .filter(Column::Owner.ne(own))
             .order_by_asc(Column::ExpiresAt)
             .limit(limit)
             .into_tuple()
             .all(&self.db)
-            .await?)
+            .await?;
+        let replica = |(name, renewed_until, is_over)| OtherReplica {
+            name,
+            renewed_until,
+            is_over: is_over != 0,
+        };
+        Ok(rows.into_iter().map(replica).collect())
     }
 
     /// Forgets a dead replica. One that has renewed its lease meanwhile stays.

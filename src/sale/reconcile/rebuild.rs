@@ -51,7 +51,7 @@ enum Swap {
 }
 
 /// The result of one attempt to rebuild.
-enum Rebuilt {
+pub(super) enum Rebuilt {
     /// The gate has this epoch, or a newer one.
     In(u64),
     /// The campaign is served from the database for this long.
@@ -212,7 +212,7 @@ impl Reconciler {
 
     /// Rebuilds in a separate task, which continues if the caller disconnects: an interrupted rebuild leaves a gate
     /// whose admissions are all void, and blocks other rebuilds for its term.
-    async fn rebuild_detached(
+    pub(super) async fn rebuild_detached(
         &self,
         flight: &Arc<SingleFlight>,
         alone: OwnedMutexGuard<()>,

@@ -7,22 +7,27 @@
 //! then, or never will be. The other replicas' leases move to the new epoch, and their rejected transactions are repeated
 //! under them. A rebuild would do the same, but its time grows with the number of participations.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::rebuild::Rebuilt;
 use super::{ReconcileError, Reconciler, Swept};
-use crate::domain::CampaignId;
+use crate::domain::{Campaign, CampaignId, Timestamp};
 use crate::parts::gate::HeldLease;
-use crate::parts::store::{Raised, StoreError, Turn};
+use crate::parts::store::{OtherReplica, Raised, StoreError, Turn};
 use crate::runtime::failpoint;
+use crate::runtime::telemetry::cause;
 
 /// How long a replica counts as alive after it has renewed its lease.
 const ALIVE: Duration = Duration::from_secs(3);
 /// How often a replica renews its lease, and how often it looks for dead ones.
 pub const REPLICA_INTERVAL: Duration = Duration::from_millis(800);
-/// Dead replicas handled at a time.
-const DEAD_MAX: u64 = 100;
-/// Leases of one replica ended at a time, and how often.
+/// How long a renewal may take before it is repeated, perhaps over another connection.
+const RENEWAL_MAX: Duration = Duration::from_secs(1);
+/// Replicas looked at.
+const REPLICAS_MAX: u64 = 1_000;
+/// Leases ended at a time, and how often.
 const LEASES: usize = 1_000;
 const ROUNDS_MAX: usize = 100;
 
@@ -31,6 +36,7 @@ const ROUNDS_MAX: usize = 100;
 pub struct ReplicaLease {
     reconciler: Reconciler,
     unbroken: Arc<Mutex<Option<Unbroken>>>,
+    others: Arc<Mutex<Others>>,
 }
 
 /// A time in which the lease was never over.
@@ -40,6 +46,9 @@ struct Unbroken {
     renewed_at: Instant,
 }
 
+/// When the lease of each other replica was seen to change.
+type Others = HashMap<String, (Timestamp, Instant)>;
+
 impl ReplicaLease {
     /// The lease of this process. It is not taken before it is renewed for the first time.
     #[must_use]
@@ -47,6 +56,7 @@ impl ReplicaLease {
         Self {
             reconciler,
             unbroken: Arc::default(),
+            others: Arc::default(),
         }
     }
 
@@ -54,7 +64,12 @@ impl ReplicaLease {
     pub async fn renew(&self) -> Result<(), StoreError> {
         let asked_at = Instant::now();
         let (store, gate) = (&self.reconciler.store, &self.reconciler.gate);
-        store.renew_replica(gate.owner(), ALIVE).await?;
+        let renewal = store.renew_replica(gate.owner(), ALIVE);
+        match tokio::time::timeout(RENEWAL_MAX, renewal).await {
+            Ok(renewed) => renewed?,
+            // The next one may use another connection.
+            Err(_) => return Ok(()),
+        };
         let mut unbroken = self.unbroken.lock().unwrap_or_else(PoisonError::into_inner);
         let before = unbroken.filter(|before| asked_at.duration_since(before.renewed_at) < ALIVE);
         *unbroken = Some(Unbroken {
@@ -75,12 +90,13 @@ impl ReplicaLease {
 
     /// Ends what dead replicas held, and forgets them.
     pub async fn end_dead(&self) -> Result<(), ReconcileError> {
-        if !self.may_judge() {
-            return Ok(());
-        }
-        let store = &self.reconciler.store;
-        let dead = store.dead_replicas(DEAD_MAX).await?;
-        if dead.is_empty() || !self.reconciler.end_leases_of(&dead).await? {
+        let (store, own) = (&self.reconciler.store, self.reconciler.gate.owner());
+        let replicas = store.other_replicas(own, REPLICAS_MAX).await?;
+        let dead = {
+            let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+            dead_among(&mut others, &replicas, Instant::now())
+        };
+        if dead.is_empty() || !self.may_judge() || !self.reconciler.end_leases_of(&dead).await? {
             return Ok(());
         }
         for replica in &dead {
@@ -90,17 +106,44 @@ impl ReplicaLease {
     }
 }
 
+/// Those whose leases have ended by the database's clock, and were not renewed for as long by this process's clock: the
+/// database's clock may be set.
+fn dead_among(others: &mut Others, replicas: &[OtherReplica], now: Instant) -> Vec<String> {
+    others.retain(|name, _| replicas.iter().any(|replica| replica.name == *name));
+    let mut dead = Vec::new();
+    for replica in replicas {
+        let renewed_until = replica.renewed_until;
+        let seen = others
+            .entry(replica.name.clone())
+            .or_insert((renewed_until, now));
+        if seen.0 != renewed_until {
+            *seen = (renewed_until, now);
+        }
+        if replica.is_over && now.duration_since(seen.1) >= ALIVE {
+            dead.push(replica.name.clone());
+        }
+    }
+    dead
+}
+
 impl Reconciler {
     /// Ends the leases of dead replicas in all campaigns. False: some are left, because a rebuild is running or has just
-    /// ended.
+    /// ended, or a campaign's row is locked.
     pub async fn end_leases_of(&self, dead: &[String]) -> Result<bool, ReconcileError> {
         let (mut swept, mut is_done) = (Swept::default(), true);
         for campaign in self.live_campaigns().await? {
-            is_done &= self.end_leases_in(campaign.id, dead, &mut swept).await?;
+            let ended = self.end_leases_in(&campaign, dead, &mut swept).await;
+            is_done &= ended.unwrap_or_else(|error| {
+                tracing::warn!(
+                    campaign.id = %campaign.id,
+                    error = cause(&error),
+                    "the leases of a dead replica were not ended; it will be retried"
+                );
+                false
+            });
         }
         self.metrics.count(swept);
-        if is_done {
-            self.metrics.dead_replicas.inc_by(dead.len() as u64);
+        if swept != Swept::default() {
             tracing::warn!(
                 replicas = dead.len(),
                 swept.settled,
@@ -108,44 +151,39 @@ impl Reconciler {
                 "replicas stopped renewing their leases: what they held was settled or released"
             );
         }
+        if is_done {
+            self.metrics.dead_replicas.inc_by(dead.len() as u64);
+        }
         Ok(is_done)
     }
 
     async fn end_leases_in(
         &self,
-        id: CampaignId,
+        campaign: &Campaign,
         dead: &[String],
         swept: &mut Swept,
     ) -> Result<bool, ReconcileError> {
-        if self.leases_of(id, dead).await?.is_empty() {
-            return Ok(true);
+        let (id, mut epoch) = (campaign.id, campaign.gate_epoch);
+        let held = self.gate.leases_of(id, dead, u64::MAX, LEASES).await?;
+        // Another replica may have raised the epoch, and died or not ended all of them yet.
+        if held.iter().any(|lease| lease.epoch >= epoch) {
+            match self.fence(id, dead).await? {
+                Some(raised) => epoch = raised,
+                None => return Ok(false),
+            }
+            failpoint::point("replicas.fenced");
         }
-        let Some(epoch) = self.fence(id, dead).await? else {
-            return Ok(false);
-        };
-        failpoint::point("replicas.fenced");
+        // A replica that is alive after all may have been admitted since, in the new epoch.
+        let mut left = held.len();
         for _ in 0..ROUNDS_MAX {
-            let mut leases = self.leases_of(id, dead).await?;
-            // A replica that is alive after all may have been admitted since.
-            leases.retain(|lease| lease.epoch < epoch);
-            if leases.is_empty() {
+            if left == 0 {
                 return Ok(true);
             }
+            let leases: Vec<HeldLease> = self.gate.leases_of(id, dead, epoch, LEASES).await?;
+            left = leases.len();
             self.end_leases(id, &leases, swept).await?;
         }
         Ok(false)
-    }
-
-    async fn leases_of(
-        &self,
-        id: CampaignId,
-        dead: &[String],
-    ) -> Result<Vec<HeldLease>, ReconcileError> {
-        let mut leases = Vec::new();
-        for replica in dead {
-            leases.extend(self.gate.leases_of(id, replica, LEASES).await?);
-        }
-        Ok(leases)
     }
 
     /// Prevents the commit of everything that was admitted before, and moves the gate and the leases of the others to the
@@ -153,7 +191,7 @@ impl Reconciler {
     /// serves the campaign.
     async fn fence(&self, id: CampaignId, dead: &[String]) -> Result<Option<u64>, ReconcileError> {
         let flight = self.flight(id);
-        let Ok(alone) = flight.turn.try_lock() else {
+        let Ok(alone) = Arc::clone(&flight.turn).try_lock_owned() else {
             return Ok(None);
         };
         let how = self.raise(Turn::Waits);
@@ -163,13 +201,45 @@ impl Reconciler {
         };
         let epoch = campaign.gate_epoch;
         failpoint::point("replicas.raised");
-        let advanced = self.gate.advance(id, epoch - 1, epoch, dead).await;
-        self.store.hold_rebuild(id, epoch, Duration::ZERO).await?;
-        if advanced? {
+        if self.gate.advance(id, epoch - 1, epoch, dead).await? {
+            self.store.hold_rebuild(id, epoch, Duration::ZERO).await?;
             return Ok(Some(epoch));
         }
         // The gate was in another epoch: a rebuild ends all leases.
-        drop(alone);
-        self.rebuild(id).await
+        let rebuilt = self.rebuild_detached(&flight, alone, (id, Turn::AtOnce));
+        Ok(match rebuilt.await? {
+            Rebuilt::In(epoch) => Some(epoch),
+            Rebuilt::Closed(_) | Rebuilt::Underway(_) | Rebuilt::Unknown => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(renewed_until: i64, is_over: bool) -> OtherReplica {
+        OtherReplica {
+            name: "other".to_owned(),
+            renewed_until: Timestamp::from_timestamp_nanos(renewed_until),
+            is_over,
+        }
+    }
+
+    #[test]
+    fn a_replica_is_dead_when_both_clocks_say_so() {
+        let (mut others, begin) = (Others::new(), Instant::now());
+        let mut dead = |replica, after| {
+            let found = dead_among(&mut others, &[replica], begin + after);
+            !found.is_empty()
+        };
+        // The database's clock was set forward: its lease has ended, and it is renewed all the same.
+        assert!(!dead(replica(1, true), Duration::ZERO));
+        assert!(!dead(replica(2, true), ALIVE));
+        assert!(!dead(replica(3, true), 2 * ALIVE));
+        // Set back: it has not ended, and is not renewed any more.
+        assert!(!dead(replica(3, false), 4 * ALIVE));
+        assert!(dead(replica(3, true), 4 * ALIVE));
+        assert!(!dead(replica(4, true), 5 * ALIVE));
     }
 }

@@ -299,16 +299,19 @@ impl Gate for Leaky {
     async fn leases_of(
         &self,
         campaign: CampaignId,
-        owner: &str,
+        owners: &[String],
+        before: u64,
         limit: usize,
     ) -> Result<Vec<HeldLease>, GateError> {
-        let owner = if self.has(Leak::MixesOwners) {
-            self.owner()
+        let all = [self.owner().to_owned()];
+        let owners = if self.has(Leak::MixesOwners) {
+            &all
         } else {
-            owner
+            owners
         };
         let campaign = self.campaign(campaign);
-        self.inner.leases_of(campaign, owner, limit).await
+        let leases = self.inner.leases_of(campaign, owners, before, limit);
+        leases.await
     }
 
     async fn advance(

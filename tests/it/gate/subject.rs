@@ -185,8 +185,9 @@ impl Subject {
 
     /// The participations and epochs of the leases of this process.
     pub async fn leases(&self) -> Result<Vec<(ParticipationId, u64)>, String> {
-        let owner = self.gate.owner();
-        let leases = self.gate.leases_of(self.campaign, owner, 100).await;
+        let owner = [self.gate.owner().to_owned()];
+        let all = self.gate.leases_of(self.campaign, &owner, u64::MAX, 100);
+        let leases = all.await;
         let leases = leases.map_err(text)?.into_iter();
         let mut leases: Vec<_> = leases
             .map(|lease| (lease.participation, lease.epoch))
