@@ -22,6 +22,7 @@ mod payments;
 mod probes;
 mod process;
 pub mod relay;
+pub mod republish;
 mod rewards;
 pub mod serve;
 pub mod verify;

@@ -99,6 +99,11 @@ enum Command {
         #[command(subcommand)]
         action: command::dead_letters::Action,
     },
+    /// Sends events once more whose records were lost in Kafka.
+    Outbox {
+        #[command(subcommand)]
+        action: command::republish::Action,
+    },
 }
 
 fn main() -> ExitCode {
@@ -152,5 +157,6 @@ async fn run_in(arguments: &Arguments, config: Config) -> anyhow::Result<ExitCod
         Command::Doctor { json } => command::doctor::run(&config, Form::of(*json)).await,
         Command::Accounts { action } => command::accounts::run(&config, action).await,
         Command::DeadLetters { action } => command::dead_letters::run(&config, action).await,
+        Command::Outbox { action } => command::republish::run(&config, action).await,
     }
 }

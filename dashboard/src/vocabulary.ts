@@ -390,6 +390,7 @@ export const WORDS = {
   "action.participation.cancel": ["Cancelled for a user", "대리 취소"],
   "action.dead_letter.replay": ["Dead letters replayed", "데드 레터 재발행"],
   "action.dead_letter.discard": ["Dead letters discarded", "데드 레터 폐기"],
+  "action.outbox.republish": ["Events published again", "이벤트 재발행"],
   "action.dead_letter.read": ["Dead letter read", "데드 레터 조회"],
   "action.participation.read": ["Participation read", "참여 조회"],
   "action.participation.export": ["Participations exported", "참여 내역 내보내기"],

@@ -1,7 +1,7 @@
 //! `verify`: checks the invariants on a running system; with `--topic` also the topic of participations, and with
 //! `--rewards` also the rewards database.
 
-mod topic;
+pub(super) mod topic;
 
 use std::process::ExitCode;
 use std::sync::Arc;

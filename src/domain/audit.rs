@@ -45,6 +45,7 @@ words! {
         DeadLetterRead = "dead_letter.read",
         DeadLetterReplay = "dead_letter.replay",
         DeadLetterDiscard = "dead_letter.discard",
+        OutboxRepublish = "outbox.republish",
         ParticipationRead = "participation.read",
         ParticipationExport = "participation.export",
         HistoryRead = "history.read",

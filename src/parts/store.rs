@@ -60,8 +60,8 @@ pub use order::Ordered;
 pub use orders::{DecidedOrder, DecisionContext, DueOrder, LineContradiction, NewOrder};
 pub use outbox::{
     DueRows, LeasedBucket, LogEntry, NewlyParked, ORPHAN_KEYS_MAX, OutboxCounts, Parked, ParkedRow,
-    ParkedState, ParkedVerdict, Partitions, PublishedEvent, PurgePage, Purgeable, RelayLease,
-    Released, StreamEnds, StreamKey, Targets, Tenure,
+    ParkedState, ParkedVerdict, Partitions, PublishedEvent, PurgePage, Purgeable, REPUBLISH_MAX,
+    RelayLease, Released, StreamEnds, StreamKey, Targets, Tenure,
 };
 pub use participations::{
     Applicant, Applicants, ChangeRequest, Changed, Closing, CommitError, Committed, Decision,
@@ -69,6 +69,7 @@ pub use participations::{
     Mismatch, NewParticipation, ParticipationEvent, ParticipationEvents, PassedOver, Raise, Raised,
     RankAssignment, RankPage, Ranked, RankedRow, RankedStatus, Rewarding, Turn, UserKey,
 };
+pub use replicas::OtherReplica;
 pub use reviews::{Review, ReviewOutcome};
 pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,

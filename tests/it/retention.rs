@@ -286,3 +286,29 @@ async fn snapshot_age_is_unknown_without_the_permission_to_read_it() {
     let gone = format!("DROP USER '{user}'@'%'");
     admin.execute_unprepared(&gone).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_event_that_is_to_be_published_again_is_not_purged() {
+    for test in stores().await {
+        let store = &test.store;
+        let campaign = create(store, campaign_of(None)).await;
+        let events = sell(store, &campaign, &[8 * DAY; 3]).await;
+        let pending = sell(store, &campaign, &[8 * DAY]).await;
+        acknowledge(store, &events).await;
+        move_to(store, &campaign, State::Closed).await;
+        let listed = store.purgeable(None, WEEK, 10).await.unwrap();
+        assert_eq!(listed.purgeable.len(), 3);
+        // After the list was read.
+        let places = [events[1].place(), pending[0].place()];
+        assert_eq!(store.republish(&places, None).await.unwrap(), 1);
+        assert_eq!(store.republish(&places, None).await.unwrap(), 0);
+        assert_eq!(store.purge(&listed.purgeable).await.unwrap(), 2);
+        let left = ids_left(store, &events).await;
+        assert_eq!(left, BTreeSet::from([events[1].id]));
+        assert_sound(store).await;
+        store.unpark(&[events[1].place()]).await.unwrap();
+        assert_eq!(purge_all(store).await, 1);
+        assert_eq!(store.republish(&places, None).await.unwrap(), 0);
+        assert_sound(store).await;
+    }
+}

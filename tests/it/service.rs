@@ -43,6 +43,7 @@ mod privacy;
 pub mod process;
 pub mod real;
 mod records;
+mod republish;
 mod roles;
 mod sale;
 mod same_key;

@@ -12,7 +12,7 @@ const ACTIONS = [
   "participation.create", "participation.confirm", "participation.cancel", "participation.read", "participation.export",
   "history.read", "rewards.read", "allow_list.replace", "allow_list.remove", "allow_list.read",
   "account.create", "account.change", "account.password", "account.read",
-  "dead_letter.replay", "dead_letter.discard", "dead_letter.read", "day.aggregate", "simulation.start", "simulation.cancel",
+  "dead_letter.replay", "dead_letter.discard", "dead_letter.read", "outbox.republish", "day.aggregate", "simulation.start", "simulation.cancel",
 ];
 const NOTHING = { campaignId: "", actor: "", action: "", from: "", to: "" };
 

@@ -24,15 +24,28 @@ pub(super) async fn verify(
 ) -> anyhow::Result<(Vec<Finding>, TopicVerdict)> {
     let findings = verification.run_within(scope).await?;
     let expected = expected(&findings);
-    let (mut report, mut truncation) = read(kafka, topic, within).await?;
-    let mut differences = compare(store, &expected, &report.presence).await?;
-    if truncation == Truncation::None && differences.has_missing() {
-        (report, truncation) = read(kafka, topic, within).await?;
-        let second = compare(store, &expected, &report.presence).await?;
-        differences = second.missing_since(&differences);
-    }
+    let campaigns = expected.keys().copied().collect();
+    let compared = differences(store, &campaigns, kafka, (topic, within)).await?;
+    let (report, differences, truncation) = compared;
     let verdict = topic_check::judge(report, &expected, &differences, truncation);
     Ok((findings, verdict))
+}
+
+/// Reads a topic within a time, and compares it with the published events of these campaigns, and of those in the topic.
+pub(in crate::command) async fn differences(
+    store: &Store,
+    campaigns: &BTreeSet<CampaignId>,
+    kafka: &Kafka,
+    (topic, within): (&str, Duration),
+) -> anyhow::Result<(Report, Differences, Truncation)> {
+    let (mut report, mut truncation) = read(kafka, topic, within).await?;
+    let mut differences = compare(store, campaigns, &report.presence).await?;
+    if truncation == Truncation::None && differences.has_missing() {
+        (report, truncation) = read(kafka, topic, within).await?;
+        let second = compare(store, campaigns, &report.presence).await?;
+        differences = second.missing_since(&differences);
+    }
+    Ok((report, differences, truncation))
 }
 
 async fn read(
@@ -57,12 +70,12 @@ async fn read(
 /// event of the topic.
 async fn compare(
     store: &Store,
-    expected: &BTreeMap<CampaignId, Expected>,
+    campaigns: &BTreeSet<CampaignId>,
     presence: &Presence,
 ) -> Result<Differences, StoreError> {
     let mut differences = Differences::default();
     let seen = presence.sums().keys().map(|segment| segment.campaign);
-    let campaigns: BTreeSet<CampaignId> = expected.keys().copied().chain(seen).collect();
+    let campaigns: BTreeSet<CampaignId> = campaigns.iter().copied().chain(seen).collect();
     for campaign in campaigns {
         let snapshot = store.snapshot().await?;
         let published = snapshot.published(campaign).await?;

@@ -14,6 +14,7 @@ mod leases;
 mod parked;
 mod published;
 mod purge;
+mod republish;
 mod target;
 
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
@@ -29,6 +30,7 @@ pub use leases::{LeasedBucket, RelayLease};
 pub use parked::{NewlyParked, ParkedRow, ParkedState, ParkedVerdict, StreamKey, Tenure};
 pub use published::PublishedEvent;
 pub use purge::{PurgePage, Purgeable};
+pub use republish::REPUBLISH_MAX;
 pub use target::{Partitions, Targets};
 
 use super::entity::{
@@ -204,6 +206,13 @@ const fn end(topic: Topic) -> campaign::Column {
         Topic::Campaign => campaign::Column::CampaignEvents,
         Topic::Order => campaign::Column::OrderEvents,
     }
+}
+
+/// The condition that an event is of this stream.
+fn is_event_of(stream: StreamId) -> Expr {
+    use outbox_event::Column;
+    let is_of_campaign = Column::CampaignId.eq(stream.campaign.0);
+    is_of_campaign.and(Column::AggregateType.eq(stream.topic.as_str()))
 }
 
 /// The column with the position of that stream.

@@ -24,6 +24,7 @@ fn judge_complete(
 fn published(event: u128, rank: u64) -> EventRow {
     EventRow {
         id: EventId(id(event)),
+        position: u64::try_from(event).unwrap(),
         rank,
         sequence: 1,
         waits: false,

@@ -13,6 +13,7 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
     QueryTrait, Value,
 };
+use uuid::Uuid;
 
 use super::{is_at, position};
 use crate::domain::words::words;
@@ -148,7 +149,9 @@ impl Store {
             tx.rollback().await?;
             return Ok(BTreeSet::new());
         }
-        let rows = ours.iter().map(|row| self.parked_row(row));
+        let rows = ours
+            .iter()
+            .map(|row| self.values_of((row.place, row.id.0, &row.key), &row.verdict));
         let mut insert = insert_rows::<Entity, _>(rows);
         let stays = on_key::<Entity>()
             .do_nothing_on([Column::Attempts])
@@ -158,16 +161,19 @@ impl Store {
         Ok(ours.iter().map(|row| row.place).collect())
     }
 
-    /// The values of a row.
-    fn parked_row(&self, row: &NewlyParked) -> [(Column, Expr); 12] {
-        let verdict = &row.verdict;
+    /// The values of the row of an event: its place, id and key.
+    pub(super) fn values_of(
+        &self,
+        (place, id, key): (LogPlace, Uuid, &str),
+        verdict: &ParkedVerdict,
+    ) -> [(Column, Expr); 12] {
         [
-            (Column::CampaignId, row.place.stream.campaign.0.into()),
-            (Column::Topic, row.place.stream.topic.as_str().into()),
-            (Column::Sequence, to_signed(row.place.sequence).into()),
-            (Column::EventId, row.id.0.into()),
-            (Column::MessageKey, (*row.key).into()),
-            (Column::KeyHash, key_hash(&row.key).into()),
+            (Column::CampaignId, place.stream.campaign.0.into()),
+            (Column::Topic, place.stream.topic.as_str().into()),
+            (Column::Sequence, to_signed(place.sequence).into()),
+            (Column::EventId, id.into()),
+            (Column::MessageKey, key.into()),
+            (Column::KeyHash, key_hash(key).into()),
             (Column::State, verdict.state.as_str().into()),
             (Column::Attempts, verdict.attempts.into()),
             (Column::ErrorClass, verdict.error_class.into()),

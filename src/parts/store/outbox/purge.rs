@@ -16,7 +16,8 @@ use sea_orm::{
     QueryTrait,
 };
 
-use super::position;
+use super::republish::parked_among;
+use super::{is_event_of, position};
 use crate::domain::{CampaignId, LogPlace, State, StreamId, Timestamp, Topic};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::outbox_event::{self, Column, Entity};
@@ -158,7 +159,7 @@ impl Store {
             .expr(outbox_parked::Column::Sequence.is_null())
             .expr(Column::CreatedAt.into_expr().lt(self.before(age)))
             .join(JoinType::LeftJoin, event_of_parked().rev())
-            .filter(is_of(stream.stream))
+            .filter(is_event_of(stream.stream))
             .filter(Column::Sequence.gt(to_signed(from)))
             .filter(Column::Sequence.lte(stream.published))
             .order_by_asc(Column::Sequence)
@@ -207,10 +208,16 @@ impl Store {
         let transaction = self.begin().await?;
         let mut purged = 0;
         // Always in this order, so that concurrent callers cannot deadlock.
-        for (stream, sequences) in by_stream {
-            let gone = self.segments_of(&transaction, stream, &sequences).await?;
+        for (stream, mut sequences) in by_stream {
+            let mut gone = self.segments_of(&transaction, stream, &sequences).await?;
+            // An admin may have parked some since they were read, to publish them again.
+            let parked = parked_among(&transaction, stream, &sequences).await?;
+            if !parked.is_empty() {
+                sequences.retain(|sequence| !parked.contains(sequence));
+                gone = self.segments_of(&transaction, stream, &sequences).await?;
+            }
             let events = Entity::delete_many()
-                .filter(is_of(stream))
+                .filter(is_event_of(stream))
                 .filter(Column::Sequence.is_in(padded(&sequences)));
             let deleted = delete_by_key(events, &transaction).await?;
             if deleted == 0 {
@@ -254,7 +261,7 @@ impl Store {
         let mut rows = Entity::find()
             .select_only()
             .columns([Column::Rank, Column::KeySequence])
-            .filter(is_of(stream))
+            .filter(is_event_of(stream))
             .filter(Column::Sequence.is_in(padded(sequences)))
             .lock_exclusive();
         by_index(&mut rows, "PRIMARY");
@@ -297,10 +304,4 @@ impl Store {
         }
         Ok(())
     }
-}
-
-/// The condition that an event is of this stream.
-fn is_of(stream: StreamId) -> Expr {
-    let is_of_campaign = Column::CampaignId.eq(stream.campaign.0);
-    is_of_campaign.and(Column::AggregateType.eq(stream.topic.as_str()))
 }

@@ -38,6 +38,8 @@ impl EventSums {
 pub struct EventRow {
     /// Its id.
     pub id: EventId,
+    /// Its number in the stream of the campaign, from 1.
+    pub position: u64,
     /// Rank of the participation.
     pub rank: u64,
     /// Position among the changes of the participation, from 1.
@@ -121,6 +123,7 @@ impl Snapshot {
                 let change: i64 = row.try_get("", "key_sequence")?;
                 events.push(EventRow {
                     id: EventId(row.try_get("", "id")?),
+                    position: to_unsigned(after),
                     rank: to_unsigned(row.try_get("", "rank")?),
                     sequence: u32::try_from(change).unwrap_or_default(),
                     waits: row.try_get::<i64>("", "waits")? != 0,
