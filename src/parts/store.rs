@@ -257,6 +257,11 @@ impl Store {
         self.performance_schema("global_variables", name).await
     }
 
+    /// The value of a status variable of the MySQL server.
+    pub async fn server_status(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.performance_schema("global_status", name).await
+    }
+
     /// The value of a session variable of MySQL.
     pub async fn session_variable(&self, name: &str) -> Result<Option<String>, StoreError> {
         self.performance_schema("session_variables", name).await
