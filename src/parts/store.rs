@@ -200,6 +200,8 @@ impl Store {
     pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
         let store = Self::open(config, clock).await?;
         store.ask_time().await?;
+        let server = store.server_name(&store.db).await;
+        store.db.demotion().begin_with(server).await;
         Ok(store)
     }
 

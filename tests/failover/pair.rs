@@ -31,7 +31,7 @@ impl Pair {
     }
 
     /// Its replica.
-    pub const fn new(&self) -> &Server {
+    pub const fn successor(&self) -> &Server {
         &self.servers[1]
     }
 
@@ -39,7 +39,7 @@ impl Pair {
     pub async fn begin(&self, replication: Replication) {
         let empty = self.servers.iter().map(clean);
         futures_util::future::join_all(empty).await;
-        let (old, new) = (self.old(), self.new());
+        let (old, new) = (self.old(), self.successor());
         // The source first: a replica is counted when it connects.
         if replication == Replication::SemiSynchronous {
             let lossless = [
@@ -68,12 +68,12 @@ impl Pair {
 
     /// The replica receives nothing more: semi-synchronous commits wait, asynchronous ones are its missing tail.
     pub async fn cut_off(&self) {
-        self.new().run(&["STOP REPLICA IO_THREAD"]).await;
+        self.successor().run(&["STOP REPLICA IO_THREAD"]).await;
     }
 
     /// The replica receives again.
     pub async fn reconnect(&self) {
-        self.new().run(&["START REPLICA IO_THREAD"]).await;
+        self.successor().run(&["START REPLICA IO_THREAD"]).await;
     }
 
     /// The old primary rejects writes; its connections stay.
@@ -84,12 +84,12 @@ impl Pair {
     /// The replica applies all that the demoted primary has.
     pub async fn catch_up(&self) {
         let all = self.old().text("SELECT @@global.gtid_executed").await;
-        self.new().catch_up(&all).await;
+        self.successor().catch_up(&all).await;
     }
 
     /// The replica applies what it has received, and becomes the primary.
     pub async fn promote(&self) {
-        let new = self.new();
+        let new = self.successor();
         new.run(&["STOP REPLICA IO_THREAD"]).await;
         let received = "SELECT COALESCE(MAX(RECEIVED_TRANSACTION_SET), '') \
                         FROM performance_schema.replication_connection_status";

@@ -22,7 +22,8 @@ pub struct Record {
     pub lost: Option<usize>,
     /// Responses by word.
     pub answers: BTreeMap<String, u64>,
-    pub took: f64,
+    /// Seconds since the run began, at the end of each stage.
+    pub stages: Vec<(&'static str, u64)>,
 }
 
 impl Record {
@@ -33,13 +34,13 @@ impl Record {
             (breaches, _) => format!("{breaches} BREACHES"),
         };
         format!(
-            "seed {}: {verdict}; {} | yes after {} s, sold after {} s, published after {} s, took {:.0} s | {:?}",
+            "seed {}: {verdict}; {} | yes after {} s, sold after {} s, published after {} s | {:?} | {:?}",
             self.seed,
             self.fault.name(),
             seconds_text(slowest(self.first_yes)),
             seconds_text(self.all_sold),
             seconds_text(self.all_published),
-            self.took,
+            self.stages,
             self.answers,
         )
     }

@@ -82,7 +82,7 @@ async fn end(world: &World) {
         _ => tokio::time::sleep(plan.detection).await,
     }
     pair.promote().await;
-    let redirect = |nth: usize| world.replicas[nth].mysql.redirect(pair.new().address);
+    let redirect = |nth: usize| world.replicas[nth].mysql.redirect(pair.successor().address);
     redirect(plan.first);
     if plan.fault == Fault::TwoPrimaries {
         // Half of its connections still lead to the old primary, which believes in itself.

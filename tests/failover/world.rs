@@ -150,7 +150,7 @@ impl World {
     /// The server that is the primary after the fault.
     pub const fn primary(&self) -> &Server {
         if self.plan.fault.fails_over() {
-            self.pair.new()
+            self.pair.successor()
         } else {
             self.pair.old()
         }
