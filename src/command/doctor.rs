@@ -79,6 +79,15 @@ async fn mysql(config: &Config, readings: &mut Vec<ClockReading>) -> anyhow::Res
             settings.insert(name, value);
         }
     }
+    for name in doctor::replication_names() {
+        let value = match name.strip_prefix(doctor::STATUS) {
+            Some(name) => store.server_status(name).await?,
+            None => store.server_variable(name).await?,
+        };
+        if let Some(value) = value {
+            settings.insert(name.to_owned(), value);
+        }
+    }
     let asked = Clock::System.now();
     let time = store.time().await?;
     readings.push(ClockReading {
@@ -94,6 +103,7 @@ async fn mysql(config: &Config, readings: &mut Vec<ClockReading>) -> anyhow::Res
     let encryption = Finding::encryption("mysql", cipher.as_deref(), &place);
     store.close().await?;
     let mut findings = doctor::mysql(&settings, config.database.connections_max);
+    findings.extend(doctor::replication(&settings));
     findings.push(encryption);
     Ok(findings)
 }

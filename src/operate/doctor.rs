@@ -4,6 +4,7 @@ mod clocks;
 mod kafka;
 mod mysql;
 mod redis;
+mod replication;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ pub use self::clocks::{ClockReading, clocks};
 pub use self::kafka::{Creation, Topic, missing_topic, topic};
 pub use self::mysql::{mysql, mysql_names};
 pub use self::redis::{NAMES as REDIS_NAMES, redis};
+pub use self::replication::{STATUS, replication, replication_names};
 
 /// Settings of a part by name, as the part reports them.
 pub type Settings = BTreeMap<String, String>;

@@ -158,7 +158,7 @@ impl Health {
         }));
         let (store, gate, broker, rewards) = tokio::join!(
             part("store", Need::Needed, async {
-                self.store.check_writable().await.map_err(of_store)
+                self.store.check_primary().await.map_err(of_store)
             }),
             gate,
             part("broker", self.broker_need, async {

@@ -202,6 +202,8 @@ impl Store {
     pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
         let store = Self::open(config, clock).await?;
         store.ask_time().await?;
+        let server = store.server_name(&store.db).await;
+        store.db.demotion().begin_with(server).await;
         Ok(store)
     }
 
@@ -257,6 +259,11 @@ impl Store {
     /// The value of one of MySQL's server variables.
     pub async fn server_variable(&self, name: &str) -> Result<Option<String>, StoreError> {
         self.performance_schema("global_variables", name).await
+    }
+
+    /// The value of a status variable of the MySQL server.
+    pub async fn server_status(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.performance_schema("global_status", name).await
     }
 
     /// The value of a session variable of MySQL.

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use firstcome::domain::Topic;
 use firstcome::events::topic_check::ChangeRecord;
 use firstcome::parts::broker::Consumed;
@@ -12,8 +11,7 @@ use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
 use sea_orm::{ConnectionTrait, Database, DbErr, QueryResult, Statement};
 use uuid::Uuid;
 
-use crate::schedule::Key;
-use crate::world::World;
+use crate::key::Key;
 
 /// Longest reading of the topic.
 const READING: Duration = Duration::from_secs(30);
@@ -138,27 +136,15 @@ pub struct Seen {
 }
 
 impl Evidence {
-    /// Reads the database and the topic of a run.
-    pub async fn of(world: &World) -> Self {
-        let url = |schema: &str| format!("{}/{schema}?ssl-mode=disabled", world.parts.mysql_url);
-        let mut evidence = Self::of_database(&url(&world.schema)).await.unwrap();
-        let rewards = url(&world.rewards_schema());
-        evidence.read_rewards(&rewards).await.unwrap();
-        evidence.key = Some(world.schedule.key);
-        let since = |at: DateTime<Utc>| (at - world.began_at).num_milliseconds();
-        let windows = world.offers.iter().map(|offer| Hours {
-            campaign: offer.id,
-            opens_ms: offer.window.opens_at.map(since),
-            closes_ms: offer.window.closes_at.map(since),
-        });
-        evidence.windows = windows.collect();
+    /// Reads the topic of participations below this prefix, too.
+    pub async fn with_topic(self, brokers: &str, prefix: &str) -> Self {
         let kafka = Kafka::connect(KafkaConfig {
-            brokers: Some(world.parts.brokers.clone()),
+            brokers: Some(brokers.to_owned()),
             ..KafkaConfig::default()
         });
-        let topic = Topic::Participation.name(&world.prefix);
+        let topic = Topic::Participation.name(prefix);
         let kafka = kafka.await.unwrap();
-        let read = kafka.read_topic(&topic, READING, evidence, feed);
+        let read = kafka.read_topic(&topic, READING, self, feed);
         read.await.unwrap().0
     }
 
@@ -217,7 +203,7 @@ impl Evidence {
     }
 
     /// Reads the rewards database.
-    async fn read_rewards(&mut self, url: &str) -> Result<(), DbErr> {
+    pub async fn read_rewards(&mut self, url: &str) -> Result<(), DbErr> {
         let db = Database::connect(url).await?;
         let rows = async |sql: &str| {
             let statement = Statement::from_string(db.get_database_backend(), sql);

@@ -26,6 +26,7 @@ mod heal;
 mod history;
 mod holders;
 mod judge;
+mod key;
 mod ledger;
 mod lines;
 mod load;

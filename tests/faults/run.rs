@@ -6,10 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Hours};
 use crate::fault::Fault;
 use crate::heal::{Recovery, Watch, all_published, recover};
 use crate::history;
@@ -136,7 +137,7 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     }
     breaches.extend(stopped(&world).await);
     breaches.extend(ended_well(&world, &struck));
-    let evidence = Evidence::of(&world).await;
+    let evidence = evidence(&world).await;
     let (answers, changes) = (world.ledger.read(), world.ledger.read_changes());
     breaches.extend(judge(&evidence, &answers, &changes));
     if let Some(folder) = setting("FIRSTCOME_FAULTS_HISTORY") {
@@ -165,6 +166,25 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     }
     report.add(record);
     world.close().await;
+}
+
+/// Reads the databases and the topic of a run.
+async fn evidence(world: &World) -> Evidence {
+    let url = |schema: &str| format!("{}/{schema}?ssl-mode=disabled", world.parts.mysql_url);
+    let mut evidence = Evidence::of_database(&url(&world.schema)).await.unwrap();
+    let rewards = url(&world.rewards_schema());
+    evidence.read_rewards(&rewards).await.unwrap();
+    evidence.key = Some(world.schedule.key);
+    let since = |at: DateTime<Utc>| (at - world.began_at).num_milliseconds();
+    let windows = world.offers.iter().map(|offer| Hours {
+        campaign: offer.id,
+        opens_ms: offer.window.opens_at.map(since),
+        closes_ms: offer.window.closes_at.map(since),
+    });
+    evidence.windows = windows.collect();
+    evidence
+        .with_topic(&world.parts.brokers, &world.prefix)
+        .await
 }
 
 /// Performs every fault at its time, under traffic.

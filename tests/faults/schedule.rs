@@ -2,10 +2,10 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde::Serialize;
 use std::collections::BTreeSet;
 
 use crate::fault::Fault;
+use crate::key::Key;
 
 /// Shortest duration of the traffic, in milliseconds.
 pub const TRAFFIC_MS: u64 = 6_500;
@@ -69,25 +69,6 @@ pub struct Schedule {
     pub seed: u64,
     pub strikes: Vec<Strike>,
     pub key: Key,
-}
-
-/// The key of events: under a shared key the order is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Key {
-    Participation,
-    User,
-    Campaign,
-}
-
-impl Key {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Participation => "participation",
-            Self::User => "user",
-            Self::Campaign => "campaign",
-        }
-    }
 }
 
 impl Schedule {

@@ -35,6 +35,7 @@ mod half_open;
 mod hung;
 mod idempotency_retention;
 mod identity;
+mod lost_primary;
 mod migration;
 mod order_retention;
 mod payments;

@@ -114,7 +114,10 @@ impl Dispatcher {
         if !self.context.ownership.owns(id.bucket()) {
             return self.context.foreign_streams.add(id.campaign);
         }
-        let has_events = !committed.events.is_empty();
+        // What another primary committed may be missing now, and its sequence may belong to another event.
+        let replaced_at = self.context.store.replaced_at();
+        let is_current = replaced_at.is_none_or(|at| committed.committed_at > at);
+        let has_events = is_current && !committed.events.is_empty();
         let events_max = Stream::share(self.active.len());
         match self.streams.get_mut(&id) {
             Some(stream) if has_events && !stream.window.is_lost() => {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::window::Claim;
+use super::window::{Claim, Position};
 use super::{Context, Map};
 use crate::domain::StreamId;
 use crate::parts::store::{PublishedEvent, StoreError};
@@ -25,7 +25,7 @@ const OFFSETS_MAX: usize = 500;
 /// Positions that moved and are not written yet.
 #[derive(Debug, Default)]
 pub(super) struct Positions {
-    moved: Mutex<Map<StreamId, u64>>,
+    moved: Mutex<Map<StreamId, Position>>,
     changed: Notify,
 }
 
@@ -35,21 +35,24 @@ impl Positions {
         self.changed.notify_one();
     }
 
-    pub(super) fn moved(&self, stream: StreamId, published: u64) {
+    /// Of two windows, the later one has read the stream again.
+    pub(super) fn moved(&self, stream: StreamId, position: Position) {
         let mut moved = self.lock();
-        let position = moved.entry(stream).or_default();
-        *position = published.max(*position);
+        let last = moved.entry(stream).or_insert(position);
+        if (last.read_at, last.published) < (position.read_at, position.published) {
+            *last = position;
+        }
         drop(moved);
         self.changed.notify_one();
     }
 
-    fn unwritten(&self) -> Vec<(StreamId, u64)> {
+    fn unwritten(&self) -> Vec<(StreamId, Position)> {
         let moved = self.lock();
         moved.iter().map(|(stream, at)| (*stream, *at)).collect()
     }
 
     /// Forgets written positions, unless they have moved since.
-    fn written(&self, positions: &[(StreamId, u64)]) {
+    fn written(&self, positions: &[(StreamId, Position)]) {
         let mut moved = self.lock();
         for (stream, at) in positions {
             if moved.get(stream) == Some(at) {
@@ -58,7 +61,7 @@ impl Positions {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Map<StreamId, u64>> {
+    fn lock(&self) -> MutexGuard<'_, Map<StreamId, Position>> {
         self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,13 +84,26 @@ pub(super) async fn write(context: Context, stop: CancellationToken) -> Result<(
         let moved = context.positions.unwritten();
         for positions in moved.chunks(POSITIONS_MAX) {
             failpoint::point("relay.acknowledged");
-            persist(&context, &stop, || context.store.advance(positions)).await?;
+            persist(&context, &stop, || advance(&context, positions)).await?;
             context.positions.written(positions);
         }
         if stop.is_cancelled() && moved.is_empty() && kept == 0 {
             return Ok(());
         }
     }
+}
+
+/// Writes positions, except those of streams that were read before another server became the primary: it may have other
+/// events in their places.
+async fn advance(context: &Context, moved: &[(StreamId, Position)]) -> Result<(), StoreError> {
+    context.store.prove_primary().await?;
+    let replaced_at = context.store.replaced_at();
+    let is_valid = |position: &Position| replaced_at.is_none_or(|at| position.read_at > at);
+    let valid = moved.iter().filter(|(_, position)| is_valid(position));
+    let valid: Vec<(StreamId, u64)> = valid
+        .map(|(stream, position)| (*stream, position.published))
+        .collect();
+    context.store.advance(&valid).await
 }
 
 /// Writes where events were published, and lets the positions pass them. Returns their number.

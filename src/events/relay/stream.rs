@@ -183,7 +183,8 @@ mod tests {
             epoch: 1,
         };
         let id = StreamId::of_participations(CampaignId(1));
-        Stream::new(Window::new(id, term, published), end)
+        let now = std::time::Instant::now();
+        Stream::new(Window::new(id, term, published, now), end)
     }
 
     fn event(sequence: u64) -> OutboxEvent {

@@ -7,12 +7,21 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
 use super::Context;
 use super::owner::Term;
 use crate::domain::{LogPlace, StreamId};
+
+/// The position of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) published: u64,
+    /// When the position that it began with was read, or before.
+    pub(super) read_at: Instant,
+}
 
 /// The window of one stream during one tenure of its bucket.
 #[derive(Debug)]
@@ -21,6 +30,8 @@ pub(super) struct Window {
     id: u64,
     pub(super) stream: StreamId,
     pub(super) term: Term,
+    /// When its position was read, or before.
+    read_at: Instant,
     done: Mutex<EventsDone>,
     is_lost: AtomicBool,
 }
@@ -34,12 +45,14 @@ struct EventsDone {
 }
 
 impl Window {
-    pub(super) fn new(stream: StreamId, term: Term, published: u64) -> Self {
+    /// The position was read after `read_at`.
+    pub(super) fn new(stream: StreamId, term: Term, published: u64, read_at: Instant) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             stream,
             term,
+            read_at,
             done: Mutex::new(EventsDone {
                 published,
                 dispatched: VecDeque::new(),
@@ -61,6 +74,16 @@ impl Window {
 
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Acquire)
+    }
+
+    /// When its position was read, or before.
+    pub(super) const fn read_at(&self) -> Instant {
+        self.read_at
+    }
+
+    /// Its stream is read again from the position.
+    pub(super) fn lose(&self) {
+        self.is_lost.store(true, Ordering::Release);
     }
 
     /// The next event is dispatched. Returns its sequence.
@@ -146,7 +169,9 @@ impl Claim {
     pub(super) fn done(mut self) {
         self.is_done = true;
         if let Some(published) = self.window.done(self.sequence) {
-            self.context.positions.moved(self.window.stream, published);
+            let read_at = self.window.read_at;
+            let moved = Position { published, read_at };
+            self.context.positions.moved(self.window.stream, moved);
         }
     }
 }
@@ -218,7 +243,8 @@ mod tests {
             number: 1,
             epoch: 1,
         };
-        Window::new(StreamId::of_participations(CampaignId(1)), term, published)
+        let stream = StreamId::of_participations(CampaignId(1));
+        Window::new(stream, term, published, Instant::now())
     }
 
     #[test]

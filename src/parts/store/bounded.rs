@@ -10,7 +10,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sea_orm::{
@@ -19,10 +19,14 @@ use sea_orm::{
 };
 use tokio::sync::Semaphore;
 
-use super::demotion::{Demotion, millis_now};
+use super::demotion::{Demotion, DoubtBefore, millis_now};
 
 /// Connections that return within this time after an abandoned statement are checked.
 const DOUBT: Duration = Duration::from_secs(5);
+
+/// A statement that is abandoned after this time counts as lost: its server may have been replaced. Callers have time
+/// limits of their own, and give up earlier because their clients do.
+const LOSS: Duration = Duration::from_millis(500);
 
 /// When a statement was abandoned last.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +64,10 @@ struct Bounds {
 
 impl Bounds {
     async fn within<T>(&self, answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
-        let mut pending = PendingStatement(Some(&self.abandoned));
+        let mut pending = PendingStatement {
+            bounds: Some(self),
+            began: Instant::now(),
+        };
         let answer = async {
             let _permit = match &self.share {
                 // Never closed.
@@ -70,7 +77,7 @@ impl Bounds {
             answer.await
         };
         if let Ok(answer) = tokio::time::timeout(self.answer_max, answer).await {
-            pending.0 = None;
+            pending.bounds = None;
             return answer.inspect_err(|error| self.demotion.look_at(error));
         }
         let late = "the database did not answer in time";
@@ -80,12 +87,18 @@ impl Bounds {
 }
 
 /// A statement without an answer; if it is dropped before the answer, it is abandoned.
-struct PendingStatement<'a>(Option<&'a AbandonedStatements>);
+struct PendingStatement<'a> {
+    bounds: Option<&'a Bounds>,
+    began: Instant,
+}
 
 impl Drop for PendingStatement<'_> {
     fn drop(&mut self) {
-        if let Some(abandoned) = self.0 {
-            abandoned.note();
+        if let Some(bounds) = self.bounds {
+            bounds.abandoned.note();
+            if self.began.elapsed() >= LOSS {
+                bounds.demotion.note_loss();
+            }
         }
     }
 }
@@ -163,10 +176,12 @@ impl Db {
         &self,
         options: TransactionOptions,
     ) -> Result<Tx, DbErr> {
+        let doubt_before = self.demotion().doubt();
         let begin = self.inner.begin_with_options(options);
         Ok(Tx {
             inner: self.bounds.within(begin).await?,
             bounds: self.bounds.clone(),
+            doubt_before,
         })
     }
 }
@@ -176,12 +191,18 @@ impl Db {
 pub(super) struct Tx {
     inner: DatabaseTransaction,
     bounds: Bounds,
+    doubt_before: DoubtBefore,
 }
 
 impl Tx {
     /// Whether this is SQLite.
     pub(super) fn is_embedded(&self) -> bool {
         self.inner.get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// Whether the server may not have been the primary since the transaction began.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.bounds.demotion.has_doubted_since(self.doubt_before)
     }
 
     /// For changes of the schema, which have no time limit here.

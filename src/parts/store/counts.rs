@@ -30,7 +30,7 @@ pub struct Counts {
 impl Store {
     /// Counts all rows of one campaign in one snapshot. Reads all of them.
     pub async fn counts(&self, campaign: CampaignId) -> Result<Counts, StoreError> {
-        let snapshot = self.snapshot().await?;
+        let snapshot = self.snapshot_of_any_server().await?;
         let ids = &[campaign];
         let sums = snapshot.sums(RowSelection::Whole(ids)).await?;
         let sums = sums.get(&campaign).copied().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Errors of the store, classified by the possible reaction.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,6 +141,11 @@ impl StoreError {
         answer(error).is_some_and(|answer| numbers.contains(&number(answer).as_str()))
     }
 
+    /// The answer is unknown for this reason.
+    pub(super) fn lost(reason: &'static str) -> Self {
+        Self::from_sqlx(sqlx::Error::Io(io::Error::other(reason)))
+    }
+
     pub(crate) fn from_sqlx(error: sqlx::Error) -> Self {
         DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))).into()
     }
@@ -186,6 +192,14 @@ pub(super) fn is_demotion(error: &DbErr) -> bool {
     answer(error)
         .and_then(mysql_number)
         .is_some_and(is_demotion)
+}
+
+/// Whether the connection is lost, so that its server may have been replaced.
+pub(super) fn is_lost(error: &DbErr) -> bool {
+    matches!(
+        cause(error),
+        Some(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_))
+    )
 }
 
 /// The kind of failure.

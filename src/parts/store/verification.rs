@@ -94,8 +94,14 @@ pub struct Snapshot {
 }
 
 impl Store {
-    /// A snapshot of the store now.
+    /// A snapshot of the store now, on the primary.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.prove_primary().await?;
+        self.snapshot_of_any_server().await
+    }
+
+    /// A snapshot of the store; it may be old, and its [`Snapshot::end_current`] may fail.
+    pub(super) async fn snapshot_of_any_server(&self) -> Result<Snapshot, StoreError> {
         Ok(Snapshot {
             store: self.clone(),
             tx: connection::snapshot(&self.db).await?,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Found;
 use crate::evidence::{Campaign, Event, Evidence, Participation, Seen};
-use crate::schedule::Key;
+use crate::key::Key;
 
 /// A campaign, and a sequence in its stream.
 type StreamPlace = (i64, i64);

@@ -34,6 +34,8 @@ impl Dispatcher {
     }
 
     async fn poll(&mut self) -> Result<(), StoreError> {
+        // A new primary may lack events that the old one had.
+        self.context.store.prove_primary().await?;
         self.take_over().await?;
         self.drop_lost();
         let appended_campaigns = std::mem::take(&mut *self.context.appended_campaigns());
@@ -47,9 +49,10 @@ impl Dispatcher {
                 .filter(|campaign| self.terms.contains_key(&campaign.bucket()))
                 .copied()
                 .collect();
+            let read_at = Instant::now().into_std();
             let ends = self.context.store.stream_ends(&appended_campaigns).await?;
             self.appended_campaigns.clear();
-            self.learn(ends);
+            self.learn(ends, read_at);
         }
         self.read().await
     }
@@ -84,10 +87,15 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Streams that have lost an event in flight are read again from their position.
+    /// Streams that have lost an event in flight, or were read from another primary, are read again from their
+    /// position.
     fn drop_lost(&mut self) {
         let appended_campaigns = &mut self.appended_campaigns;
+        let replaced_at = self.context.store.replaced_at();
         self.streams.retain(|id, stream| {
+            if replaced_at.is_some_and(|at| stream.window.read_at() <= at) {
+                stream.window.lose();
+            }
             let is_lost = stream.window.is_lost();
             if is_lost {
                 appended_campaigns.insert(id.campaign);
@@ -103,17 +111,19 @@ impl Dispatcher {
         }
         let began = Instant::now();
         let buckets: Vec<u16> = self.terms.keys().copied().collect();
+        let read_at = began.into_std();
         let ends = self.context.store.streams_behind(&buckets).await?;
         let took = began.elapsed();
         let least = self.context.config.poll_max;
         let pause = (took * SLOW_SWEEP_SHARE).clamp(least, SWEEP_PAUSE_MAX.max(least));
         self.next_sweep = Instant::now() + pause;
         self.appended_campaigns.clear();
-        self.learn(ends);
+        self.learn(ends, read_at);
         Ok(())
     }
 
-    fn learn(&mut self, ends: Vec<StreamEnds>) {
+    /// Takes the ends of streams that were read after `read_at`.
+    fn learn(&mut self, ends: Vec<StreamEnds>, read_at: std::time::Instant) {
         for StreamEnds {
             stream,
             published,
@@ -136,7 +146,7 @@ impl Dispatcher {
             }
             self.streams
                 .entry(stream)
-                .or_insert_with(|| Stream::new(Window::new(stream, *term, published), end))
+                .or_insert_with(|| Stream::new(Window::new(stream, *term, published, read_at), end))
                 .extends_to(end);
         }
     }

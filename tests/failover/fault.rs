@@ -1,0 +1,111 @@
+//! The kinds of failovers, and the random choices of a seed.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::key::Key;
+use crate::pair::Replication;
+use crate::world::GATE_LEASE;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// SIGKILL of the primary, and promotion.
+    Killed,
+    /// SIGSTOP of the primary, promotion, SIGCONT: two accept writes, and nobody fences the old one.
+    TwoPrimaries,
+    /// The old primary becomes read-only and keeps its connections.
+    Switchover,
+    /// The same, while the session of a vanished client keeps a campaign's row locked.
+    HalfOpen,
+    /// The replica acknowledges nothing for longer than a lease, and then continues.
+    Stalled,
+    /// The same, and then the primary is killed.
+    StalledAndKilled,
+    /// The control: asynchronous replication without the last transactions.
+    TailCut,
+}
+
+impl Fault {
+    pub const ALL: [Self; 7] = [
+        Self::Killed,
+        Self::TwoPrimaries,
+        Self::Switchover,
+        Self::Stalled,
+        Self::HalfOpen,
+        Self::StalledAndKilled,
+        Self::TailCut,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Killed => "primary killed",
+            Self::TwoPrimaries => "primary paused and continued: two primaries",
+            Self::Switchover => "planned switchover, old connections alive",
+            Self::HalfOpen => "planned switchover, a half-open session with a lock",
+            Self::Stalled => "COMMITs stalled beyond the lease",
+            Self::StalledAndKilled => "COMMITs stalled, then primary killed",
+            Self::TailCut => "control: asynchronous, tail cut",
+        }
+    }
+
+    pub const fn replication(self) -> Replication {
+        match self {
+            Self::TailCut => Replication::Asynchronous,
+            _ => Replication::SemiSynchronous,
+        }
+    }
+
+    /// Whether the replica becomes the primary.
+    pub const fn fails_over(self) -> bool {
+        !matches!(self, Self::Stalled)
+    }
+}
+
+/// The choices of a seed.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub fault: Fault,
+    pub key: Key,
+    /// Accepted participations before the fault.
+    pub yes_before: usize,
+    /// Whether the failover waits until both replicas report that they are not ready.
+    pub waits_for_readiness: bool,
+    /// Time between the fault and the promotion, beyond the detection.
+    pub detection: Duration,
+    /// The replica whose address leads to the new primary first.
+    pub first: usize,
+    /// How much later the other's does.
+    pub gap: Duration,
+    /// How long COMMITs wait.
+    pub stall: Duration,
+}
+
+impl Plan {
+    pub fn of(seed: u64) -> Self {
+        let random = &mut StdRng::seed_from_u64(seed);
+        let kinds = Fault::ALL.len() as u64;
+        let lease_ms = u64::try_from(GATE_LEASE.as_millis()).unwrap();
+        Self {
+            seed,
+            fault: Fault::ALL[usize::try_from(seed % kinds).unwrap()],
+            key: [Key::Participation, Key::User, Key::Campaign][random.random_range(0..3)],
+            yes_before: random.random_range(30..90),
+            waits_for_readiness: random.random_ratio(1, 2),
+            detection: Duration::from_millis(random.random_range(0..2_500)),
+            first: random.random_range(0..2),
+            gap: Duration::from_millis(random.random_range(0..700)),
+            stall: Duration::from_millis(lease_ms + random.random_range(500..4_000)),
+        }
+    }
+}
+
+#[test]
+fn as_many_seeds_as_faults_contain_each() {
+    let mut faults: Vec<Fault> = (1..=7).map(|seed| Plan::of(seed).fault).collect();
+    faults.sort_unstable();
+    faults.dedup();
+    assert_eq!(faults.len(), Fault::ALL.len());
+}

@@ -1,0 +1,222 @@
+//! The clients: some hundred users who participate through both replicas. As correct clients do, they repeat requests
+//! with a key until the outcome is known.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use reqwest::Client;
+use reqwest::header::RETRY_AFTER;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::ledger::{Outcome, ParticipationRequest, Path, Phase};
+use crate::world::World;
+
+/// Concurrent clients.
+const CLIENTS: u64 = 12;
+/// Their users; two clients may act for the same user at the same time.
+const USERS: i64 = 400;
+/// How long a client waits for a response.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// First id of the users who come after the fault.
+const FRESH_USERS: i64 = 1_000_000;
+
+/// Whether a user sends keys: always or never, so that committed participations can be counted by key.
+pub const fn sends_keys(user: i64) -> bool {
+    user % 5 < 2
+}
+
+pub fn http() -> Client {
+    Client::builder()
+        .timeout(PATIENCE)
+        .connect_timeout(Duration::from_secs(1))
+        .build()
+        .unwrap()
+}
+
+/// Traffic that continues until it is stopped.
+pub struct Traffic {
+    stop: Arc<AtomicBool>,
+    abandon: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Traffic {
+    pub fn start(world: &Arc<World>) -> Self {
+        let (stop, abandon) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let clients = (0..CLIENTS).map(|nth| {
+            let one = OneClient {
+                world: Arc::clone(world),
+                http: http(),
+                random: StdRng::seed_from_u64(world.plan.seed * 1_000 + nth),
+                stop: Arc::clone(&stop),
+                abandon: Arc::clone(&abandon),
+                nth,
+                sent: 0,
+            };
+            tokio::spawn(one.run())
+        });
+        let clients = clients.collect();
+        Self {
+            stop,
+            abandon,
+            clients,
+        }
+    }
+
+    /// No new requests; undecided ones are retried.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends the retries of undecided requests.
+    pub fn abandon(&self) {
+        self.abandon.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether no request is undecided.
+    pub fn is_settled(&self) -> bool {
+        self.clients.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits until all clients have ended.
+    pub async fn ended(self) {
+        for client in self.clients {
+            client.await.unwrap();
+        }
+    }
+}
+
+/// The number of accepted participations.
+pub fn yeses(world: &World) -> usize {
+    let answers = world.ledger.read();
+    let yeses = answers
+        .iter()
+        .filter(|one| matches!(one.outcome, Outcome::Yes(_)));
+    yeses.count()
+}
+
+struct OneClient {
+    world: Arc<World>,
+    http: Client,
+    random: StdRng,
+    stop: Arc<AtomicBool>,
+    abandon: Arc<AtomicBool>,
+    nth: u64,
+    sent: u64,
+}
+
+impl OneClient {
+    async fn run(mut self) {
+        while !self.stop.load(Ordering::SeqCst) {
+            let request = self.wish();
+            self.ask_until_known(request).await;
+            let pause = self.random.random_range(40..260);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    fn wish(&mut self) -> ParticipationRequest {
+        self.sent += 1;
+        let random = &mut self.random;
+        let offer = self.world.offers[match random.random_range(0..12) {
+            0..4 => 0,
+            4..7 => 1,
+            7..10 => 2,
+            _ => 3,
+        }];
+        let user = random.random_range(1..=USERS);
+        ParticipationRequest {
+            campaign: offer.id,
+            user,
+            quantity: random.random_range(1..=offer.max_quantity),
+            key: sends_keys(user).then(|| format!("client-{}-{}", self.nth, self.sent)),
+            path: Path::Grouped,
+        }
+    }
+
+    /// A request with a key is retried at any replica until the outcome is known.
+    async fn ask_until_known(&mut self, request: ParticipationRequest) {
+        loop {
+            let replica = self.random.random_range(0..self.world.replicas.len());
+            let outcome = ask(&self.world, &self.http, Phase::Traffic, replica, &request).await;
+            let is_over = outcome.is_definite() || request.key.is_none();
+            if is_over || self.abandon.load(Ordering::SeqCst) {
+                return;
+            }
+            let pause = self.random.random_range(100..400);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+}
+
+/// Sends one request to one replica, and records the response.
+pub async fn ask(
+    world: &World,
+    http: &Client,
+    phase: Phase,
+    replica: usize,
+    request: &ParticipationRequest,
+) -> Outcome {
+    let sent = Instant::now();
+    let outcome = send(world, http, replica, request).await;
+    let record = (request.clone(), sent);
+    world.ledger.write(phase, replica, record, outcome.clone());
+    outcome
+}
+
+async fn send(
+    world: &World,
+    http: &Client,
+    replica: usize,
+    request: &ParticipationRequest,
+) -> Outcome {
+    let Some(base) = world.replicas[replica].base() else {
+        return Outcome::Lost("it never served".to_owned());
+    };
+    let mut call = http
+        .post(format!(
+            "{base}/api/campaigns/{}/participation",
+            request.campaign
+        ))
+        .json(&json!({ "userId": request.user, "quantity": request.quantity }));
+    if let Some(key) = &request.key {
+        call = call.header("Idempotency-Key", key);
+    }
+    let answered = async {
+        let answer = call.send().await?;
+        let status = answer.status().as_u16();
+        let has_retry_after = answer.headers().contains_key(RETRY_AFTER);
+        let body = answer.text().await?;
+        Ok::<_, reqwest::Error>(Outcome::of(status, has_retry_after, &body))
+    };
+    answered
+        .await
+        .unwrap_or_else(|error| Outcome::Lost(format!("{error:?}")))
+}
+
+/// Users without earlier requests.
+pub struct Fresh(AtomicI64);
+
+impl Fresh {
+    pub const fn new() -> Self {
+        Self(AtomicI64::new(0))
+    }
+
+    /// The next user, with a request for one unit.
+    pub fn wish(&self, campaign: i64) -> ParticipationRequest {
+        ParticipationRequest {
+            campaign,
+            user: FRESH_USERS + self.0.fetch_add(1, Ordering::SeqCst),
+            quantity: 1,
+            key: None,
+            path: Path::Grouped,
+        }
+    }
+}

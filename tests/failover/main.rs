@@ -1,0 +1,46 @@
+//! Fails MySQL over under traffic: two servers with replication between them, two replicas of the service, and clients
+//! that repeat their requests. Then it checks every promise on the new primary. `make failover SEEDS=1..21` runs more
+//! than the default seeds; docs/faults.md explains the results.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "a test that cannot go on should say so and stop"
+)]
+
+mod control;
+mod fault;
+mod load;
+mod pair;
+mod recovery;
+mod report;
+mod run;
+mod server;
+#[path = "../it/spare.rs"]
+#[allow(dead_code, reason = "shared with the other tests, which use all of it")]
+mod spare;
+mod strike;
+mod world;
+
+/// The files of the fault suite that this suite uses.
+#[path = "../faults"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "shared with the fault suite, which uses all of it"
+)]
+mod faults {
+    pub mod evidence;
+    pub mod judge;
+    pub mod key;
+    pub mod ledger;
+    pub mod proxy;
+    pub mod replica;
+}
+
+use faults::{evidence, judge, key, ledger, proxy, replica};
