@@ -50,3 +50,16 @@ pub type Timestamp = DateTime<Utc>;
 pub fn to_stored_precision(at: Timestamp) -> Timestamp {
     at.trunc_subsecs(6)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_cut_to_microseconds_and_not_rounded() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let stored = to_stored_precision(at("2026-11-24T12:00:00.123456999Z"));
+        assert_eq!(stored, at("2026-11-24T12:00:00.123456Z"));
+        assert_eq!(to_stored_precision(stored), stored);
+    }
+}

@@ -85,4 +85,11 @@ mod tests {
         }
         assert!(LoginName::parse(&"a".repeat(64)).is_some());
     }
+
+    #[test]
+    fn a_login_name_is_shown_as_it_was_written() {
+        let name = LoginName::parse("Ada@Example.org").unwrap();
+        assert_eq!(name.as_str(), "Ada@Example.org");
+        assert_eq!(name.to_string(), "Ada@Example.org");
+    }
 }

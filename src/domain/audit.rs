@@ -161,3 +161,26 @@ impl AuditNote {
             .to(status(after))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_about_a_status_has_the_campaign_the_participation_and_both_statuses() {
+        let participation = ParticipationId(Uuid::from_u128(1));
+        let entry = AuditNote::status(
+            Origin::of_command_line(),
+            AuditAction::ParticipationCancel,
+            (CampaignId(7), participation),
+            (Status::Confirmed, Status::Cancelled),
+        );
+        assert_eq!(entry.campaign, Some(CampaignId(7)));
+        assert_eq!(entry.subject, Some(participation.to_string()));
+        assert_eq!(entry.before, Some(json!({ "status": "confirmed" })));
+        assert_eq!(entry.after, Some(json!({ "status": "cancelled" })));
+    }
+}

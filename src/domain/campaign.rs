@@ -261,25 +261,4 @@ impl Campaign {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_closed_campaign_never_opens_again() {
-        for next in [State::Draft, State::Scheduled, State::Open, State::Paused] {
-            assert!(!State::Closed.can_become(next));
-            assert!(!State::Archived.can_become(next));
-        }
-    }
-
-    #[test]
-    fn every_word_parses_back_to_its_value() {
-        for state in State::ALL {
-            assert_eq!(State::parse(state.as_str()), Some(state));
-        }
-        for kind in Kind::ALL {
-            assert_eq!(Kind::parse(kind.as_str()), Some(kind));
-        }
-        assert_eq!(State::parse("OPEN"), None);
-    }
-}
+mod tests;

@@ -131,4 +131,23 @@ mod tests {
         assert_eq!(there.first_at, at("2026-11-22T10:00:00Z"));
         assert_eq!(there.hours, [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2]);
     }
+
+    #[test]
+    fn a_sum_of_days_has_the_units_of_both_and_their_participations_by_status() {
+        let day = |counts: [u64; 4], units, units_standing| {
+            let mut day = DaySums {
+                units,
+                units_standing,
+                ..DaySums::default()
+            };
+            for (status, count) in Status::ALL.into_iter().zip(counts) {
+                *day.by_status.of(status) = count;
+            }
+            day
+        };
+        let mut sum = day([1, 20, 300, 4_000], 50, 7);
+        assert_eq!(sum.by_status.total(), 4_321);
+        sum.add(&day([2, 30, 400, 5_000], 60, 8));
+        assert_eq!(sum, day([3, 50, 700, 9_000], 110, 15));
+    }
 }

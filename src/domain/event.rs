@@ -328,38 +328,4 @@ fn order_payload(order: &Order, at: Timestamp) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use chrono::DateTime;
-    use serde_json::Value;
-
-    use super::*;
-    use crate::domain::UserId;
-
-    #[test]
-    fn the_value_of_a_record_is_json() {
-        let at = DateTime::from_timestamp_micros(1_795_000_000_000_001).unwrap();
-        for status in Status::ALL {
-            let participation = Participation {
-                campaign_id: CampaignId(7),
-                user_id: UserId(i64::MAX),
-                quantity: 2,
-                rank: 3,
-                status,
-                created_at: at,
-                ..Participation::example()
-            };
-            let event = OutboxEvent::about(&participation, 1, KeyChoice::Participation, at);
-            let expected = json!({
-                "participationId": participation.id.to_string(),
-                "campaignId": 7,
-                "userId": i64::MAX,
-                "quantity": 2,
-                "rank": 3,
-                "status": status,
-                "occurredAt": "2026-11-18T11:06:40.000001Z",
-            });
-            let payload: Value = serde_json::from_str(&event.payload).unwrap();
-            assert_eq!(payload, expected);
-        }
-    }
-}
+mod tests;

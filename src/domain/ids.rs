@@ -84,15 +84,12 @@ impl UserId {
     }
 }
 
-/// Bits of the counter that orders identifiers of the same time.
-const COUNTER_BITS: u32 = 22;
-
 /// A version 7 UUID for the time of a given clock: rows of a period are found by their identifiers, and the period is
-/// given by the same clock. After the milliseconds come twelve bits of their fraction, a counter, and forty random
-/// bits.
+/// given by the same clock. After the milliseconds come twelve bits of their fraction, the lower 22 bits of a counter
+/// that orders identifiers of the same time, and forty random bits.
 fn made_at(at: Timestamp) -> Uuid {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
-    let counter = COUNTER.fetch_add(1, Ordering::Relaxed) % (1 << COUNTER_BITS);
+    let counter = COUNTER.fetch_add(1, Ordering::Relaxed);
     let fraction = (at.timestamp_subsec_nanos() % 1_000_000) * (1 << 12) / 1_000_000;
     let [_, _, high, low] = fraction.to_be_bytes();
     let [_, first, second, third] = counter.to_be_bytes();
@@ -115,6 +112,8 @@ impl CampaignId {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use chrono::TimeDelta;
 
     use super::*;
@@ -130,5 +129,37 @@ mod tests {
         let (seconds, nanos) = ids[0].0.get_timestamp().unwrap().to_unix();
         let millis = i64::try_from(seconds * 1_000).unwrap() + i64::from(nanos / 1_000_000);
         assert_eq!(millis, noon.timestamp_millis());
+    }
+
+    #[test]
+    fn ids_are_in_the_order_of_their_times_whenever_they_are_made() {
+        let noon: Timestamp = "2026-11-24T12:00:00.123Z".parse().unwrap();
+        let latest_first: Vec<EventId> = (0..1_000)
+            .rev()
+            .map(|micros| EventId::made_at(noon + TimeDelta::microseconds(micros)))
+            .collect();
+        assert!(latest_first.iter().rev().is_sorted());
+    }
+
+    #[test]
+    fn user_ids_are_the_positive_integers_that_json_represents_exactly() {
+        for (number, is_user) in [
+            (i64::MIN, false),
+            (-1, false),
+            (0, false),
+            (1, true),
+            (9_007_199_254_740_991, true),
+            (9_007_199_254_740_992, false),
+        ] {
+            let user = is_user.then_some(UserId(number));
+            assert_eq!(UserId::parse(number), user, "{number}");
+        }
+    }
+
+    #[test]
+    fn successive_campaigns_are_in_different_buckets() {
+        let buckets = (1..=i64::from(BUCKETS)).map(|id| CampaignId(id).bucket());
+        let different: BTreeSet<u16> = buckets.collect();
+        assert!(different.into_iter().eq(0..BUCKETS));
     }
 }

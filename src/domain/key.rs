@@ -58,4 +58,12 @@ mod tests {
             assert_eq!(murmur2(text.as_bytes()).cast_signed(), hash, "{text}");
         }
     }
+
+    /// `Utils.toPositive` of Apache Kafka: the sign bit is cleared, the number is not negated.
+    #[test]
+    fn a_negative_hash_loses_only_its_sign() {
+        for (text, hash) in [("21", 1_173_551_340), ("foobar", 1_357_151_166)] {
+            assert_eq!(key_hash(text), hash, "{text}");
+        }
+    }
 }

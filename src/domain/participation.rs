@@ -159,3 +159,53 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_participation_holds_units_until_it_is_cancelled_or_expires() {
+        let without = Status::ALL
+            .into_iter()
+            .filter(|status| !status.holds_units());
+        assert!(without.eq([Status::Cancelled, Status::Expired]));
+    }
+
+    #[test]
+    fn a_hold_that_begins_later_is_as_long_as_before() {
+        let at = |seconds| Timestamp::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let reserved = Participation {
+            created_at: at(10),
+            expires_at: Some(at(130)),
+            ..Participation::example()
+        };
+        let later = reserved.held_from(at(15));
+        assert_eq!(later.expires_at, Some(at(135)));
+        assert_eq!(later.created_at, at(10));
+        let free = Participation::example();
+        assert_eq!(free.held_from(at(15)).expires_at, None);
+    }
+
+    #[test]
+    fn every_rejection_has_the_code_that_clients_know() {
+        let first = ParticipationId(Uuid::from_u128(1));
+        for (refusal, code) in [
+            (
+                Refusal::AlreadyParticipated { first },
+                "ALREADY_PARTICIPATED",
+            ),
+            (Refusal::SoldOut, "SOLD_OUT"),
+            (Refusal::NotOpenYet { opens_at: None }, "NOT_OPEN_YET"),
+            (Refusal::Ended, "ENDED"),
+            (Refusal::Paused, "PAUSED"),
+            (Refusal::LimitExceeded, "LIMIT_EXCEEDED"),
+            (Refusal::NotAllowed, "NOT_ALLOWED"),
+        ] {
+            assert_eq!(refusal.code(), code);
+        }
+    }
+}

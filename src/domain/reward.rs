@@ -126,3 +126,25 @@ pub struct Granted {
     /// Coupons, in the order of their units.
     pub coupons: Vec<(CouponId, CouponStatus)>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reward_is_granted_by_exactly_one_consumer() {
+        let coupon = Reward::Coupon(CouponTerms {
+            discount_amount: 500,
+            minimum_order_amount: 0,
+            valid_from: None,
+            valid_until: None,
+        });
+        for (reward, consumer) in [
+            (Reward::Points(5), Consumer::Points),
+            (coupon, Consumer::Coupons),
+        ] {
+            let granting = Consumer::ALL.into_iter().filter(|one| one.grants(&reward));
+            assert!(granting.eq([consumer]), "{reward:?}");
+        }
+    }
+}

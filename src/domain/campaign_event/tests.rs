@@ -28,7 +28,10 @@ fn sold(campaign: Campaign) -> Campaign {
 }
 
 fn words(log: &CampaignLog) -> Vec<&'static str> {
-    log.events.iter().map(|event| event.what.as_str()).collect()
+    log.events()
+        .iter()
+        .map(|event| event.what.as_str())
+        .collect()
 }
 
 /// The events of a change at a time.
@@ -142,6 +145,7 @@ fn stock_events_are_written_once_and_before_the_end() {
     log.stock(&sold(open()));
     log.stock(&open());
     assert_eq!(words(&log), ["sold_out", "back_in_stock"]);
+    assert!(!log.is_sold_out());
     let closed = to(&sold(open()), State::Closed);
     assert_eq!(
         change(false, &sold(open()), &closed, 0),
@@ -189,4 +193,10 @@ fn the_value_of_a_record_is_the_public_view_of_the_campaign() {
         "changedFields": ["name"],
     });
     assert_eq!(value, expected);
+}
+
+#[test]
+fn the_type_of_an_event_is_its_word_among_those_of_campaigns() {
+    let back = CampaignEventType::BackInStock;
+    assert_eq!(back.ce_type(), "firstcome.campaign.back_in_stock");
 }
