@@ -2,10 +2,11 @@
 -- is never given twice: it proves the order, and a gap shows an admission that was not committed.
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)
--- ARGV  1 epoch of the leases, then participations
+-- ARGV  1 epoch of the leases, then participations, each perhaps followed by `:` and the end of its lease
 -- Reply units returned. A participation without a lease, or with one of another epoch, returns none,
 --       so that a second release, or one after a settle or a rebuild, does nothing. One that comes late
---       must not end the lease of a newer epoch under which the same participation was admitted again
+--       must not end the lease of a newer epoch under which the same participation was admitted again. A lease that
+--       was moved to a newer epoch (advance.lua), ended, and was given again in that epoch is told apart by its end
 --
 -- Units of a lease count only since the last rebuild: it has counted what was committed, and ended all leases.
 --
@@ -25,14 +26,21 @@ if not tonumber(ARGV[1]) or #ARGV < 2 then
   return redis.error_reply('ERR release: expected an epoch and participations')
 end
 
-local known = redis.call('HMGET', KEYS[3], unpack(ARGV, 2))
-local ended, released, users, seen, returned = {}, {}, {}, {}, 0
+local ids, ends = {}, {}
 for i = 2, #ARGV do
-  local participation, lease = ARGV[i], known[i - 1]
+  ids[i - 1], ends[i - 1] = string.match(ARGV[i], '^([^:]+):?(%d*)$')
+  if not ids[i - 1] then
+    return redis.error_reply('ERR release: a participation is not one')
+  end
+end
+local known = redis.call('HMGET', KEYS[3], unpack(ids))
+local ended, released, users, seen, returned = {}, {}, {}, {}, 0
+for i = 1, #ids do
+  local participation, lease = ids[i], known[i]
   if lease and not seen[participation] then
     seen[participation] = true
-    local user, quantity, of_epoch = string.match(lease, '^([^:]+):(%d+):%d+:%d*:(%d+):%d+:')
-    if of_epoch == ARGV[1] then
+    local user, quantity, of_epoch, until_us = string.match(lease, '^([^:]+):(%d+):%d+:%d*:(%d+):(%d+):')
+    if of_epoch == ARGV[1] and (ends[i] == '' or ends[i] == until_us) then
       ended[#ended + 1] = participation
       if tonumber(of_epoch) >= rebuilt then
         released[#released + 1] = {participation, user, tonumber(quantity)}

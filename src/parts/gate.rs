@@ -104,6 +104,13 @@ pub trait Gate: Send + Sync + 'static {
         ids: &[ParticipationId],
     ) -> Result<u64, GateError>;
 
+    /// The same for leases that were listed: one that was ended meanwhile, and given again in the same epoch, stays.
+    async fn release_listed(
+        &self,
+        campaign: CampaignId,
+        leases: &[HeldLease],
+    ) -> Result<u64, GateError>;
+
     /// Returns the units of committed participations that ended while `epoch` was in force. Known returns are
     /// ignored.
     async fn give_back(

@@ -12,7 +12,7 @@ mod rebuild;
 mod replicas;
 mod single_flight;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -205,19 +205,13 @@ impl Reconciler {
         failpoint::point("sweep.asked");
         self.gate.settle(campaign, &committed).await?;
         failpoint::point("sweep.settled");
-        // By epoch: a rejected participation may since be admitted again in a newer one.
-        let mut lost: BTreeMap<u64, Vec<ParticipationId>> = BTreeMap::new();
-        for lease in leases {
-            if !committed.contains(&lease.participation) {
-                lost.entry(lease.epoch)
-                    .or_default()
-                    .push(lease.participation);
-            }
-        }
-        for (epoch, ids) in &lost {
-            self.gate.release(campaign, *epoch, ids).await?;
-            swept.released += ids.len();
-        }
+        let lost: Vec<HeldLease> = leases
+            .iter()
+            .filter(|lease| !committed.contains(&lease.participation))
+            .copied()
+            .collect();
+        self.gate.release_listed(campaign, &lost).await?;
+        swept.released += lost.len();
         swept.settled += committed.len();
         Ok(())
     }

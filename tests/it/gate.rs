@@ -100,6 +100,7 @@ suite! {
     checks_of_advance::the_leases_of_the_dead_stay_in_their_epoch,
     checks_of_advance::an_advance_is_refused_in_another_epoch,
     checks_of_advance::returns_count_across_an_advance,
+    checks_of_advance::a_listed_lease_that_was_given_again_is_not_released,
     checks_of_returns::what_is_given_up_can_be_had_again_by_anybody,
     checks_of_returns::a_return_counts_once,
     checks_of_returns::a_return_before_its_settle_ends_the_lease,

@@ -61,6 +61,10 @@ impl Gate for LostGate {
         Ok(true)
     }
 
+    async fn release_listed(&self, _: CampaignId, _: &[HeldLease]) -> Result<u64, GateError> {
+        unreachable!()
+    }
+
     fn owner(&self) -> &'static str {
         "0"
     }

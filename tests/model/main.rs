@@ -14,6 +14,7 @@
 )]
 
 mod faults;
+mod fence;
 mod keys;
 mod outbox;
 mod properties;
@@ -38,6 +39,7 @@ const CALM: Budget = Budget {
     losses: 0,
     restores: 0,
     ends: 0,
+    deaths: 0,
 };
 
 impl Model for Protocol {

@@ -35,18 +35,7 @@ pub const TRUTH: [Holds; 5] = [
 pub const SIEVE: [Holds; 5] = [
     COUNTED,
     SWEPT,
-    (
-        // For every gate, current or not: an outdated one also replies "already" and "sold out".
-        "a unit that the gate counts is leased or committed",
-        |_, state| {
-            state.gate.is_none_or(|gate| {
-                let mut holders = gate.holders.iter().flatten();
-                usize::from(gate.units) == gate.holders.iter().flatten().count()
-                    && holders
-                        .all(|id| gate.leases[*id].is_some() || state.store.rows[*id].is_some())
-            })
-        },
-    ),
+    HELD,
     (
         "only a user with a unit gets \"already\"",
         |protocol, state| {
@@ -81,6 +70,18 @@ pub const COUNTED: Holds = (
                 && protocol
                     .attempts()
                     .all(|id| state.store.rows[id].is_none() || held(id))
+        })
+    },
+);
+
+/// For every gate, current or not: an outdated one also replies "already" and "sold out".
+pub const HELD: Holds = (
+    "a unit that the gate counts is leased or committed",
+    |_, state| {
+        state.gate.is_none_or(|gate| {
+            let mut holders = gate.holders.iter().flatten();
+            usize::from(gate.units) == gate.holders.iter().flatten().count()
+                && holders.all(|id| gate.leases[*id].is_some() || state.store.rows[*id].is_some())
         })
     },
 );

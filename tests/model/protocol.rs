@@ -39,6 +39,16 @@ pub enum Check {
     KeyAgain,
     /// The database path admits no key that began before the gate was closed.
     KeyDirect,
+    /// The leases of a dead replica are ended only after the epoch was raised.
+    Fence,
+    /// The gate moves to the raised epoch only from the one before it: otherwise it lacks commits.
+    From,
+    /// The leases of the dead replica stay in the old epoch: it may be alive, and ask again.
+    Behind,
+    /// Units of leases count since the last rebuild, and not since the last epoch.
+    Rebuilt,
+    /// A sweep ends only the very lease that it saw: a moved lease may be given again in its epoch.
+    SameEnd,
 }
 
 /// A property of the protocol.
@@ -94,6 +104,8 @@ pub struct Budget {
     pub restores: u8,
     /// Times the campaign ends.
     pub ends: u8,
+    /// Times the replica of an attempt is taken for dead, which it may be or not.
+    pub deaths: u8,
 }
 
 /// The admission of an attempt, and the gate's lease of it.
@@ -170,6 +182,8 @@ pub struct Store {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Gate {
     pub epoch: u8,
+    /// The epoch of the last rebuild.
+    pub rebuilt: u8,
     /// Run of the server in which this was written.
     pub run: u8,
     pub units: u8,
@@ -196,17 +210,24 @@ pub enum Rebuild {
     },
 }
 
+/// Which lease of an attempt it is. The rank stands for the end of the lease, which tells two of one epoch apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seen {
+    pub epoch: u8,
+    pub rank: u8,
+}
+
 /// A sweep of one lease, step by step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Sweep {
     Idle,
     Saw {
         attempt: usize,
-        epoch: u8,
+        seen: Seen,
     },
     Knows {
         attempt: usize,
-        epoch: u8,
+        seen: Seen,
         committed: bool,
     },
 }
@@ -244,6 +265,8 @@ pub enum Action {
     Raise(usize),
     Read(usize),
     Swap(usize),
+    /// The one that has raised the epoch moves the gate to it, without the leases of an attempt.
+    Advance(usize, usize),
     SweepSees(usize, usize),
     SweepLooks(usize),
     SweepEnds(usize),
@@ -270,6 +293,7 @@ impl State {
             },
             gate: Some(Gate {
                 epoch: 1,
+                rebuilt: 1,
                 run: 1,
                 units: 0,
                 last_rank: 0,

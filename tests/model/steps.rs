@@ -1,10 +1,11 @@
 //! The effect of each action. An impossible action gives no state.
 
 use crate::faults;
+use crate::fence;
 use crate::keys::{admitted, arrive, campaign_ends, look, note_admission, refuse, refuse_again};
 use crate::protocol::{
-    ATTEMPTS, Action, Answer, Check, Gate, Phase, Protocol, Rebuild, State, Sweep, Ticket, USERS,
-    Word,
+    ATTEMPTS, Action, Answer, Check, Gate, Phase, Protocol, Rebuild, Seen, State, Sweep, Ticket,
+    USERS, Word,
 };
 
 /// All actions.
@@ -29,6 +30,7 @@ pub fn all(protocol: &Protocol) -> Vec<Action> {
             Action::AttemptDies(id),
         ]);
         actions.extend((0..protocol.replicas).map(|by| Action::SweepSees(by, id)));
+        actions.extend((0..protocol.replicas).map(|by| Action::Advance(by, id)));
     }
     for by in 0..protocol.replicas {
         actions.extend([
@@ -60,7 +62,8 @@ pub fn step(protocol: &Protocol, before: &State, action: Action) -> Option<State
         Action::Raise(by) => raise(&mut state, by),
         Action::Read(by) => read(&mut state, by),
         Action::Swap(by) => swap(protocol, &mut state, by),
-        Action::SweepSees(by, id) => sweep_sees(&mut state, by, id),
+        Action::Advance(by, id) => fence::advance(protocol, &mut state, by, id),
+        Action::SweepSees(by, id) => sweep_sees(protocol, &mut state, by, id),
         Action::SweepLooks(by) => sweep_looks(&mut state, by),
         Action::SweepEnds(by) => sweep_ends(protocol, &mut state, by),
         Action::AttemptDies(id) => faults::attempt_dies(&mut state, id),
@@ -249,18 +252,29 @@ fn settle(state: &mut State, id: usize) {
     }
 }
 
-/// Ends a lease of the gate's current epoch. Returns whether there was one.
+/// Ends a lease of this epoch. Returns whether there was one.
 fn release(protocol: &Protocol, state: &mut State, id: usize, seen_in: u8) -> bool {
     let Some(gate) = &mut state.gate else {
         return false;
     };
-    let is_same = |lease: &Ticket| lease.epoch == seen_in || !protocol.has(Check::SameLease);
-    if !gate.leases[id].is_some_and(|lease| lease.epoch == gate.epoch && is_same(&lease)) {
+    let seen_in = if protocol.has(Check::SameLease) {
+        seen_in
+    } else {
+        gate.epoch
+    };
+    let Some(lease) = gate.leases[id].filter(|lease| lease.epoch == seen_in) else {
         return false;
-    }
+    };
     gate.leases[id] = None;
-    gate.units -= 1;
-    gate.holders[protocol.user_of[id]] = None;
+    let since = if protocol.has(Check::Rebuilt) {
+        gate.rebuilt
+    } else {
+        gate.epoch
+    };
+    if lease.epoch >= since {
+        gate.units -= 1;
+        gate.holders[protocol.user_of[id]] = None;
+    }
     true
 }
 
@@ -326,6 +340,7 @@ fn swap(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
     }
     let mut gate = Gate {
         epoch,
+        rebuilt: epoch,
         run: state.run,
         units: 0,
         last_rank: 0,
@@ -348,27 +363,34 @@ fn swap(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
     Some(())
 }
 
-/// The sweeper reads an expired lease.
-fn sweep_sees(state: &mut State, by: usize, id: usize) -> Option<()> {
-    let lease = state.gate.as_ref()?.leases[id].filter(|lease| lease.over)?;
+/// The sweeper reads an expired lease, or one that was left behind in an old epoch.
+fn sweep_sees(protocol: &Protocol, state: &mut State, by: usize, id: usize) -> Option<()> {
+    let gate = state.gate.as_ref()?;
+    let lease = gate.leases[id]?;
     if state.sweeps[by] != Sweep::Idle {
         return None;
     }
+    if !lease.over && lease.epoch == gate.epoch {
+        fence::take_for_dead_at_once(protocol, state)?;
+    }
     state.sweeps[by] = Sweep::Saw {
         attempt: id,
-        epoch: lease.epoch,
+        seen: Seen {
+            epoch: lease.epoch,
+            rank: lease.rank,
+        },
     };
     Some(())
 }
 
 /// The sweep queries the store, a moment later.
 fn sweep_looks(state: &mut State, by: usize) -> Option<()> {
-    let Sweep::Saw { attempt, epoch } = state.sweeps[by] else {
+    let Sweep::Saw { attempt, seen } = state.sweeps[by] else {
         return None;
     };
     state.sweeps[by] = Sweep::Knows {
         attempt,
-        epoch,
+        seen,
         committed: state.store.rows[attempt].is_some(),
     };
     Some(())
@@ -378,7 +400,7 @@ fn sweep_looks(state: &mut State, by: usize) -> Option<()> {
 fn sweep_ends(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
     let Sweep::Knows {
         attempt,
-        epoch,
+        seen,
         committed,
     } = state.sweeps[by]
     else {
@@ -390,7 +412,9 @@ fn sweep_ends(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
         return Some(());
     }
     let lease = state.gate.and_then(|gate| gate.leases[attempt]);
-    let was_released = release(protocol, state, attempt, epoch);
+    let is_same = lease.is_some_and(|lease| lease.rank == seen.rank);
+    let was_released =
+        (is_same || !protocol.has(Check::SameEnd)) && release(protocol, state, attempt, seen.epoch);
     if let Phase::Admitted(held) | Phase::Writing(held) = &mut state.attempts[attempt].phase {
         held.swept |= was_released && lease.is_some_and(|lease| lease.epoch == held.epoch);
     }

@@ -121,6 +121,16 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
             }
             _ => "its state is older than the gate's and is dropped".to_owned(),
         },
+        Action::Advance(_, id) => {
+            let (name, epoch) = (name(id), after.store.epoch);
+            if before.gate == after.gate {
+                format!("the replica of {name} is taken for dead; the gate has another epoch")
+            } else {
+                format!(
+                    "the replica of {name} is taken for dead: the gate moves to epoch {epoch} without its lease"
+                )
+            }
+        }
         Action::SweepSees(_, id) => format!("a sweeper finds the lease of {}", name(id)),
         Action::SweepLooks(by) => match before.sweeps[by] {
             Sweep::Saw { attempt, .. } => {

@@ -8,6 +8,7 @@ mod rebuild;
 mod server;
 mod settings;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -108,6 +109,24 @@ impl ScriptGate {
         .await
     }
 
+    /// Releases leases of an epoch; each word names one as the script expects it.
+    async fn release_words(
+        &self,
+        campaign: CampaignId,
+        epoch: u64,
+        words: &[String],
+    ) -> Result<u64, GateError> {
+        let keys = self.keys(campaign, ["state", "users", "leases", "expiry"]);
+        let mut returned = 0;
+        for chunk in words.chunks(ITEMS_PER_CALL_MAX) {
+            let mut args = vec![epoch.to_string()];
+            args.extend_from_slice(chunk);
+            let reply = self.run(Script::Release, &keys, &args).await?;
+            returned += reply.count()?;
+        }
+        Ok(returned)
+    }
+
     async fn behind_breaker<T>(
         &self,
         on_failure: OnFailure,
@@ -171,13 +190,23 @@ impl Gate for ScriptGate {
         epoch: u64,
         ids: &[ParticipationId],
     ) -> Result<u64, GateError> {
-        let keys = self.keys(campaign, ["state", "users", "leases", "expiry"]);
+        self.release_words(campaign, epoch, &words(ids)).await
+    }
+
+    async fn release_listed(
+        &self,
+        campaign: CampaignId,
+        leases: &[HeldLease],
+    ) -> Result<u64, GateError> {
+        let mut by_epoch: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        for lease in leases {
+            let ends_us = lease.ends_at.timestamp_micros();
+            let words = by_epoch.entry(lease.epoch).or_default();
+            words.push(format!("{}:{ends_us}", lease.participation));
+        }
         let mut returned = 0;
-        for chunk in ids.chunks(ITEMS_PER_CALL_MAX) {
-            let mut args = vec![epoch.to_string()];
-            args.extend(words(chunk));
-            let reply = self.run(Script::Release, &keys, &args).await?;
-            returned += reply.count()?;
+        for (epoch, words) in by_epoch {
+            returned += self.release_words(campaign, epoch, &words).await?;
         }
         Ok(returned)
     }

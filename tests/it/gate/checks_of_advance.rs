@@ -1,9 +1,11 @@
 //! Checks of the owners of leases, and of an epoch that is raised without a rebuild.
 
+use std::time::Duration;
+
 use firstcome::domain::Refusal;
 use firstcome::parts::gate::{Entrant, GivenBack, HeldLease, Lease};
 
-use super::subject::{Subject, Verdict, ensure, entrant, generous, same, settings, text};
+use super::subject::{Subject, Verdict, ensure, entrant, generous, same, settings, text, ticket};
 
 pub async fn leases_are_listed_by_owner(subject: &Subject) -> Verdict {
     subject.start(&settings(Some(9))).await?;
@@ -134,4 +136,27 @@ pub async fn returns_count_across_an_advance(subject: &Subject) -> Verdict {
     subject.rebuild(3, &generous(Some(9)), &[], 5).await?;
     let known = subject.give_back(2, 9, &all[..1]).await?;
     same("before the rebuild", &known, &units(0))
+}
+
+pub async fn a_listed_lease_that_was_given_again_is_not_released(subject: &Subject) -> Verdict {
+    subject.start(&settings(Some(1))).await?;
+    let again = entrant(1, 1);
+    let answers = subject
+        .gate
+        .admit(subject.campaign, &[again], Duration::ZERO)
+        .await;
+    ticket(&answers.map_err(text)?[0])?;
+    let listed = subject.expired(9).await?;
+    same("listed", &listed.len(), &1)?;
+    let release = async || {
+        let released = subject.gate.release_listed(subject.campaign, &listed);
+        released.await.map_err(text)
+    };
+    same("released", &release().await?, &1)?;
+    same("twice", &release().await?, &0)?;
+    // The same participation, in the same epoch.
+    subject.enter(again).await?;
+    same("late", &release().await?, &0)?;
+    let state = subject.state().await?;
+    same("units, leases", &(state.units, state.leases), &(1, 1))
 }

@@ -46,6 +46,7 @@ enum Leak {
     AdvancesTheDead,
     LeavesTheLivingBehind,
     AdvancesFromAnyEpoch,
+    ReleasesByIdAlone,
 }
 
 /// A correct gate, and its fault.
@@ -292,6 +293,21 @@ impl Gate for Leaky {
         self.inner.expired(self.campaign(campaign), limit).await
     }
 
+    async fn release_listed(
+        &self,
+        campaign: CampaignId,
+        leases: &[HeldLease],
+    ) -> Result<u64, GateError> {
+        let campaign = self.campaign(campaign);
+        if self.has(Leak::ReleasesByIdAlone) {
+            let ids: Vec<ParticipationId> =
+                leases.iter().map(|lease| lease.participation).collect();
+            let epoch = leases.first().map_or(0, |lease| lease.epoch);
+            return self.inner.release(campaign, epoch, &ids).await;
+        }
+        self.inner.release_listed(campaign, leases).await
+    }
+
     fn owner(&self) -> &str {
         self.inner.owner()
     }
@@ -452,6 +468,10 @@ const CASES: &[(Leak, &str)] = &[
     (
         Leak::AdvancesFromAnyEpoch,
         "an_advance_is_refused_in_another_epoch",
+    ),
+    (
+        Leak::ReleasesByIdAlone,
+        "a_listed_lease_that_was_given_again_is_not_released",
     ),
 ];
 

@@ -225,6 +225,9 @@ async fn a_rebuild_remembers_a_stalled_commit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_the_database_path_no_key_is_rejected_while_its_commit_is_stalled() {
     let mut parts = parts().await;
+    // Longer than the transaction is held back.
+    let patient = ("FIRSTCOME_DATABASE_SESSION_TIMEOUT", "30s".to_owned());
+    parts.settings.push(patient);
     let (redis, settings) = proxy_of(&mut parts, "FIRSTCOME_REDIS_URL").await;
     parts.settings = settings;
     let (mysql, through) = proxy_of(&mut parts, "FIRSTCOME_DATABASE_URL").await;
