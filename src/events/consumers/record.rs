@@ -191,6 +191,37 @@ mod tests {
         assert_eq!(change(&tombstone).unwrap_err().flaw, Flaw::Value);
     }
 
+    #[test]
+    fn the_smallest_and_largest_values_of_the_service_are_no_poison() {
+        let largest_user = i64::MAX >> 10;
+        for (campaign, user, quantity) in [(1, 1, 1), (i64::MAX, largest_user, QUANTITY_MAX)] {
+            let mut event = event();
+            let mut value: serde_json::Value = serde_json::from_str(&event.payload).unwrap();
+            value["campaignId"] = json!(campaign);
+            value["userId"] = json!(user);
+            value["quantity"] = json!(quantity);
+            event.payload = value.to_string();
+            let read = change(&delivered(&event)).unwrap();
+            assert_eq!((read.campaign.0, read.user.0), (campaign, user));
+            assert_eq!(read.quantity, quantity);
+        }
+    }
+
+    #[test]
+    fn the_reason_for_poison_says_where_the_value_is_wrong_and_not_its_content() {
+        for (payload, reason) in [
+            ("{\"userId\":", "the value is not JSON, line 1 column 10"),
+            (
+                "{\"userId\":\n\"Ada\"}",
+                "the value has other fields or types, line 2 column 5",
+            ),
+        ] {
+            let mut record = delivered(&event());
+            record.payload = Some(payload.into());
+            assert_eq!(change(&record).unwrap_err().text, reason);
+        }
+    }
+
     proptest! {
         #[test]
         fn no_value_crashes_the_parser(payload in proptest::collection::vec(any::<u8>(), 0..200)) {

@@ -66,3 +66,6 @@ pub(super) fn held_lease(reply: Reply) -> Result<HeldLease, GateError> {
         ends_at: fields.instant()?,
     })
 }
+
+#[cfg(test)]
+mod tests;

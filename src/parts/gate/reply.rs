@@ -129,3 +129,69 @@ fn unexpected(wanted: &str, got: &Reply) -> GateError {
 pub(super) fn unknown(code: &str) -> GateError {
     GateError::Protocol(format!("unknown code {code:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Reply {
+        Reply::Text(text.to_owned())
+    }
+
+    #[test]
+    fn counts_beyond_lua_integers_are_words() {
+        for (reply, count) in [
+            (Reply::Integer(7), Some(7)),
+            (text("9007199254740993"), Some(9_007_199_254_740_993)),
+            (Reply::Integer(-1), None),
+            (text("seven"), None),
+            (Reply::List(Vec::new()), None),
+        ] {
+            assert_eq!(reply.clone().count().ok(), count, "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_of_another_shape_is_an_error() {
+        assert!(Reply::Integer(7).text().is_err());
+        assert!(Reply::List(Vec::new()).text().is_err());
+        assert!(text("word").list().is_err());
+        assert!(Reply::Integer(7).fields().is_err());
+    }
+
+    #[test]
+    fn fields_are_read_in_order_until_none_is_left() {
+        let list = [text("word"), Reply::Integer(3), text(""), text("4")];
+        let mut fields = Reply::List(list.to_vec()).fields().unwrap();
+        assert_eq!(fields.left(), 4);
+        assert_eq!(fields.text().unwrap(), "word");
+        assert_eq!(fields.count32().unwrap(), 3);
+        assert_eq!(fields.optional_count().unwrap(), None);
+        assert_eq!(fields.left(), 1);
+        assert_eq!(fields.last_count().unwrap(), Some(4));
+        assert_eq!(fields.last_count().unwrap(), None);
+        assert_eq!(fields.left(), 0);
+        assert!(fields.count().is_err());
+    }
+
+    #[test]
+    fn a_count_of_32_bits_is_not_cut() {
+        for (count, fits) in [(u64::from(u32::MAX), true), (1 << 32, false)] {
+            let list = Reply::List(vec![text(&count.to_string())]);
+            let read = list.fields().unwrap().count32();
+            assert_eq!(read.ok().map(u64::from), fits.then_some(count));
+        }
+    }
+
+    #[test]
+    fn a_time_is_in_microseconds_and_only_an_optional_one_may_be_empty() {
+        let noon: Timestamp = "2026-11-24T12:00:00.000001Z".parse().unwrap();
+        let micros = noon.timestamp_micros().to_string();
+        let fields = |word: &str| Reply::List(vec![text(word)]).fields().unwrap();
+        assert_eq!(fields(&micros).instant().unwrap(), noon);
+        assert_eq!(fields(&micros).optional_instant().unwrap(), Some(noon));
+        assert_eq!(fields("").optional_instant().unwrap(), None);
+        assert!(fields("").instant().is_err());
+        assert!(fields("noon").optional_instant().is_err());
+    }
+}
