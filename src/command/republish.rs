@@ -182,11 +182,10 @@ async fn lost(config: &Config, store: &Store, within: Duration) -> anyhow::Resul
 
 async fn republish(store: &Store, events: &[LogPlace], per_second: u32) -> anyhow::Result<u64> {
     let origin = Origin::of_command_line();
-    let per_step = usize::try_from(per_second)?.min(REPUBLISH_MAX);
-    let steps_per_second = f64::from(per_second) / per_step as f64;
-    let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / steps_per_second));
+    let per_step = per_second.min(REPUBLISH_MAX);
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) * per_step / per_second);
     let mut parked = 0;
-    for step in events.chunks(per_step) {
+    for step in events.chunks(usize::try_from(per_step)?) {
         ticks.tick().await;
         parked += store.republish(step, Some(&origin)).await?;
     }

@@ -121,33 +121,9 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
             }
             _ => "its state is older than the gate's and is dropped".to_owned(),
         },
-        Action::Advance(_, id) => {
-            let (name, epoch) = (name(id), after.store.epoch);
-            if before.gate == after.gate {
-                format!("the replica of {name} is taken for dead; the gate has another epoch")
-            } else {
-                format!(
-                    "the replica of {name} is taken for dead: the gate moves to epoch {epoch} without its lease"
-                )
-            }
-        }
+        Action::Advance(_, id) => taken_for_dead(id, before, after),
         Action::SweepSees(_, id) => format!("a sweeper finds the lease of {}", name(id)),
-        Action::SweepLooks(by) => match before.sweeps[by] {
-            Sweep::Saw { attempt, .. } => {
-                let is = after.store.rows[attempt].map_or("not committed", |_| "committed");
-                format!("the sweeper queries the store: {} is {is}", name(attempt))
-            }
-            _ => String::new(),
-        },
-        Action::SweepEnds(by) => match before.sweeps[by] {
-            Sweep::Knows {
-                attempt, committed, ..
-            } => {
-                let does = if committed { "settles" } else { "releases" };
-                format!("the sweeper {does} the lease of {}", name(attempt))
-            }
-            _ => String::new(),
-        },
+        Action::SweepLooks(by) | Action::SweepEnds(by) => swept(before.sweeps[by], after),
         Action::AttemptDies(id) => format!("the process that serves {} dies", name(id)),
         Action::RebuilderDies(_) => "the process that rebuilds dies".to_owned(),
         Action::SweeperDies(_) => "the process that sweeps dies".to_owned(),
@@ -155,5 +131,32 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
         Action::GateIsLost => "the gate loses everything".to_owned(),
         Action::CampaignEnds => "the campaign ends".to_owned(),
         Action::GateIsRestored => "the gate's server restarts from its file".to_owned(),
+    }
+}
+
+fn taken_for_dead(id: usize, before: &State, after: &State) -> String {
+    let (name, epoch) = (name(id), after.store.epoch);
+    if before.gate == after.gate {
+        return format!("the replica of {name} is taken for dead; the gate has another epoch");
+    }
+    format!(
+        "the replica of {name} is taken for dead: the gate moves to epoch {epoch} without its lease"
+    )
+}
+
+/// The next step of a sweep that had come this far.
+fn swept(sweep: Sweep, after: &State) -> String {
+    match sweep {
+        Sweep::Idle => String::new(),
+        Sweep::Saw { attempt, .. } => {
+            let is = after.store.rows[attempt].map_or("not committed", |_| "committed");
+            format!("the sweeper queries the store: {} is {is}", name(attempt))
+        }
+        Sweep::Knows {
+            attempt, committed, ..
+        } => {
+            let does = if committed { "settles" } else { "releases" };
+            format!("the sweeper {does} the lease of {}", name(attempt))
+        }
     }
 }

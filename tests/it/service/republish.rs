@@ -49,13 +49,13 @@ impl Loss {
         })
         .await;
         assert!(service.stop().await.success());
-        let lost = unique("it");
+        let empty = unique("it");
         for (name, value) in &mut parts.settings {
             if *name == "FIRSTCOME_KAFKA_TOPIC_PREFIX" {
-                value.clone_from(&lost);
+                value.clone_from(&empty);
             }
         }
-        parts.prefix = lost;
+        parts.prefix = empty;
         loss(parts)
     }
 

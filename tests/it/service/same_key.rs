@@ -337,7 +337,7 @@ async fn dies_while_held_back(statement: &'static [u8], session_timeout: &str) {
         scene.ask(&scene.other, 1, 1).await.unwrap().status() == 201
     })
     .await;
-    println!("decided after {:?}", killed.elapsed());
+    eprintln!("decided after {:?}", killed.elapsed());
     until("it is settled", async || scene.state().await.leases == 0).await;
     let state = scene.state().await;
     assert_eq!((state.units, state.users), (1, 1));

@@ -21,7 +21,7 @@ use crate::parts::store::query::on_key;
 use crate::parts::store::{Store, StoreError};
 
 /// Events parked in one transaction.
-pub const REPUBLISH_MAX: usize = 500;
+pub const REPUBLISH_MAX: u32 = 500;
 
 /// A published event that is parked again.
 struct Republished {
