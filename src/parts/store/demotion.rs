@@ -116,7 +116,7 @@ impl Demotion {
         if !self.is_in_doubt() {
             return Ok(());
         }
-        if last.failed_ms >= asked {
+        if last.failed_ms > asked {
             // Those who waited for a failed attempt do not wait for one of their own, one after the other.
             return Err(StoreError::lost("the database has not answered a COMMIT"));
         }
