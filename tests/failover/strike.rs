@@ -108,13 +108,26 @@ async fn raise_stock(world: &World) {
 async fn wait_for_yeses(world: &World, count: usize) {
     let began = Instant::now();
     while yeses(world) < count {
-        let waited = began.elapsed();
-        assert!(
-            waited < TRAFFIC_PATIENCE,
-            "too few participations without a fault"
-        );
+        if began.elapsed() > TRAFFIC_PATIENCE {
+            let found = yeses(world);
+            panic!(
+                "{found} of {count} participations without a fault\n{}",
+                state(world).await
+            );
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What the primary and the replicas of the service are doing.
+async fn state(world: &World) -> String {
+    let old = world.pair.old();
+    let sessions = "SELECT COALESCE(GROUP_CONCAT(CONCAT_WS(' ', command, time, state, LEFT(info, 60)) \
+                    SEPARATOR '; '), '') FROM performance_schema.processlist";
+    let sessions = old.text(sessions).await;
+    let clients = old.status("Rpl_semi_sync_source_clients").await;
+    let logs: String = world.replicas.iter().map(|one| one.log_tails(15)).collect();
+    format!("replicas {clients}, sessions: {sessions}\n{logs}")
 }
 
 /// A session as of a client that has vanished in a transaction.
