@@ -13,7 +13,7 @@ use crate::world::World;
 /// Longest wait until a replica reports what is missing.
 pub const NOTICING: Duration = Duration::from_secs(10);
 /// Longest wait for accepted participations without a fault.
-const TRAFFIC_PATIENCE: Duration = Duration::from_secs(30);
+const TRAFFIC_PATIENCE: Duration = Duration::from_secs(120);
 /// Accepted participations that the asynchronous replica never gets.
 const TAIL: usize = 25;
 
