@@ -5,8 +5,8 @@
 -- ARGV  1 epoch of the leases, then participations, each perhaps followed by `:` and the end of its lease
 -- Reply units returned. A participation without a lease, or with one of another epoch, returns none,
 --       so that a second release, or one after a settle or a rebuild, does nothing. One that comes late
---       must not end the lease of a newer epoch under which the same participation was admitted again. A lease that
---       was moved to a newer epoch (advance.lua), ended, and was given again in that epoch is told apart by its end
+--       must not end the lease of a newer epoch under which the same participation was admitted again. The end time
+--       distinguishes such a lease from an earlier one that was moved to the same epoch (advance.lua)
 --
 -- Units of a lease count only since the last rebuild: it has counted what was committed, and ended all leases.
 --

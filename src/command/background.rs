@@ -108,28 +108,18 @@ pub(super) fn start_sweeper(spawner: &Spawner, reconciler: Reconciler, interval:
 pub(super) fn start_replica_lease(spawner: &Spawner, reconciler: Reconciler) {
     let lease = ReplicaLease::new(reconciler);
     let renewed = lease.clone();
-    spawner.start(
-        "replica.renew",
-        Stage::Background,
-        Policy::restart(),
-        move |stop| {
-            let lease = renewed.clone();
-            async move {
-                loop {
-                    if let Err(error) = lease.renew().await {
-                        tracing::warn!(
-                            error = cause(&error),
-                            "this replica's lease was not renewed"
-                        );
-                    }
-                    let pause = tokio::time::sleep(REPLICA_INTERVAL);
-                    if stop.run_until_cancelled(pause).await.is_none() {
-                        return Ok(());
-                    }
-                }
+    spawner.repeat("replica.renew", Duration::ZERO, move |_stop| {
+        let lease = renewed.clone();
+        async move {
+            if let Err(error) = lease.renew().await {
+                tracing::warn!(
+                    error = cause(&error),
+                    "this replica's lease was not renewed"
+                );
             }
-        },
-    );
+            REPLICA_INTERVAL
+        }
+    });
     spawner.repeat("replica.end_dead", REPLICA_INTERVAL, move |_stop| {
         let lease = lease.clone();
         async move {

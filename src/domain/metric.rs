@@ -129,7 +129,7 @@ metrics! {
             "Expired leases: `settled` were committed, `released` were not"
             "`released` grows after a process died; otherwise commits fail";
         GATE_DEAD_REPLICAS: Counter "firstcome_gate_dead_replicas_total" [] "always"
-            "Replicas that stopped renewing their leases, and of which this one ended what they had admitted"
+            "Dead replicas whose leases this replica ended"
             "Grows when a process dies or stops; otherwise a replica is cut off from the database";
         STATUS_READS: Counter "firstcome_status_reads_total" [] "always"
             "Reads of the live status of a campaign, one for all its viewers"

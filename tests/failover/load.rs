@@ -2,16 +2,15 @@
 //! with a key until the outcome is known.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Client;
-use reqwest::header::RETRY_AFTER;
-use serde_json::json;
 use tokio::task::JoinHandle;
 
+use crate::client::{http, send, sends_keys};
 use crate::ledger::{Outcome, ParticipationRequest, Path, Phase};
 use crate::world::World;
 
@@ -19,23 +18,6 @@ use crate::world::World;
 const CLIENTS: u64 = 12;
 /// Their users; two clients may act for the same user at the same time.
 const USERS: i64 = 400;
-/// How long a client waits for a response.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// First id of the users who come after the fault.
-const FRESH_USERS: i64 = 1_000_000;
-
-/// Whether a user sends keys: always or never, so that committed participations can be counted by key.
-pub const fn sends_keys(user: i64) -> bool {
-    user % 5 < 2
-}
-
-pub fn http() -> Client {
-    Client::builder()
-        .timeout(PATIENCE)
-        .connect_timeout(Duration::from_secs(1))
-        .build()
-        .unwrap()
-}
 
 /// Traffic that continues until it is stopped.
 pub struct Traffic {
@@ -165,58 +147,8 @@ pub async fn ask(
     request: &ParticipationRequest,
 ) -> Outcome {
     let sent = Instant::now();
-    let outcome = send(world, http, replica, request).await;
+    let outcome = send(world.replicas[replica].base(), http, request).await;
     let record = (request.clone(), sent);
     world.ledger.write(phase, replica, record, outcome.clone());
     outcome
-}
-
-async fn send(
-    world: &World,
-    http: &Client,
-    replica: usize,
-    request: &ParticipationRequest,
-) -> Outcome {
-    let Some(base) = world.replicas[replica].base() else {
-        return Outcome::Lost("it never served".to_owned());
-    };
-    let mut call = http
-        .post(format!(
-            "{base}/api/campaigns/{}/participation",
-            request.campaign
-        ))
-        .json(&json!({ "userId": request.user, "quantity": request.quantity }));
-    if let Some(key) = &request.key {
-        call = call.header("Idempotency-Key", key);
-    }
-    let answered = async {
-        let answer = call.send().await?;
-        let status = answer.status().as_u16();
-        let has_retry_after = answer.headers().contains_key(RETRY_AFTER);
-        let body = answer.text().await?;
-        Ok::<_, reqwest::Error>(Outcome::of(status, has_retry_after, &body))
-    };
-    answered
-        .await
-        .unwrap_or_else(|error| Outcome::Lost(format!("{error:?}")))
-}
-
-/// Users without earlier requests.
-pub struct Fresh(AtomicI64);
-
-impl Fresh {
-    pub const fn new() -> Self {
-        Self(AtomicI64::new(0))
-    }
-
-    /// The next user, with a request for one unit.
-    pub fn wish(&self, campaign: i64) -> ParticipationRequest {
-        ParticipationRequest {
-            campaign,
-            user: FRESH_USERS + self.0.fetch_add(1, Ordering::SeqCst),
-            quantity: 1,
-            key: None,
-            path: Path::Grouped,
-        }
-    }
 }

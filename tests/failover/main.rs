@@ -35,12 +35,14 @@ mod world;
     reason = "shared with the fault suite, which uses all of it"
 )]
 mod faults {
+    pub mod client;
     pub mod evidence;
     pub mod judge;
     pub mod key;
     pub mod ledger;
     pub mod proxy;
     pub mod replica;
+    pub mod replicas;
 }
 
-use faults::{evidence, judge, key, ledger, proxy, replica};
+use faults::{client, evidence, judge, key, ledger, proxy, replica, replicas};

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use sea_orm::sqlx::{self, MySqlConnection};
 
+use crate::client::{Fresh, http};
 use crate::ledger::{Outcome, Phase};
-use crate::load::{Fresh, Traffic, ask, http, yeses};
+use crate::load::{Traffic, ask, yeses};
+use crate::replicas;
 use crate::world::World;
 
 /// Longest time until each replica accepts a participation.
@@ -44,10 +46,11 @@ pub async fn recover(world: &Arc<World>, traffic: &Traffic, healed: Instant) -> 
     }
     traffic.stop();
     let all_sold = sell_out(world, traffic, &fresh, healed).await;
+    let mut mysql = world.session().await;
     Recovery {
         first_yes: first_yes.into(),
         all_sold,
-        all_published: all_published(world, healed).await,
+        all_published: replicas::all_published(&mut mysql, PUBLISHING, healed).await,
     }
 }
 
@@ -99,28 +102,4 @@ async fn sell(world: &World, nth: usize, fresh: &Fresh, left: &[i64]) -> bool {
     let request = fresh.wish(*campaign);
     let outcome = ask(world, &http(), Phase::Healing, nth % 2, &request).await;
     matches!(outcome, Outcome::Yes(_))
-}
-
-/// Waits until every event is published. Returns the seconds since `healed`.
-async fn all_published(world: &World, healed: Instant) -> Option<f64> {
-    let began = Instant::now();
-    let mut mysql = world.session().await;
-    while began.elapsed() < PUBLISHING {
-        let waiting: i64 = sqlx::query_scalar(
-            "SELECT (SELECT COUNT(*) FROM campaign c LEFT JOIN outbox_position o ON o.campaign_id = c.id \
-             WHERE c.event_sequence > COALESCE(o.published, 0) \
-             OR c.campaign_events > COALESCE(o.campaign_published, 0)) \
-             + (SELECT COUNT(*) FROM outbox_parked WHERE state <> 'acknowledged') \
-             + (SELECT COUNT(*) FROM campaign WHERE state = 'open' AND total_stock IS NOT NULL \
-                AND is_sold_out <> (committed_units >= total_stock))",
-        )
-        .fetch_one(&mut mysql)
-        .await
-        .unwrap();
-        if waiting == 0 {
-            return Some(healed.elapsed().as_secs_f64());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    None
 }

@@ -5,8 +5,6 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::future::join_all;
-
 use crate::control;
 use crate::fault::{Fault, Plan};
 use crate::judge::{Breach, judge};
@@ -14,6 +12,7 @@ use crate::ledger::Answer;
 use crate::load::Traffic;
 use crate::pair::Pair;
 use crate::recovery::{FIRST_YES_MAX, Recovery, recover};
+use crate::replicas::{panics, stopped};
 use crate::report::{Record, Report};
 use crate::strike::{NOTICING, Struck, strike};
 use crate::world::World;
@@ -70,7 +69,7 @@ async fn run(pair: Pair, plan: Plan, report: &mut Report) -> Pair {
     let mut breaches = in_time(&struck, recovery);
     breaches.extend(verified(&world).await);
     ended("verified");
-    breaches.extend(stopped(&world).await);
+    breaches.extend(stopped(&world.replicas).await);
     ended("stopped");
     breaches.extend(ended_well(&world));
     let evidence = world.evidence().await;
@@ -157,18 +156,6 @@ async fn verified(world: &World) -> Vec<Breach> {
     vec![Breach::new("verify", String::from_utf8_lossy(&told))]
 }
 
-/// Without faults, a stopping replica ends in order.
-async fn stopped(world: &World) -> Vec<Breach> {
-    let stops = world.replicas.iter().map(|replica| async move {
-        let status = replica.stop().await;
-        (!status.is_some_and(|status| status.success())).then(|| {
-            let text = status.map_or_else(|| "not in time".to_owned(), |status| status.to_string());
-            Breach::new("stop", format!("replica {} stopped: {text}", replica.nth))
-        })
-    });
-    join_all(stops).await.into_iter().flatten().collect()
-}
-
 /// No replica ends by itself, or panics: MySQL returns without a restart.
 fn ended_well(world: &World) -> Vec<Breach> {
     let mut breaches = Vec::new();
@@ -177,10 +164,8 @@ fn ended_well(world: &World) -> Vec<Breach> {
             let what = format!("replica {} ended by itself: {}", replica.nth, end.how);
             breaches.push(Breach::new("end", what));
         }
-        let logs = replica.logs();
-        let panics = logs.lines().filter(|line| line.contains("panicked at"));
-        breaches.extend(panics.map(|line| Breach::new("panic", line)));
     }
+    breaches.extend(panics(&world.replicas));
     breaches
 }
 

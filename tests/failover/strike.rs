@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use sea_orm::sqlx::{self, AssertSqlSafe, MySqlConnection};
 use serde_json::Value;
 
+use crate::client::http;
 use crate::fault::Fault;
-use crate::load::{http, yeses};
+use crate::load::yeses;
 use crate::world::World;
 
 /// Longest wait until a replica reports what is missing.

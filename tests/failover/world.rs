@@ -19,12 +19,11 @@ use crate::ledger::Ledger;
 use crate::pair::Pair;
 use crate::proxy::Proxy;
 use crate::replica::{ADMIN_TOKEN, Replica};
+use crate::replicas::wait_ready;
 use crate::server::Server;
 
 /// The gate's lease: how long the units of a lost commit stay taken.
 pub const GATE_LEASE: Duration = Duration::from_secs(3);
-/// Longest wait until the replicas serve, before the fault.
-const START_PATIENCE: Duration = Duration::from_secs(40);
 
 /// A campaign of the run.
 #[derive(Clone, Copy, Debug)]
@@ -98,21 +97,10 @@ impl World {
             keepers,
             _folder: folder,
         };
-        world.wait_started().await;
+        wait_ready(&world.replicas).await;
         world.create_campaigns().await;
         world.ledger = Ledger::new(Instant::now());
         world
-    }
-
-    async fn wait_started(&self) {
-        let began = Instant::now();
-        while !self.replicas.iter().all(|replica| replica.is_ready()) {
-            if began.elapsed() > START_PATIENCE {
-                let tails: String = self.replicas.iter().map(|one| one.log_tails(30)).collect();
-                panic!("the replicas do not start:\n{tails}");
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 
     /// Campaigns with limited stock, with several units for a user, sold out early, and without end.

@@ -14,11 +14,11 @@ use reqwest::header::RETRY_AFTER;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::client::http;
 use crate::evidence::Evidence;
 use crate::fault::Fault;
 use crate::judge::{Breach, judge};
 use crate::ledger::{Ledger, Outcome, ParticipationRequest, Path as Way, Phase};
-use crate::load::http;
 use crate::replica::ADMIN_TOKEN;
 use crate::report::{Record, Struck};
 

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use sea_orm::sqlx::{self, MySqlConnection};
 use tokio::task::JoinHandle;
 
+use crate::client::{Fresh, http};
 use crate::ledger::{Outcome, Phase};
-use crate::load::{Fresh, Traffic, ask, http};
+use crate::load::{Traffic, ask};
 use crate::orders::{Buyer, Order};
 use crate::replica::ADMIN_TOKEN;
+use crate::replicas;
 use crate::world::World;
 
 /// Longest wait for the last unit, and for the first acceptance.
@@ -164,29 +166,10 @@ async fn sell(
     }
 }
 
-/// Waits until every event is written, also those about the stock, and published. Returns the seconds since `healed`; none: not in time.
+/// Waits until everything is published. Returns the seconds since `healed`; none: not in time.
 pub async fn all_published(world: &World, healed: Instant) -> Option<f64> {
-    let began = Instant::now();
     let mut mysql = world.mysql().await.unwrap();
-    while began.elapsed() < PUBLISHING {
-        let waiting: i64 = sqlx::query_scalar(
-            "SELECT (SELECT COUNT(*) FROM campaign c LEFT JOIN outbox_position o ON o.campaign_id = c.id \
-             WHERE c.event_sequence > COALESCE(o.published, 0) \
-             OR c.campaign_events > COALESCE(o.campaign_published, 0) \
-             OR c.order_events > COALESCE(o.order_published, 0)) \
-             + (SELECT COUNT(*) FROM outbox_parked WHERE state <> 'acknowledged') \
-             + (SELECT COUNT(*) FROM campaign WHERE state = 'open' AND total_stock IS NOT NULL \
-                AND is_sold_out <> (committed_units >= total_stock))",
-        )
-        .fetch_one(&mut mysql)
-        .await
-        .unwrap();
-        if waiting == 0 {
-            return Some(healed.elapsed().as_secs_f64());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    None
+    replicas::all_published(&mut mysql, PUBLISHING, healed).await
 }
 
 /// Waits until confirmed participations have their coupons and cancelled ones have none.

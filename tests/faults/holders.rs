@@ -14,8 +14,9 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::client::http;
 use crate::ledger::{Change, Outcome, ParticipationRequest, Path, Phase};
-use crate::load::{ask, http};
+use crate::load::ask;
 use crate::orders::{Buyer, Order};
 use crate::world::World;
 

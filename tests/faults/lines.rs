@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use self::payments::{ChangeReply, Payer, StoredOrder, violations};
+use crate::client::http;
 use crate::judge::Breach;
-use crate::load::http;
 use crate::world::World;
 
 /// Concurrent clients.

@@ -2,15 +2,14 @@
 //! do, they repeat requests with a key until the outcome is known, and pay for reservations.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Client;
-use reqwest::header::RETRY_AFTER;
-use serde_json::json;
 
+use crate::client::{http, send, sends_keys};
 use crate::holders;
 use crate::ledger::{Outcome, ParticipationRequest, Path, Phase};
 use crate::lines;
@@ -21,15 +20,6 @@ use crate::world::World;
 const CLIENTS: u64 = 14;
 /// Their users; two clients may act for the same user at the same time.
 const USERS: i64 = 400;
-/// How long a client waits for a response.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// First id of the users who come after all faults have ended.
-pub const FRESH_USERS: i64 = 1_000_000;
-
-/// Whether a user sends keys: always or never, so that committed participations can be counted by key.
-pub const fn sends_keys(user: i64) -> bool {
-    user % 5 < 2
-}
 
 /// Traffic that continues until it is stopped.
 pub struct Traffic {
@@ -88,14 +78,6 @@ impl Traffic {
             client.await.unwrap();
         }
     }
-}
-
-pub fn http() -> Client {
-    Client::builder()
-        .timeout(PATIENCE)
-        .connect_timeout(Duration::from_secs(1))
-        .build()
-        .unwrap()
 }
 
 struct OneClient {
@@ -196,48 +178,5 @@ pub async fn ask(
     replica: usize,
     request: &ParticipationRequest,
 ) -> Outcome {
-    let Some(base) = world.replicas[replica].base() else {
-        return Outcome::Lost("it never served".to_owned());
-    };
-    let way = match request.path {
-        Path::Grouped => "participation",
-        Path::Sync => "participation-sync",
-    };
-    let mut call = http
-        .post(format!("{base}/api/campaigns/{}/{way}", request.campaign))
-        .json(&json!({ "userId": request.user, "quantity": request.quantity }));
-    if let Some(key) = &request.key {
-        call = call.header("Idempotency-Key", key);
-    }
-    let answered = async {
-        let answer = call.send().await?;
-        let status = answer.status().as_u16();
-        let has_retry_after = answer.headers().contains_key(RETRY_AFTER);
-        let body = answer.text().await?;
-        Ok::<_, reqwest::Error>(Outcome::of(status, has_retry_after, &body))
-    };
-    answered
-        .await
-        .unwrap_or_else(|error| Outcome::Lost(format!("{error:?}")))
-}
-
-/// Users without earlier requests.
-pub struct Fresh(AtomicU64);
-
-impl Fresh {
-    pub const fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
-    /// The next user, with a request for one unit.
-    pub fn wish(&self, campaign: i64) -> ParticipationRequest {
-        let nth = i64::try_from(self.0.fetch_add(1, Ordering::SeqCst)).unwrap();
-        ParticipationRequest {
-            campaign,
-            user: FRESH_USERS + nth,
-            quantity: 1,
-            key: None,
-            path: Path::Grouped,
-        }
-    }
+    send(world.replicas[replica].base(), http, request).await
 }

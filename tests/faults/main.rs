@@ -16,6 +16,7 @@
     reason = "a test that cannot go on should say so and stop"
 )]
 
+mod client;
 mod disk;
 mod evidence;
 mod fault;
@@ -35,6 +36,7 @@ mod parts;
 mod points;
 mod proxy;
 mod replica;
+mod replicas;
 mod report;
 mod run;
 mod schedule;

@@ -20,6 +20,7 @@ use crate::ledger::{Answer, ChangeAnswer};
 use crate::lines;
 use crate::load::Traffic;
 use crate::parts::Parts;
+use crate::replicas::{panics, stopped};
 use crate::report::{Record, Report, Struck};
 use crate::schedule::{Schedule, covering};
 use crate::strike::strike;
@@ -135,7 +136,7 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     if all_published(&world, Instant::now()).await.is_none() {
         breaches.push(Breach::new("I4", "late events were not published in time"));
     }
-    breaches.extend(stopped(&world).await);
+    breaches.extend(stopped(&world.replicas).await);
     breaches.extend(ended_well(&world, &struck));
     let evidence = evidence(&world).await;
     let (answers, changes) = (world.ledger.read(), world.ledger.read_changes());
@@ -279,18 +280,6 @@ fn collect_breaches(said: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// Without faults, a stopping replica ends in order.
-async fn stopped(world: &World) -> Vec<Breach> {
-    let stops = world.replicas.iter().map(|replica| async move {
-        let status = replica.stop().await;
-        (!status.is_some_and(|status| status.success())).then(|| {
-            let text = status.map_or_else(|| "not in time".to_owned(), |status| status.to_string());
-            Breach::new("stop", format!("replica {} stopped: {text}", replica.nth))
-        })
-    });
-    join_all(stops).await.into_iter().flatten().collect()
-}
-
 fn ends(world: &World) -> Vec<String> {
     let ends = world.replicas.iter().flat_map(|replica| {
         let ends = replica.ends().into_iter();
@@ -316,10 +305,8 @@ fn ended_well(world: &World, struck: &[Struck]) -> Vec<Breach> {
                 breaches.push(Breach::new("end", what));
             }
         }
-        let logs = replica.logs();
-        let panics = logs.lines().filter(|line| line.contains("panicked at"));
-        breaches.extend(panics.map(|line| Breach::new("panic", line)));
     }
+    breaches.extend(panics(&world.replicas));
     breaches
 }
 

@@ -21,6 +21,7 @@ use crate::lines::OrderLedger;
 use crate::parts::{Part, Parts};
 use crate::proxy::{Mode, Proxy};
 use crate::replica::{ADMIN_TOKEN, Replica};
+use crate::replicas::wait_ready;
 use crate::schedule::Schedule;
 use crate::support::unique;
 
@@ -40,8 +41,6 @@ const DATABASE_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a reservation waits for its payment.
 pub const HOLD: Duration = Duration::from_secs(2);
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(300);
-/// Longest wait until the replicas serve, before any fault.
-const START_PATIENCE: Duration = Duration::from_secs(40);
 
 /// A campaign of the run.
 #[derive(Clone, Copy, Debug)]
@@ -166,23 +165,12 @@ impl World {
             keepers,
             _folder: folder,
         };
-        world.wait_ready().await;
+        wait_ready(&world.replicas).await;
         world.create_campaigns().await;
         world.began = Instant::now();
         world.began_at = Clock::System.now();
         world.ledger = Ledger::new(world.began);
         world
-    }
-
-    async fn wait_ready(&self) {
-        let began = Instant::now();
-        while !self.replicas.iter().all(|replica| replica.is_ready()) {
-            if began.elapsed() > START_PATIENCE {
-                let tails: String = self.replicas.iter().map(|one| one.log_tails(30)).collect();
-                panic!("the replicas do not start:\n{tails}");
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 
     /// Campaigns: with limited stock; with several units per user; with a price and cancellable, with some

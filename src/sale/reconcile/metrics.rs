@@ -27,7 +27,7 @@ pub struct Metrics {
     pub configured: Counter,
     /// Gates that had drifted from the store.
     pub disagreements: Counter,
-    /// Replicas of which leases were ended because they had died.
+    /// Dead replicas whose leases this process ended.
     pub dead_replicas: Counter,
     /// Expired leases.
     pub swept: Family<LeaseEnd, Counter>,

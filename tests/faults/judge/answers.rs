@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
 use super::Found;
+use crate::client::sends_keys;
 use crate::evidence::{Evidence, Participation};
 use crate::ledger::{Answer, Outcome, Phase};
-use crate::load::sends_keys;
 
 pub(super) fn judge(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
     yeses(evidence, answers, found);

@@ -9,10 +9,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::*;
+use crate::client::sends_keys;
 use crate::evidence::{Event, Seen, UsedKey};
 use crate::key::Key;
 use crate::ledger::{Outcome, ParticipationRequest, Path, Phase, Yes};
-use crate::load::sends_keys;
 
 const LIMITED: i64 = 1;
 const SEVERAL: i64 = 2;

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::{random, struck};
-use crate::load::http;
+use crate::client::http;
 use crate::replica::Replica;
 use crate::schedule::Strike;
 use crate::world::World;

@@ -10,9 +10,7 @@ use uuid::Uuid;
 
 use super::is_event_of;
 use super::parked::{ParkedState, ParkedVerdict, StreamKey};
-use crate::domain::{
-    AuditAction, AuditNote, CampaignId, EventId, LogPlace, Origin, StreamId, Topic,
-};
+use crate::domain::{AuditAction, AuditNote, CampaignId, EventId, LogPlace, Origin, StreamId};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::outbox_event::{Column, Entity};
 use crate::parts::store::entity::{insert_rows, outbox_parked, outbox_position};
@@ -135,22 +133,8 @@ impl Store {
         &self,
         campaigns: &[CampaignId],
     ) -> Result<BTreeMap<StreamId, u64>, StoreError> {
-        let rows = outbox_position::Entity::find()
-            .filter(outbox_position::Column::CampaignId.is_in(campaigns.iter().map(|id| id.0)))
-            .all(&self.db)
-            .await?;
-        let of_row = |row: outbox_position::Model| {
-            Topic::ALL.map(|topic| {
-                let campaign = CampaignId(row.campaign_id);
-                let published = match topic {
-                    Topic::Participation => row.published,
-                    Topic::Campaign => row.campaign_published,
-                    Topic::Order => row.order_published,
-                };
-                (StreamId { campaign, topic }, to_unsigned(published))
-            })
-        };
-        Ok(rows.into_iter().flat_map(of_row).collect())
+        let ends = self.stream_ends(campaigns).await?;
+        Ok(ends.iter().map(|of| (of.stream, of.published)).collect())
     }
 
     /// Those of the events that exist and are not parked, in order. They are locked, so that none is deleted before it is
