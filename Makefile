@@ -23,7 +23,9 @@ help: ## List these targets
 run: ## Start everything in one process, on embedded parts unless FIRSTCOME_… says otherwise
 	cargo run --release --locked
 
+# Incremental compilation would take as much disk again, for one build.
 .PHONY: test
+test: export CARGO_INCREMENTAL = 0
 test: openssl ## Everything: format, lints, dependencies, all tests against the real parts
 	@# What the parts and the report consist of is fetched while there is something to compile.
 	{ scripts/parts install; $(MAKE) report-tools; } & installing=$$!; \
