@@ -22,6 +22,7 @@ spare() {
     return
   fi
   if [[ ! -d $folder ]]; then
+    [[ $verb != exec ]] || die "there is no spare part $name"
     # A second `down` has no effect.
     [[ $verb == down ]] || die "there is no spare part $name"
     return 0
@@ -29,6 +30,7 @@ spare() {
   spare_recall
   case $verb in
     start | down | status) "spare_${verb}" ;;
+    exec) shift 2; spare_exec "$@" ;;
     stop | kill)
       if [[ $kind == docker ]]; then docker "$verb" "firstcome-$part" >/dev/null; else "native_$verb" "$part"; fi
       ;;
@@ -36,6 +38,16 @@ spare() {
     resume) if [[ $kind == docker ]]; then docker unpause "firstcome-$part" >/dev/null; else signal "$part" CONT; fi ;;
     *) die "a spare part does not '$verb'; see scripts/parts help" ;;
   esac
+}
+
+# Runs a program beside the part, with its standard input and output.
+spare_exec() {
+  local words=("${@//@port/$(spare_inner_port)}")
+  if [[ $kind == docker ]]; then
+    docker exec --interactive "firstcome-$part" "${words[@]}"
+  else
+    chroot "$root" "${words[@]}"
+  fi
 }
 
 # Reads the state that `up` has written.

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 mod aggregation;
+mod ahead;
 pub mod asyncapi;
 mod authentication;
 mod background;
@@ -17,12 +18,14 @@ pub mod migrate;
 mod monitors;
 pub mod openapi;
 mod outbox;
+pub mod outbox_records;
 mod parts;
 mod payments;
 mod probes;
 mod process;
 pub mod relay;
-pub mod republish;
+mod republish;
+pub mod restored;
 mod rewards;
 pub mod serve;
 pub mod verify;

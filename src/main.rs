@@ -99,11 +99,13 @@ enum Command {
         #[command(subcommand)]
         action: command::dead_letters::Action,
     },
-    /// Sends events once more whose records were lost in Kafka.
+    /// Compares the events with their records in Kafka: sends lost ones again, and lists what the database has lost.
     Outbox {
         #[command(subcommand)]
-        action: command::republish::Action,
+        action: command::outbox_records::Action,
     },
+    /// After a restore of MySQL to an earlier moment: makes Redis, Kafka's consumers and new numbers fit that state.
+    Restored(command::restored::Options),
 }
 
 fn main() -> ExitCode {
@@ -157,6 +159,7 @@ async fn run_in(arguments: &Arguments, config: Config) -> anyhow::Result<ExitCod
         Command::Doctor { json } => command::doctor::run(&config, Form::of(*json)).await,
         Command::Accounts { action } => command::accounts::run(&config, action).await,
         Command::DeadLetters { action } => command::dead_letters::run(&config, action).await,
-        Command::Outbox { action } => command::republish::run(&config, action).await,
+        Command::Outbox { action } => command::outbox_records::run(&config, action).await,
+        Command::Restored(options) => command::restored::run(&config, options).await,
     }
 }

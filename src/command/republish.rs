@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use clap::{Args, Subcommand};
+use clap::Args;
 use uuid::Uuid;
 
 use super::confirmation::Confirmation;
@@ -16,13 +16,6 @@ use crate::domain::{CampaignId, LogPlace, Origin, ParticipationId, StreamId, Top
 use crate::events::topic_check::Truncation;
 use crate::parts::store::{REPUBLISH_MAX, Store};
 use crate::runtime::clock::Clock;
-
-/// The actions on the outbox.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Action {
-    /// Sends published events once more. Consumers recognize them by `ce_id`.
-    Republish(Republish),
-}
 
 /// Which events are sent, and how.
 #[derive(Args, Clone, Debug)]
@@ -74,9 +67,8 @@ fn topic_of(word: &str) -> Result<Topic, String> {
     })
 }
 
-/// Runs the action, and prints its result.
-pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
-    let Action::Republish(options) = action;
+/// Sends the selected events again, and prints their number.
+pub(super) async fn run(config: &Config, options: &Republish) -> anyhow::Result<ExitCode> {
     let store = super::parts::store(config, Clock::System).await?;
     let events = selected(config, &store, options).await?;
     if !events.is_empty() && !options.dry_run {

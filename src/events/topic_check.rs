@@ -6,6 +6,8 @@
 //! 7/16 to 7/8 full. So a million events take 55 to 110 MB, and 50 % more while a table grows.
 
 mod difference;
+mod highest;
+mod latest;
 mod presence;
 mod record;
 #[cfg(test)]
@@ -20,6 +22,8 @@ use serde::Serialize;
 use crate::domain::{CampaignId, ParticipationId};
 
 pub use difference::{Difference, Differences, agree};
+pub use highest::HighestIds;
+pub use latest::{LatestChange, LatestChanges};
 pub use presence::Presence;
 use presence::PresenceBuilder;
 pub use record::{ChangeRecord, feed};

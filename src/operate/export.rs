@@ -25,6 +25,8 @@ use crate::runtime::settings::settings;
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::runtime::telemetry::cause;
 
+pub use record::line as csv_line;
+
 settings! {
     /// `[export]`: participations as CSV.
     #[derive(Copy)]

@@ -27,6 +27,7 @@ mod outbox;
 mod participations;
 mod query;
 mod replicas;
+mod restored;
 mod reviews;
 mod rewards;
 mod schema;

@@ -44,6 +44,7 @@ pub mod process;
 pub mod real;
 mod records;
 mod republish;
+mod restored;
 mod roles;
 mod sale;
 mod same_key;

@@ -35,8 +35,8 @@ pub(super) fn append(to: &mut Vec<u8>, rows: &[RankedRow]) {
     }
 }
 
-/// Writes one line with `csv-core`, which needs no further crates.
-pub(super) fn line(to: &mut Vec<u8>, cells: &[impl AsRef<str>]) {
+/// Adds one line of CSV, written with `csv-core`, which needs no further crates.
+pub fn line(to: &mut Vec<u8>, cells: &[impl AsRef<str>]) {
     let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).build();
     for (nth, cell) in cells.iter().enumerate() {
         if nth > 0 {

@@ -13,6 +13,7 @@ mod metadata;
 mod producers;
 mod progress;
 mod read;
+mod rewind;
 mod sender;
 mod topics;
 mod writability;
@@ -39,6 +40,7 @@ pub use group::{GroupConfig, GroupError, Hooks, OwnedPartition};
 use producers::Producers;
 use progress::Progress;
 pub use read::{Extent, ReadError};
+pub use rewind::RewindError;
 use sender::Outgoing;
 pub use topics::{PartitionState, TopicState};
 

@@ -1,6 +1,7 @@
 //! Runs the gate's scripts in Redis. Owns the connection and its time limits; knows no rule.
 
 mod config;
+mod removal;
 mod wire;
 
 use std::collections::{BTreeSet, HashMap};

@@ -7,6 +7,7 @@ mod events;
 mod group;
 mod key_retention;
 mod keys;
+mod known;
 mod new_participation;
 mod ranked;
 mod rewardable;

@@ -1,0 +1,122 @@
+//! Removes the keys of an installation, when none of its processes runs: after a restore of an older database they are
+//! of a future that is no more.
+
+use redis::aio::MultiplexedConnection;
+use redis::{Client, ConnectionAddr, ConnectionInfo, RedisResult, Value, from_redis_value};
+
+use super::{Layout, RedisConfig};
+use crate::parts::gate::start_error::StartError;
+
+/// Keys that one command looks at.
+const STEP: u32 = 1_000;
+
+impl RedisConfig {
+    /// Removes all keys below a prefix, from every master. Returns their number.
+    pub async fn remove_keys(&self, prefix: &str) -> Result<u64, StartError> {
+        let first = self.nodes()?.into_iter().next();
+        let first = first.ok_or(StartError::NoAddress)?;
+        let address = first.addr().to_string();
+        let failed = |source| StartError::Connect { address, source };
+        let masters = match self.layout() {
+            Layout::Single => vec![first],
+            Layout::Cluster => match masters(self.client_to(first.clone())?, &first).await {
+                Ok(masters) => masters,
+                Err(source) => return Err(failed(source)),
+            },
+        };
+        let mut removed = 0;
+        for master in masters {
+            let address = master.addr().to_string();
+            let of_master = remove(self.client_to(master)?, prefix).await;
+            removed += of_master.map_err(|source| StartError::Connect { address, source })?;
+        }
+        Ok(removed)
+    }
+}
+
+/// The masters of a cluster that own slots.
+async fn masters(client: Client, like: &ConnectionInfo) -> RedisResult<Vec<ConnectionInfo>> {
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut command = redis::cmd("CLUSTER");
+    let slots: Vec<Vec<Value>> = command.arg("SLOTS").query_async(&mut connection).await?;
+    let mut addresses: Vec<(String, u16)> = Vec::new();
+    // A range of slots: its first, its last, its master, its replicas.
+    for master in slots
+        .into_iter()
+        .filter_map(|range| range.into_iter().nth(2))
+    {
+        let mut words = Vec::<Value>::into_iter(from_redis_value(master)?);
+        if let (Some(host), Some(port)) = (words.next(), words.next()) {
+            addresses.push((from_redis_value(host)?, from_redis_value(port)?));
+        }
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    Ok(addresses.into_iter().map(|to| at(like, to)).collect())
+}
+
+/// The same settings at another address.
+fn at(like: &ConnectionInfo, (host, port): (String, u16)) -> ConnectionInfo {
+    let address = match like.addr() {
+        ConnectionAddr::TcpTls {
+            insecure,
+            tls_params,
+            ..
+        } => ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: *insecure,
+            tls_params: tls_params.clone(),
+        },
+        _ => ConnectionAddr::Tcp(host, port),
+    };
+    like.clone().set_addr(address)
+}
+
+async fn remove(client: Client, prefix: &str) -> RedisResult<u64> {
+    let mut connection: MultiplexedConnection = client.get_multiplexed_async_connection().await?;
+    let pattern = format!("{}:*", literal(prefix));
+    let (mut cursor, mut removed) = (0_u64, 0);
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(&pattern);
+        let step = scan.arg("COUNT").arg(STEP).query_async(&mut connection);
+        let (next, keys): (u64, Vec<String>) = step.await?;
+        // One key for each command: in a cluster, keys of one command must share a slot.
+        let mut unlink = redis::pipe();
+        for key in &keys {
+            unlink.cmd("UNLINK").arg(key);
+        }
+        if !keys.is_empty() {
+            let counts: Vec<u64> = unlink.query_async(&mut connection).await?;
+            removed += counts.iter().sum::<u64>();
+        }
+        if next == 0 {
+            return Ok(removed);
+        }
+        cursor = next;
+    }
+}
+
+/// A pattern that matches only this text.
+fn literal(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if matches!(letter, '*' | '?' | '[' | ']' | '\\' | '^') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal;
+
+    #[test]
+    fn a_prefix_matches_only_itself() {
+        assert_eq!(literal("a*b?[c]"), "a\\*b\\?\\[c\\]");
+        assert_eq!(literal("firstcome"), "firstcome");
+    }
+}
