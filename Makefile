@@ -98,7 +98,7 @@ judges: ## Programs of others check what firstcome claims, and write docs/report
 # On the binary of the other tests.
 .PHONY: judges-quick
 judges-quick: ## Those judges that take seconds
-	cargo build --quiet --workspace --locked --features failpoints,kafka-tls
+	cargo test --no-run --quiet --workspace --locked --features failpoints,kafka-tls
 	judges/run --quick
 
 .PHONY: contract
@@ -205,7 +205,8 @@ report-short: ## The report in small, of what the tests are built of; passed ove
 	for tool in go java mvn; do \
 	  command -v $$tool >/dev/null || { echo "report: no $$tool, so it was not tried"; exit 0; }; \
 	done; \
-	cargo build --quiet --workspace --locked --features failpoints,kafka-tls; \
+	cargo test --no-run --quiet --workspace --locked --features failpoints,kafka-tls; \
+	cargo build --quiet --locked --package open_load --package plain_json; \
 	export BENCH_BINARY=target/debug/firstcome BENCH_OPEN_LOAD=target/debug/open_load \
 	  BENCH_PLAIN_JSON=target/debug/plain_json; \
 	for report in compare limits; do \
