@@ -51,15 +51,18 @@ impl LatestChanges {
     }
 
     /// The participations whose latest change the database does not have, in order of campaign and rank. `known` has
-    /// the number of changes of each participation in the database.
+    /// the number of changes and the status of each participation in the database. A database that went on from an
+    /// older state may have another change with the same number.
     #[must_use]
-    pub fn ahead_of<S>(
+    pub fn ahead_of(
         self,
-        known: &HashMap<ParticipationId, (u32, S)>,
+        known: &HashMap<ParticipationId, (u32, String)>,
     ) -> Vec<(ParticipationId, LatestChange)> {
         let is_ahead = |(id, latest): &(ParticipationId, LatestChange)| {
-            let changes = known.get(id).map_or(0, |(changes, _)| *changes);
-            latest.change > changes
+            known.get(id).is_none_or(|(changes, status)| {
+                let is_other = latest.change == *changes && latest.status.as_str() != status;
+                latest.change > *changes || is_other
+            })
         };
         let mut ahead: Vec<_> = self.changes.into_iter().filter(is_ahead).collect();
         ahead.sort_unstable_by_key(|(id, latest)| (latest.campaign, latest.rank, *id));
@@ -130,16 +133,28 @@ mod tests {
             (2, "1", RESERVED),
             (3, "1", RESERVED),
             (3, "2", CONFIRMED),
+            (5, "2", CONFIRMED),
         ] {
             feed(&mut latest, participation, change, status);
         }
-        let known = [(1, 1), (2, 2), (3, 1)].map(|(number, changes)| (id(number), (changes, ())));
+        let known = [
+            (1, 1, RESERVED),
+            (2, 2, CONFIRMED),
+            (3, 1, RESERVED),
+            (5, 2, "expired"),
+        ];
+        let known =
+            known.map(|(number, changes, status)| (id(number), (changes, status.to_owned())));
         let ahead = latest.ahead_of(&known.into());
         let ahead: Vec<_> = ahead
             .iter()
             .map(|(id, latest)| (*id, latest.change, latest.status))
             .collect();
-        let expected = [(id(3), 2, Status::Confirmed), (id(4), 1, Status::Reserved)];
+        let expected = [
+            (id(3), 2, Status::Confirmed),
+            (id(4), 1, Status::Reserved),
+            (id(5), 2, Status::Confirmed),
+        ];
         assert_eq!(ahead, expected);
     }
 
