@@ -15,7 +15,6 @@ use crate::domain::{CampaignId, Consumer, Topic, UserId};
 use crate::events::consumers;
 use crate::events::topic_check::HighestIds;
 use crate::parts::broker::kafka::Kafka;
-use crate::runtime::clock::Clock;
 
 /// The moment, and how the topics are read.
 #[derive(Args, Clone, Debug)]
