@@ -36,7 +36,7 @@ test: openssl ## Everything: format, lints, dependencies, all tests against the 
 	if ! scripts/parts status >/dev/null 2>&1; then trap 'scripts/parts down' EXIT; fi; \
 	scripts/parts up; \
 	scripts/parts env -- cargo test --workspace --locked --features failpoints,kafka-tls; \
-	$(MAKE) dashboard-test judges-quick report-short
+	$(MAKE) dashboard-test judges-quick drill report-short
 
 # The headers of OpenSSL, which the feature kafka-tls is built with.
 .PHONY: openssl
@@ -105,6 +105,11 @@ judges-quick: ## Those judges that take seconds
 contract: ## Hold the service's answers against its OpenAPI document, on embedded and on real parts
 	cargo build --locked
 	judges/run schemathesis
+
+.PHONY: drill
+drill: ## Restore MySQL to an earlier moment, under traffic, and judge the result; docs/operating.md
+	cargo test --no-run --quiet --workspace --locked --features failpoints,kafka-tls
+	scripts/drill restore
 
 .PHONY: dashboard
 dashboard: ## Write dashboard/dist anew from dashboard/src; takes Node, and `cargo build` does not

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 
 use super::confirmation::Confirmation;
@@ -22,6 +22,10 @@ pub struct Options {
     /// The moment to which the database was restored, or an earlier one: RFC 3339, for example 2030-01-31T12:00:00Z.
     #[arg(long, value_name = "TIME")]
     to: DateTime<Utc>,
+    /// How far the consumers may have been behind at that moment, in minutes: they read the records of this time before it
+    /// again, too.
+    #[arg(long, value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=525_600))]
+    consumers_behind: u32,
     /// How long reading each topic may take.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     topic_seconds_max: u64,
@@ -63,7 +67,8 @@ pub async fn run(config: &Config, options: &Options) -> anyhow::Result<ExitCode>
         store.skip_accounts(UserId(highest.user)).await?;
         super::print(&format!("accounts: new numbers are above {}", highest.user))?;
     }
-    rewind(config, options.to, &kafka).await?;
+    let behind = TimeDelta::minutes(options.consumers_behind.into());
+    rewind(config, options.to - behind, &kafka).await?;
     if config.redis.url.is_some() && !options.keep_redis {
         let removed = config.redis.remove_keys(&config.redis.prefix).await;
         let removed = removed.context("remove the keys of this installation from Redis")?;
