@@ -104,7 +104,8 @@ enum Command {
         #[command(subcommand)]
         action: command::outbox_records::Action,
     },
-    /// After a restore of MySQL to an earlier moment: makes Redis, Kafka's consumers and new numbers fit that state.
+    /// After a restore of MySQL to an earlier moment: removes the keys in Redis, with all sessions, sets the groups of
+    /// the consumers back, and raises the numbers of new campaigns and accounts.
     Restored(command::restored::Options),
 }
 

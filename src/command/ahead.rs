@@ -72,7 +72,7 @@ pub(super) async fn run(config: &Config, options: &Ahead) -> anyhow::Result<Exit
         let status = known.get(&id).map_or("", |(_, status)| status);
         csv_line(&mut csv, &cells(id, change, status));
     }
-    super::print(String::from_utf8(csv)?.trim_end())?;
+    super::print(String::from_utf8(csv)?.trim_end_matches('\n'))?;
     Ok(ExitCode::SUCCESS)
 }
 

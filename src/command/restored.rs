@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::confirmation::Confirmation;
 use crate::config::{Config, Mode};
@@ -47,34 +48,72 @@ pub async fn run(config: &Config, options: &Options) -> anyhow::Result<ExitCode>
         "--to is in the future: it is the moment to which the database was restored"
     );
     let clock = super::parts::clock(config);
-    let store = super::parts::migrated_store(config, clock).await?;
+    let store = super::parts::store(config, clock).await?;
     ensure!(
         !store.is_embedded(),
         "restored is for MySQL, and none is configured (set FIRSTCOME_DATABASE_URL)"
     );
-    options
-        .confirmation
-        .ask("Is MySQL restored, and does no process run?")?;
+    // A moment that is too late, as in another time zone, must not skip what the consumers have not applied.
+    let newest = store.newest_event_at().await?.unwrap_or(options.to);
+    let from = options.to.min(newest) - TimeDelta::minutes(options.consumers_behind.into());
+    options.confirmation.ask(&question(config, options, from))?;
+    store
+        .migrate()
+        .await
+        .context("cannot bring the schema up to date")?;
     let kafka = super::parts::kafka(config).await?;
+    let groups = Consumer::ALL.map(|one| consumers::group_name(one, &config.kafka.topic_prefix));
+    for group in &groups {
+        let members = kafka.members(group).await?;
+        ensure!(
+            members == 0,
+            "{members} consumers are members of group {group}: stop every process, and wait until the sessions of killed ones have timed out (consumers.session_timeout)"
+        );
+    }
     let within = Duration::from_secs(options.topic_seconds_max);
     let highest = highest_ids(&kafka, &config.kafka.topic_prefix, within).await?;
     store.skip_campaigns(CampaignId(highest.campaign)).await?;
     super::print(&format!(
-        "campaigns: new numbers are above {}",
+        "numbers of new campaigns are above {}",
         highest.campaign
     ))?;
     if config.auth.mode == Mode::Sessions {
         store.skip_accounts(UserId(highest.user)).await?;
-        super::print(&format!("accounts: new numbers are above {}", highest.user))?;
+        super::print(&format!(
+            "numbers of new accounts are above {}",
+            highest.user
+        ))?;
     }
-    let behind = TimeDelta::minutes(options.consumers_behind.into());
-    rewind(config, options.to - behind, &kafka).await?;
+    rewind(config, from, &kafka, &groups).await?;
     if config.redis.url.is_some() && !options.keep_redis {
         let removed = config.redis.remove_keys(&config.redis.prefix).await;
         let removed = removed.context("remove the keys of this installation from Redis")?;
-        super::print(&format!("Redis: {removed} keys removed"))?;
+        super::print(&format!("{removed} keys removed from Redis"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Names what is about to be changed, so that a test of a restore does not change production.
+fn question(config: &Config, options: &Options, from: DateTime<Utc>) -> String {
+    let address = |url: &SecretString| super::parts::without_credentials(url.expose_secret());
+    let database = config
+        .database
+        .url
+        .as_ref()
+        .map(address)
+        .unwrap_or_default();
+    let brokers = config.kafka.brokers.as_deref().unwrap_or_default();
+    let (topics, keys) = (&config.kafka.topic_prefix, &config.redis.prefix);
+    let redis = match &config.redis.url {
+        Some(url) if !options.keep_redis => {
+            format!("remove all keys {keys}:* from Redis at {}, ", address(url))
+        }
+        _ => String::new(),
+    };
+    format!(
+        "This will {redis}set the consumers of {topics} at {brokers} back to {from}, and fit {database} to it. Is MySQL restored to {}, and does no process run?",
+        options.to
+    )
 }
 
 /// The highest numbers in the records about campaigns and participations.
@@ -83,21 +122,30 @@ async fn highest_ids(kafka: &Kafka, prefix: &str, within: Duration) -> anyhow::R
     for topic in [Topic::Campaign, Topic::Participation] {
         let name = topic.name(prefix);
         let read = kafka.read_topic(&name, within, HighestIds::default(), HighestIds::feed);
-        let (found, _) = read
+        let (found, extents) = read
             .await
             .context("a topic was not read to its end (more time: --topic-seconds-max)")?;
+        if extents.iter().any(|extent| extent.from > 0) {
+            tracing::warn!(
+                topic = name,
+                "the first records were deleted: they may have named higher numbers"
+            );
+        }
         highest = highest.max(found);
     }
     Ok(highest)
 }
 
 /// The consumers of rewards read the records since that moment again; the inbox ignores the known ones.
-async fn rewind(config: &Config, to: DateTime<Utc>, kafka: &Kafka) -> anyhow::Result<()> {
-    let prefix = &config.kafka.topic_prefix;
-    let topic = Topic::Participation.name(prefix);
-    for consumer in Consumer::ALL {
-        let group = consumers::group_name(consumer, prefix);
-        let partitions = kafka.rewind(&group, &topic, to).await?;
+async fn rewind(
+    config: &Config,
+    from: DateTime<Utc>,
+    kafka: &Kafka,
+    groups: &[String],
+) -> anyhow::Result<()> {
+    let topic = Topic::Participation.name(&config.kafka.topic_prefix);
+    for group in groups {
+        let partitions = kafka.rewind(group, &topic, from).await?;
         super::print(&format!(
             "group {group}: set back in {partitions} partitions"
         ))?;

@@ -1,5 +1,5 @@
 //! The latest change of each participation in a topic. After a restore of an older state of the database, it tells
-//! which participations the database has lost, or has in an earlier status. Takes about 150 bytes for each
+//! which participations the database has lost, or has in an earlier status. Takes about 300 bytes for each
 //! participation.
 
 use std::collections::HashMap;

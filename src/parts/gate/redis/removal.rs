@@ -1,14 +1,27 @@
 //! Removes the keys of an installation, when none of its processes runs: after a restore of an older database they are
 //! of a future that is no more.
 
-use redis::aio::MultiplexedConnection;
-use redis::{Client, ConnectionAddr, ConnectionInfo, RedisResult, Value, from_redis_value};
+use std::time::Duration;
+
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisResult, Value,
+    from_redis_value,
+};
 
 use super::{Layout, RedisConfig};
 use crate::parts::gate::start_error::StartError;
 
 /// Keys that one command looks at.
 const STEP: u32 = 1_000;
+
+/// Longest wait for a connection, and for the answer to one step. Nobody waits for these commands but an operator.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+fn limits() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(ANSWER_MAX))
+        .set_response_timeout(Some(ANSWER_MAX))
+}
 
 impl RedisConfig {
     /// Removes all keys below a prefix, from every master. Returns their number.
@@ -36,7 +49,9 @@ impl RedisConfig {
 
 /// The masters of a cluster that own slots.
 async fn masters(client: Client, like: &ConnectionInfo) -> RedisResult<Vec<ConnectionInfo>> {
-    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut connection = client
+        .get_multiplexed_async_connection_with_config(&limits())
+        .await?;
     let mut command = redis::cmd("CLUSTER");
     let slots: Vec<Vec<Value>> = command.arg("SLOTS").query_async(&mut connection).await?;
     let mut addresses: Vec<(String, u16)> = Vec::new();
@@ -74,7 +89,9 @@ fn at(like: &ConnectionInfo, (host, port): (String, u16)) -> ConnectionInfo {
 }
 
 async fn remove(client: Client, prefix: &str) -> RedisResult<u64> {
-    let mut connection: MultiplexedConnection = client.get_multiplexed_async_connection().await?;
+    let mut connection = client
+        .get_multiplexed_async_connection_with_config(&limits())
+        .await?;
     let pattern = format!("{}:*", literal(prefix));
     let (mut cursor, mut removed) = (0_u64, 0);
     loop {
