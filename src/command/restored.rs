@@ -16,6 +16,7 @@ use crate::domain::{CampaignId, Consumer, Topic, UserId};
 use crate::events::consumers;
 use crate::events::topic_check::HighestIds;
 use crate::parts::broker::kafka::Kafka;
+use crate::runtime::clock::Clock;
 
 /// The moment, and how the topics are read.
 #[derive(Args, Clone, Debug)]
@@ -44,7 +45,7 @@ pub async fn run(config: &Config, options: &Options) -> anyhow::Result<ExitCode>
         "restored reads Kafka, and none is configured (set FIRSTCOME_KAFKA_BROKERS)"
     );
     ensure!(
-        options.to <= Utc::now(),
+        options.to <= Clock::System.now(),
         "--to is in the future: it is the moment to which the database was restored"
     );
     let clock = super::parts::clock(config);

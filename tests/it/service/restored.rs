@@ -79,6 +79,21 @@ impl Installation {
     }
 }
 
+/// The statements that lose a campaign, and the payment for another one.
+fn loss(lost: i64, paid: i64) -> Vec<String> {
+    let of_lost = ["participation", "outbox_event", "outbox_position"];
+    let mut statements: Vec<String> = of_lost
+        .iter()
+        .map(|table| format!("DELETE FROM {table} WHERE campaign_id = {lost}"))
+        .collect();
+    statements.push(format!("DELETE FROM campaign WHERE id = {lost}"));
+    statements.push(format!("ALTER TABLE campaign AUTO_INCREMENT = {lost}"));
+    statements.push(format!(
+        "UPDATE participation SET status = 'reserved', version = 1 WHERE campaign_id = {paid}"
+    ));
+    statements
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restore_the_lost_is_listed_and_the_other_parts_fit() {
     let began = Utc::now() - TimeDelta::seconds(1);
@@ -114,17 +129,7 @@ async fn after_a_restore_the_lost_is_listed_and_the_other_parts_fit() {
     assert!(here.keys_in_redis().await > 0);
     assert!(here.service.stop().await.success());
 
-    let of_lost = ["participation", "outbox_event", "outbox_position"];
-    let mut statements: Vec<String> = of_lost
-        .iter()
-        .map(|table| format!("DELETE FROM {table} WHERE campaign_id = {lost}"))
-        .collect();
-    statements.push(format!("DELETE FROM campaign WHERE id = {lost}"));
-    statements.push(format!("ALTER TABLE campaign AUTO_INCREMENT = {lost}"));
-    statements.push(format!(
-        "UPDATE participation SET status = 'reserved', version = 1 WHERE campaign_id = {paid}"
-    ));
-    here.set_back(&statements).await;
+    here.set_back(&loss(lost, paid)).await;
 
     let listed = here.run(&["outbox", "ahead"]).await;
     assert!(listed.status.success(), "{listed:?}");
