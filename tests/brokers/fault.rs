@@ -25,7 +25,7 @@ pub enum Fault {
     QuorumLost,
     /// All three are killed.
     AllKilled,
-    /// The topic of participations gets more partitions.
+    /// The topic of participations gets more partitions, and a broker is stopped, so that producers learn of it.
     PartitionsAdded,
     /// The control: a broker without the last records becomes the leader, and acknowledged records are gone.
     UncleanElection,

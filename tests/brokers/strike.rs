@@ -119,7 +119,7 @@ impl Outage<'_> {
             Fault::LeadersMove => self.leaders_move().await,
             Fault::QuorumLost => self.killed(&others).await,
             Fault::AllKilled => self.killed(&[0, 1, 2]).await,
-            Fault::PartitionsAdded => self.partitions_added().await,
+            Fault::PartitionsAdded => self.partitions_added(victim).await,
             Fault::UncleanElection => self.unclean_election(victim, others).await,
         }
     }
@@ -218,13 +218,20 @@ impl Outage<'_> {
         led.count() as u64
     }
 
-    async fn partitions_added(&mut self) -> u64 {
+    async fn partitions_added(&mut self, victim: usize) -> u64 {
         let (cluster, topic) = (&self.world.cluster, &self.topic);
         cluster.add_partitions(topic, PARTITIONS.1).await;
         let is_grown = |view: &View| view.partitions.len() == PARTITIONS.1 && view.all_in_sync(3);
         let grown = cluster.until(topic, "it has grown", is_grown).await;
+        // Producers read the number of partitions again when a leader has moved, and else after five minutes.
+        let id = cluster.id(victim);
+        cluster.stop(victim).await;
+        let is_moved = |view: &View| !view.leaders().contains(&id) && view.all_in_sync(2);
+        cluster.until(topic, "others lead", is_moved).await;
         self.lasts().await;
+        cluster.start(&[victim]).await;
         self.is_over();
+        cluster.until_whole(&self.topic).await;
         (grown.partitions.len() - PARTITIONS.0) as u64
     }
 
