@@ -107,16 +107,14 @@ fn is_clean(verified: &Output, key: Key) -> bool {
     let mut breaches = campaigns
         .iter()
         .flat_map(|one| one["breaches"].as_array().into_iter().flatten());
-    match key {
-        Key::Participation => verified.status.success(),
-        _ => {
-            !campaigns.is_empty()
-                && breaches.all(|breach| {
-                    let breach = breach.as_str().unwrap_or_default();
-                    breach.starts_with("I8") && breach.contains("out of order")
-                })
-        }
+    if key == Key::Participation {
+        return verified.status.success();
     }
+    !campaigns.is_empty()
+        && breaches.all(|breach| {
+            let breach = breach.as_str().unwrap_or_default();
+            breach.starts_with("I8") && breach.contains("out of order")
+        })
 }
 
 /// The violations, without those of the order of events that were sent again.
