@@ -243,6 +243,12 @@ failover: ## Fail MySQL over under traffic, with two servers of its own: SEEDS=1
 	FIRSTCOME_FAILOVER_SEEDS=$(SEEDS) scripts/parts env -- \
 	  cargo test --locked --features failpoints,kafka-tls --test failover no_failover -- --nocapture
 
+.PHONY: brokers
+brokers: ## Break three Kafka brokers under traffic: SEEDS=1..21, OUTAGE=600 for longer outages, in seconds; docs/faults.md
+	scripts/parts up
+	FIRSTCOME_BROKERS_SEEDS=$(SEEDS) FIRSTCOME_BROKERS_OUTAGE=$(OUTAGE) scripts/parts env -- \
+	  cargo test --locked --features failpoints,kafka-tls --test brokers no_fault_of_brokers -- --nocapture
+
 .PHONY: fuzz
 fuzz: openssl ## What reads foreign bytes, guided by coverage: FUZZ_SECONDS=600 for all, TARGETS="json jwt" for some
 	$(MAKE) $(cargo_fuzz) || true

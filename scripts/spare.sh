@@ -10,7 +10,7 @@
 spare() {
   local verb=${1:-} name=${2:-}
   [[ $name =~ ^[a-z0-9][a-z0-9-]*$ ]] || die "which spare part? a name of a-z, 0-9 and - (not '$name')"
-  local folder=$spares/$name part=spare-$name what port
+  local folder=$spares/$name part=spare-$name what port settings
   if [[ $verb == up ]]; then
     shift 2
     spare_up "$@"
@@ -31,6 +31,13 @@ spare() {
   case $verb in
     start | down | status) "spare_${verb}" ;;
     exec) shift 2; spare_exec "$@" ;;
+    set)
+      shift 2
+      [[ $what == kafka ]] || die "only a broker's settings can be changed"
+      settings=("$@")
+      spare_resolve
+      printf '%s\n' "${settings[@]}" >>"$folder/settings"
+      ;;
     stop | kill)
       if [[ $kind == docker ]]; then docker "$verb" "firstcome-$part" >/dev/null; else "native_$verb" "$part"; fi
       ;;
@@ -59,7 +66,7 @@ spare_recall() {
 
 # Chooses ports, writes the settings and starts it.
 spare_up() {
-  local owner='' files='' client='' settings
+  local owner='' files='' client=''
   what=kafka
   while true; do
     case ${1:-} in
@@ -94,10 +101,7 @@ spare_up() {
   fi
   printf '%s\n' "${client//@files/$(spare_files client)}" >"$folder/client"
   settings=("$@")
-  spare_neighbours
-  settings=("${settings[@]//@files/$(spare_files "$what")}")
-  settings=("${settings[@]//@port/$(spare_inner_port)}")
-  settings=("${settings[@]//@next/$((port + 1))}")
+  spare_resolve
   "spare_settings_$what" "${settings[@]}" >"$folder/settings"
   if [[ $kind == docker ]]; then "spare_docker_$what"; fi
   spare_start
@@ -115,7 +119,16 @@ spare_files() {
   fi
 }
 
-# The port that the part listens on: `@port` in its settings. The next port also belongs to it: `@next`.
+# Puts folders and ports into the settings.
+spare_resolve() {
+  spare_neighbours
+  settings=("${settings[@]//@files/$(spare_files "$what")}")
+  settings=("${settings[@]//@port/$(spare_inner_port)}")
+  settings=("${settings[@]//@next/$((port + 1))}")
+  settings=("${settings[@]//@third/$((port + 2))}")
+}
+
+# The port that the part listens on: `@port` in its settings. The next two ports also belong to it: `@next`, `@third`.
 spare_inner_port() {
   case $kind-$what in
     docker-mysql) echo 3306 ;;
@@ -209,6 +222,11 @@ spare_run_kafka() {
 
 spare_ready_kafka() {
   local words=()
+  # A controller that is no broker has no clients.
+  if [[ $(sed -n 's/^process\.roles=//p' "$folder/settings" | tail -n 1) == controller ]]; then
+    port_open $((port + 1))
+    return
+  fi
   spare_client_words
   timeout 3 chroot "$root" kcat -b "127.0.0.1:$port" ${words[@]+"${words[@]}"} -L -m 2
 }
@@ -352,13 +370,13 @@ spare_guard() {
     guard "$1" "$checkout/scripts/parts" "$name"
 }
 
-# Prints a port that, like the next one, nobody listens on and no other spare part has; below the ports that the
+# Prints a port that, like the next two, nobody listens on and no other spare part has; below the ports that the
 # system assigns by itself.
 spare_port() {
   local port
   while true; do
-    port=$((20000 + RANDOM % 6000 * 2))
-    if ! port_open "$port" && ! port_open $((port + 1)) && ! grep -qsx "$port" "$spares"/*/port; then
+    port=$((20000 + RANDOM % 4000 * 3))
+    if ! port_open "$port" && ! port_open $((port + 1)) && ! port_open $((port + 2)) && ! grep -qsx "$port" "$spares"/*/port; then
       echo "$port"
       return
     fi

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::key::Key;
 use crate::pair::Replication;
-use crate::world::GATE_LEASE;
+use crate::sale::parts::GATE_LEASE;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {

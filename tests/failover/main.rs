@@ -15,9 +15,7 @@
 
 mod control;
 mod fault;
-mod load;
 mod pair;
-mod recovery;
 mod report;
 mod run;
 mod server;
@@ -26,6 +24,18 @@ mod server;
 mod spare;
 mod strike;
 mod world;
+
+/// What this suite has in common with that of Kafka.
+#[path = "../sale"]
+#[allow(dead_code, reason = "shared with the suite of Kafka")]
+mod sale {
+    pub mod campaigns;
+    pub mod figures;
+    pub mod parts;
+    pub mod recovery;
+    pub mod round;
+    pub mod traffic;
+}
 
 /// The files of the fault suite that this suite uses.
 #[path = "../faults"]

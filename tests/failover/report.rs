@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fault::Fault;
 use crate::judge::Breach;
+use crate::sale::figures::{seconds_text, slowest, spread};
 
 /// The result of one run; times are in seconds, none: not in time.
 #[derive(Clone, Debug)]
@@ -44,15 +45,6 @@ impl Record {
             self.answers,
         )
     }
-}
-
-/// Of both replicas, if each did it.
-fn slowest([first, second]: [Option<f64>; 2]) -> Option<f64> {
-    Some(first?.max(second?))
-}
-
-fn seconds_text(seconds: Option<f64>) -> String {
-    seconds.map_or_else(|| "∞".to_owned(), |seconds| format!("{seconds:.1}"))
 }
 
 pub struct Report {
@@ -121,17 +113,4 @@ impl Report {
         )
         .unwrap();
     }
-}
-
-/// Median and maximum; an event that never happened counts as later than all others.
-fn spread(seconds: impl Iterator<Item = Option<f64>>) -> String {
-    let mut all: Vec<f64> = seconds.map(|one| one.unwrap_or(f64::INFINITY)).collect();
-    if all.is_empty() {
-        return "–".to_owned();
-    }
-    all.sort_by(f64::total_cmp);
-    let finite = |seconds: f64| seconds.is_finite().then_some(seconds);
-    let median = seconds_text(finite(all[all.len() / 2]));
-    let greatest = seconds_text(finite(all[all.len() - 1]));
-    format!("{median} ({greatest})")
 }

@@ -1,6 +1,5 @@
 //! Performs the failover of a run.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sea_orm::sqlx::{self, AssertSqlSafe, MySqlConnection};
@@ -8,7 +7,6 @@ use serde_json::Value;
 
 use crate::client::http;
 use crate::fault::Fault;
-use crate::load::yeses;
 use crate::world::World;
 
 /// Longest wait until a replica reports what is missing.
@@ -29,7 +27,7 @@ pub struct Struck {
 }
 
 /// Performs the failover of this run, under traffic.
-pub async fn strike(world: &Arc<World>) -> Struck {
+pub async fn strike(world: &World) -> Struck {
     wait_for_yeses(world, world.plan.yes_before).await;
     let half_open = match world.plan.fault {
         Fault::HalfOpen => Some(lock_first_campaign(world).await),
@@ -67,7 +65,7 @@ async fn begin(world: &World) {
         }
         Fault::TailCut => {
             pair.cut_off().await;
-            wait_for_yeses(world, yeses(world) + TAIL).await;
+            wait_for_yeses(world, world.sale.yeses() + TAIL).await;
             raise_stock(world).await;
             pair.old().kill().await;
         }
@@ -83,7 +81,11 @@ async fn end(world: &World) {
         _ => tokio::time::sleep(plan.detection).await,
     }
     pair.promote().await;
-    let redirect = |nth: usize| world.replicas[nth].mysql.redirect(pair.successor().address);
+    let redirect = |nth: usize| {
+        world.sale.replicas[nth]
+            .mysql
+            .redirect(pair.successor().address)
+    };
     redirect(plan.first);
     if plan.fault == Fault::TwoPrimaries {
         // Half of its connections still lead to the old primary, which believes in itself.
@@ -95,8 +97,8 @@ async fn end(world: &World) {
 
 /// The control also loses a setting: the last change of a campaign.
 async fn raise_stock(world: &World) {
-    let campaign = world.offers[0];
-    let base = world.replicas[0].base().unwrap();
+    let campaign = world.sale.offers[0];
+    let base = world.sale.replicas[0].base().unwrap();
     let more = serde_json::json!({ "totalStock": campaign.total.unwrap() + 40 });
     let changed = http()
         .patch(format!("{base}/api/admin/campaigns/{}", campaign.id))
@@ -108,9 +110,9 @@ async fn raise_stock(world: &World) {
 
 async fn wait_for_yeses(world: &World, count: usize) {
     let began = Instant::now();
-    while yeses(world) < count {
+    while world.sale.yeses() < count {
         if began.elapsed() > TRAFFIC_PATIENCE {
-            let found = yeses(world);
+            let found = world.sale.yeses();
             panic!(
                 "{found} of {count} participations without a fault\n{}",
                 state(world).await
@@ -127,14 +129,19 @@ async fn state(world: &World) -> String {
                     SEPARATOR '; '), '') FROM performance_schema.processlist";
     let sessions = old.text(sessions).await;
     let clients = old.status("Rpl_semi_sync_source_clients").await;
-    let logs: String = world.replicas.iter().map(|one| one.log_tails(15)).collect();
+    let logs: String = world
+        .sale
+        .replicas
+        .iter()
+        .map(|one| one.log_tails(15))
+        .collect();
     format!("replicas {clients}, sessions: {sessions}\n{logs}")
 }
 
 /// A session as of a client that has vanished in a transaction.
 async fn lock_first_campaign(world: &World) -> MySqlConnection {
     let mut session = world.pair.old().session().await;
-    let id = world.offers[0].id;
+    let id = world.sale.offers[0].id;
     let lock = format!(
         "SELECT id FROM {}.campaign WHERE id = {id} FOR UPDATE",
         world.prefix
@@ -165,7 +172,7 @@ async fn notices(world: &World, nth: usize) -> Option<f64> {
 
 /// Whether `/readyz` is 503 because of the store; none: no response.
 async fn names_the_store(world: &World, http: &reqwest::Client, nth: usize) -> Option<bool> {
-    let base = world.replicas[nth].base()?;
+    let base = world.sale.replicas[nth].base()?;
     let answer = http
         .get(format!("{base}/readyz?verbose"))
         .send()

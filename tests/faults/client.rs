@@ -62,11 +62,16 @@ impl Fresh {
         Self(AtomicI64::new(0))
     }
 
+    /// The next user.
+    pub fn user(&self) -> i64 {
+        FRESH_USERS + self.0.fetch_add(1, Ordering::SeqCst)
+    }
+
     /// The next user, with a request for one unit.
     pub fn wish(&self, campaign: i64) -> ParticipationRequest {
         ParticipationRequest {
             campaign,
-            user: FRESH_USERS + self.0.fetch_add(1, Ordering::SeqCst),
+            user: self.user(),
             quantity: 1,
             key: None,
             path: Path::Grouped,

@@ -32,6 +32,8 @@ pub struct Evidence {
     pub unreadable: Vec<String>,
     /// Whether events of a campaign share keys.
     pub key: Option<Key>,
+    /// Whether partitions were added, so that keys have moved to others.
+    pub keys_moved: bool,
     /// Earned coupons.
     pub coupons: Vec<Coupon>,
     /// Participations with a pending revocation in the rewards database.

@@ -44,6 +44,11 @@ impl Spare {
         spare(&["resume", &self.name]).await;
     }
 
+    /// More settings of a `kafka`, which count from its next start on.
+    pub async fn set(&self, settings: &[&str]) {
+        spare(&[&["set", &self.name], settings].concat()).await;
+    }
+
     /// Starts it unless it runs.
     pub async fn start(&self) {
         spare(&["start", &self.name]).await;

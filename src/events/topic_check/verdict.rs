@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Difference, Differences, EXAMPLES_MAX, Report, Tally};
-use crate::domain::CampaignId;
+use crate::domain::{CampaignId, EventId};
 use crate::runtime::table::{self, Column, or_none};
 
 /// The counts of a campaign in the database.
@@ -41,6 +41,8 @@ pub struct CampaignVerdict {
     pub gaps: Option<u64>,
     /// Published events that are not in the topic; none: unknown.
     pub lost: Option<u64>,
+    /// Their ids, for up to 100,000 of all campaigns; purged events are not among them.
+    pub lost_events: Vec<EventId>,
     /// Events in the topic that the database does not have.
     pub phantoms: u64,
     /// The violations.
@@ -148,9 +150,11 @@ fn judge_one(
         ));
     }
     let mut lost = None;
+    let mut lost_events = Vec::new();
     if let (Some(expected), Truncation::None) = (expected, truncation) {
         let missing = difference.lost();
         lost = Some(missing);
+        lost_events.extend(difference.missing.iter().map(|event| event.id));
         if missing > 0 {
             breaches.push(format!(
                 "I4 {missing} events lost: {} published, {} in the topic",
@@ -171,6 +175,7 @@ fn judge_one(
         gaps: (truncation == Truncation::None).then_some(tally.gaps),
         tally,
         lost,
+        lost_events,
         phantoms,
         breaches,
     }

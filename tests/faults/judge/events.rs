@@ -146,7 +146,6 @@ fn topic(evidence: &Evidence, found: &mut Found) {
         });
     }
     let mut last_change: HashMap<Uuid, u32> = HashMap::new();
-    let mut last_event: HashMap<(&str, i64), (StreamPlace, i32)> = HashMap::new();
     for record in &firsts {
         let last = last_change.insert(record.participation, record.sequence);
         found.hold("I8", record.sequence == last.unwrap_or(0) + 1, || {
@@ -155,10 +154,21 @@ fn topic(evidence: &Evidence, found: &mut Found) {
                 record.sequence, record.participation
             )
         });
-        if evidence.key == Some(Key::Participation) {
-            continue;
-        }
-        // Under a key that participations share, events come in the order of their stream.
+    }
+    if evidence.key == Some(Key::Participation) {
+        return;
+    }
+    if evidence.keys_moved {
+        moved_keys(&firsts, &known, found);
+    } else {
+        shared_keys(&firsts, &known, found);
+    }
+}
+
+/// Under a key that participations share, events come in the order of their stream.
+fn shared_keys(firsts: &[&Seen], known: &HashMap<Uuid, &Event>, found: &mut Found) {
+    let mut last_event: HashMap<(&str, i64), (StreamPlace, i32)> = HashMap::new();
+    for record in firsts {
         let Some(place) = known.get(&record.event).map(|event| event.place) else {
             continue;
         };
@@ -172,6 +182,31 @@ fn topic(evidence: &Evidence, found: &mut Found) {
                 )
             });
         }
+    }
+}
+
+/// After partitions were added, a key is in one or two of them: in order in each, and first in the old one.
+fn moved_keys(firsts: &[&Seen], known: &HashMap<Uuid, &Event>, found: &mut Found) {
+    let mut keys: BTreeMap<(&str, i64), BTreeMap<i32, Vec<StreamPlace>>> = BTreeMap::new();
+    for record in firsts {
+        let Some(place) = known.get(&record.event).map(|event| event.place) else {
+            continue;
+        };
+        let key = (record.key.as_str(), record.campaign);
+        let places = keys.entry(key).or_default().entry(record.partition);
+        places.or_default().push(place);
+    }
+    for ((key, campaign), partitions) in keys {
+        let mut partitions: Vec<(i32, Vec<StreamPlace>)> = partitions.into_iter().collect();
+        partitions.sort_by_key(|(_, places)| places.iter().min().copied());
+        let places: Vec<StreamPlace> = partitions
+            .iter()
+            .flat_map(|(_, places)| places.iter().copied())
+            .collect();
+        let is_ordered = partitions.len() <= 2 && places.is_sorted();
+        found.hold("I8", is_ordered, || {
+            format!("key {key} of campaign {campaign}, by partition: {partitions:?}")
+        });
     }
 }
 

@@ -1,6 +1,7 @@
 //! Planted violations: the judge finds each of them, and no others.
 
 mod coupons;
+mod keys;
 mod orders;
 
 use std::collections::{BTreeSet, HashMap};

@@ -75,6 +75,7 @@ fn a_phantom_does_not_hide_a_lost_event_in_its_segment() {
         (verdict.campaigns[0].lost, verdict.campaigns[0].phantoms),
         (Some(1), 1)
     );
+    assert_eq!(verdict.campaigns[0].lost_events, [EventId(id(2))]);
     let text = table("t", &verdict);
     let (lost, phantom) = (id(2), id(9));
     for line in [

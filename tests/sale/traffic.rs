@@ -10,14 +10,23 @@ use rand::{RngExt, SeedableRng};
 use reqwest::Client;
 use tokio::task::JoinHandle;
 
+use super::campaigns::Sale;
 use crate::client::{http, send, sends_keys};
 use crate::ledger::{Outcome, ParticipationRequest, Path, Phase};
-use crate::world::World;
 
 /// Concurrent clients.
 const CLIENTS: u64 = 12;
 /// Their users; two clients may act for the same user at the same time.
 const USERS: i64 = 400;
+
+/// Who requests units of the campaign without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowd {
+    /// The users of all campaigns: before long each of them has participated.
+    Limited,
+    /// A new user each time, more often: it accepts as long as the service does.
+    Growing,
+}
 
 /// Traffic that continues until it is stopped.
 pub struct Traffic {
@@ -27,16 +36,17 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub fn start(world: &Arc<World>) -> Self {
+    pub fn start(sale: &Arc<Sale>, crowd: Crowd) -> Self {
         let (stop, abandon) = (
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicBool::new(false)),
         );
         let clients = (0..CLIENTS).map(|nth| {
             let one = OneClient {
-                world: Arc::clone(world),
+                sale: Arc::clone(sale),
+                crowd,
                 http: http(),
-                random: StdRng::seed_from_u64(world.plan.seed * 1_000 + nth),
+                random: StdRng::seed_from_u64(sale.seed * 1_000 + nth),
                 stop: Arc::clone(&stop),
                 abandon: Arc::clone(&abandon),
                 nth,
@@ -75,17 +85,9 @@ impl Traffic {
     }
 }
 
-/// The number of accepted participations.
-pub fn yeses(world: &World) -> usize {
-    let answers = world.ledger.read();
-    let yeses = answers
-        .iter()
-        .filter(|one| matches!(one.outcome, Outcome::Yes(_)));
-    yeses.count()
-}
-
 struct OneClient {
-    world: Arc<World>,
+    sale: Arc<Sale>,
+    crowd: Crowd,
     http: Client,
     random: StdRng,
     stop: Arc<AtomicBool>,
@@ -107,13 +109,20 @@ impl OneClient {
     fn wish(&mut self) -> ParticipationRequest {
         self.sent += 1;
         let random = &mut self.random;
-        let offer = self.world.offers[match random.random_range(0..12) {
+        let mut nth = match random.random_range(0..12) {
             0..4 => 0,
             4..7 => 1,
             7..10 => 2,
             _ => 3,
-        }];
-        let user = random.random_range(1..=USERS);
+        };
+        let mut user = random.random_range(1..=USERS);
+        if self.crowd == Crowd::Growing && random.random_ratio(1, 3) {
+            nth = 3;
+        }
+        let offer = self.sale.offers[nth];
+        if self.crowd == Crowd::Growing && offer.total.is_none() {
+            user = self.sale.fresh.user();
+        }
         ParticipationRequest {
             campaign: offer.id,
             user,
@@ -126,8 +135,8 @@ impl OneClient {
     /// A request with a key is retried at any replica until the outcome is known.
     async fn ask_until_known(&mut self, request: ParticipationRequest) {
         loop {
-            let replica = self.random.random_range(0..self.world.replicas.len());
-            let outcome = ask(&self.world, &self.http, Phase::Traffic, replica, &request).await;
+            let replica = self.random.random_range(0..self.sale.replicas.len());
+            let outcome = ask(&self.sale, &self.http, Phase::Traffic, replica, &request).await;
             let is_over = outcome.is_definite() || request.key.is_none();
             if is_over || self.abandon.load(Ordering::SeqCst) {
                 return;
@@ -140,15 +149,18 @@ impl OneClient {
 
 /// Sends one request to one replica, and records the response.
 pub async fn ask(
-    world: &World,
+    sale: &Sale,
     http: &Client,
     phase: Phase,
     replica: usize,
     request: &ParticipationRequest,
 ) -> Outcome {
     let sent = Instant::now();
-    let outcome = send(world.replicas[replica].base(), http, request).await;
+    let outcome = send(sale.replicas[replica].base(), http, request).await;
+    if matches!(outcome, Outcome::Yes(_)) {
+        sale.yeses.fetch_add(1, Ordering::SeqCst);
+    }
     let record = (request.clone(), sent);
-    world.ledger.write(phase, replica, record, outcome.clone());
+    sale.ledger.write(phase, replica, record, outcome.clone());
     outcome
 }

@@ -1,0 +1,200 @@
+//! Runs one seed from its plan to its verdict, and rounds of seeds.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::cluster::Cluster;
+use crate::continuity::Continuity;
+use crate::control::{self, Loss};
+use crate::evidence::Evidence;
+use crate::fault::{Fault, Plan};
+use crate::judge::{Breach, judge, redelivered};
+use crate::replicas::stopped;
+use crate::report::{Record, Report, charged};
+use crate::sale::campaigns::Sale;
+use crate::sale::recovery::Recovery;
+use crate::sale::round::{counted, ended_well, keep_evidence, output_of, range, setting, verified};
+use crate::sale::traffic::{Crowd, Traffic};
+use crate::strike::{PARTITIONS, Struck, strike};
+use crate::world::World;
+
+/// Longest wait for the last event.
+const PUBLISHING: Duration = Duration::from_secs(60);
+/// The seeds of `make test`: too few in-sync replicas, and the control. The other faults last longer.
+const SHORT_ROUND: [u64; 2] = [4, 19];
+const VERIFY: [&str; 5] = ["verify", "--json", "--topic", "--topic-seconds-max", "60"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_fault_of_brokers_breaks_a_promise() {
+    if is_in_docker().await {
+        eprintln!(
+            "skipped: brokers in containers of their own cannot reach each other; use native parts"
+        );
+        return;
+    }
+    let seeds: Vec<u64> = match setting("FIRSTCOME_BROKERS_SEEDS") {
+        Some(seeds) => range(&seeds).collect(),
+        None => SHORT_ROUND.into(),
+    };
+    let outage = setting("FIRSTCOME_BROKERS_OUTAGE");
+    let outage = outage.map(|seconds| Duration::from_secs(seconds.parse().unwrap()));
+    let mut cluster = Cluster::up().await;
+    let mut report = Report::begin();
+    for seed in seeds {
+        let plan = Plan::of(seed, outage);
+        eprintln!("seed {seed}: {plan:?}");
+        cluster = run(cluster, plan, &mut report).await;
+    }
+    eprintln!("\n{}", report.table());
+    assert_eq!(report.broken(), [0; 0], "seeds with violations");
+}
+
+/// Whether the shared parts are in Docker, and so spare ones would be.
+async fn is_in_docker() -> bool {
+    let script = setting("FIRSTCOME_PARTS_SCRIPT");
+    let script = script.expect("FIRSTCOME_PARTS_SCRIPT is set by `scripts/parts env`");
+    let mut status = std::process::Command::new(script);
+    status.arg("status");
+    let told = output_of(status).await.stdout;
+    String::from_utf8_lossy(&told).contains("Docker")
+}
+
+async fn run(cluster: Cluster, plan: Plan, report: &mut Report) -> Cluster {
+    let began = Instant::now();
+    let mut stages = Vec::new();
+    let mut ended = |stage| stages.push((stage, began.elapsed().as_secs()));
+    let world = World::open(cluster, plan).await;
+    ended("open");
+    let (plan, sale) = (&world.plan, &world.sale);
+    let traffic = Traffic::start(sale, Crowd::Growing);
+    let struck = strike(&world).await;
+    ended("struck");
+    let mut mysql = world.session().await;
+    let recovery = Recovery::wait(sale, &traffic, &mut mysql, struck.healed, PUBLISHING).await;
+    traffic.ended().await;
+    ended("recovered");
+
+    let mut breaches = recovery.breaches();
+    breaches.extend(struck.breaches(plan.fault));
+    let loss = repaired(&world).await;
+    if loss.is_none() {
+        breaches.extend(verified(&output_of(world.command(&VERIFY)).await));
+    }
+    ended("verified");
+    let failed = failed(sale).await;
+    breaches.extend(uncharged(plan.fault, &failed, &struck));
+    breaches.extend(stopped(&sale.replicas).await);
+    ended("stopped");
+    breaches.extend(ended_well(&sale.replicas));
+    let course = Course {
+        struck,
+        recovery,
+        loss,
+        failed,
+        stages,
+    };
+    let record = course.judged(&world, breaches).await;
+    if !record.breaches.is_empty() {
+        keep_evidence(sale, &report.folder().join(format!("seed-{}", record.seed)));
+    }
+    report.add(record);
+    world.close().await
+}
+
+/// What happened in a run.
+struct Course {
+    struck: Struck,
+    recovery: Recovery,
+    /// Only in the control.
+    loss: Option<Loss>,
+    /// Failed attempts to publish, by class.
+    failed: BTreeMap<String, u64>,
+    stages: Vec<(&'static str, u64)>,
+}
+
+impl Course {
+    /// Compares responses, MySQL and the topic, and adds to the violations that were found before.
+    async fn judged(self, world: &World, mut breaches: Vec<Breach>) -> Record {
+        let (plan, sale, struck) = (&world.plan, &world.sale, &self.struck);
+        let evidence = world.evidence().await;
+        let answers = sale.ledger.read();
+        let continuity = Continuity::of(&answers, sale.endless().id, struck.window);
+        breaches.extend(continuity.breaches());
+        breaches.extend(no_effect(plan.fault, struck.bites, &evidence));
+        let mut found = judge(&evidence, &answers, &[]);
+        if let Some(loss) = &self.loss {
+            found = control::without_repairs(found, &evidence, &loss.events);
+            breaches.extend(loss.breaches.iter().cloned());
+        }
+        breaches.extend(found);
+        let (from, to) = struck.window;
+        Record {
+            seed: plan.seed,
+            fault: plan.fault,
+            key: plan.key,
+            breaches,
+            bites: struck.bites,
+            continuity,
+            lasted: (to - from).as_secs_f64(),
+            failed: self.failed,
+            attempts: struck.highest.attempts,
+            waiting: struck.highest.waiting,
+            redelivered: redelivered(&evidence),
+            all_sold: self.recovery.all_sold,
+            all_published: self.recovery.all_published,
+            lost: self.loss.map(|loss| (loss.events.len(), loss.republished)),
+            answers: counted(&answers),
+            stages: self.stages,
+        }
+    }
+}
+
+/// In the control: finds the lost events, and sends them again.
+async fn repaired(world: &World) -> Option<Loss> {
+    if world.plan.fault != Fault::UncleanElection {
+        return None;
+    }
+    Some(control::restore(world).await)
+}
+
+/// A fault that had no effect proves nothing.
+fn no_effect(fault: Fault, bites: u64, evidence: &Evidence) -> Option<Breach> {
+    let added = i32::try_from(PARTITIONS.0).unwrap();
+    let mut records = evidence.records.iter();
+    let has_bitten = match fault {
+        Fault::PartitionsAdded => records.any(|record| record.partition >= added),
+        _ => bites > 0,
+    };
+    (!has_bitten).then(|| Breach::new("effect", "the fault had none"))
+}
+
+/// Kafka said that it had not taken the records, or said nothing at all: no attempt counts.
+fn uncharged(fault: Fault, failed: &BTreeMap<String, u64>, struck: &Struck) -> Option<Breach> {
+    let charged = charged(failed);
+    let highest = struck.highest.attempts;
+    (fault.is_definite() && (charged > 0 || highest > 0)).then(|| {
+        let what = format!("{charged} attempts were charged, {highest} to one event: {failed:?}");
+        Breach::new("attempts", what)
+    })
+}
+
+/// Failed attempts of both replicas to publish, by class.
+async fn failed(sale: &Sale) -> BTreeMap<String, u64> {
+    let mut failed = BTreeMap::new();
+    for replica in &sale.replicas {
+        let page = reqwest::get(format!("{}/metrics", replica.base().unwrap()));
+        let page = page.await.unwrap().text().await.unwrap();
+        for line in page.lines() {
+            let Some(rest) = line.strip_prefix("firstcome_relay_publish_total{") else {
+                continue;
+            };
+            let (labels, count) = rest.rsplit_once("} ").unwrap();
+            let class = labels.split("class=\"").nth(1).unwrap();
+            let class = class.split('"').next().unwrap();
+            if class != "none" {
+                *failed.entry(class.to_owned()).or_default() += count.parse::<u64>().unwrap();
+            }
+        }
+    }
+    failed
+}

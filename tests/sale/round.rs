@@ -1,0 +1,82 @@
+//! What the rounds of both suites do alike: they read which seeds to run, and judge how the replicas ended and what
+//! the service itself found.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use crate::judge::Breach;
+use crate::ledger::Answer;
+use crate::replica::Replica;
+use crate::replicas::panics;
+
+use super::campaigns::Sale;
+
+/// Lines of each log that are shown with a violation.
+const TAIL: usize = 25;
+
+/// A variable of the environment that is not empty.
+pub fn setting(name: &str) -> Option<String> {
+    std::env::vars().find_map(|(key, value)| (key == name && !value.is_empty()).then_some(value))
+}
+
+/// `7`, or `1..21`, which excludes the last one.
+pub fn range(seeds: &str) -> Range<u64> {
+    if let Some((from, to)) = seeds.split_once("..") {
+        return from.parse().unwrap()..to.parse().unwrap();
+    }
+    let seed = seeds.parse().unwrap();
+    seed..seed + 1
+}
+
+/// Runs a command without blocking the clients.
+pub async fn output_of(mut command: Command) -> Output {
+    let output = tokio::task::spawn_blocking(move || command.output());
+    output.await.unwrap().unwrap()
+}
+
+/// A violation if `firstcome verify` found one.
+pub fn verified(output: &Output) -> Option<Breach> {
+    let told = || [&*output.stdout, &*output.stderr].concat();
+    (!output.status.success())
+        .then(|| Breach::new("verify", String::from_utf8_lossy(&told()).into_owned()))
+}
+
+/// No replica ends by itself, or panics: lost parts return without a restart.
+pub fn ended_well(replicas: &[Arc<Replica>]) -> Vec<Breach> {
+    let mut breaches = Vec::new();
+    for replica in replicas {
+        for end in replica.ends() {
+            let what = format!("replica {} ended by itself: {}", replica.nth, end.how);
+            breaches.push(Breach::new("end", what));
+        }
+    }
+    breaches.extend(panics(replicas));
+    breaches
+}
+
+/// Responses by word.
+pub fn counted(answers: &[Answer]) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for answer in answers {
+        *counts.entry(answer.outcome.word()).or_default() += 1;
+    }
+    counts
+}
+
+/// Prints the ends of the logs, and writes all logs and responses to a folder.
+pub fn keep_evidence(sale: &Sale, folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    for replica in &sale.replicas {
+        eprintln!("{}", replica.log_tails(TAIL));
+        let log = folder.join(format!("replica-{}.log", replica.nth));
+        fs::write(log, replica.logs()).unwrap();
+    }
+    let answers = sale.ledger.read();
+    let lines: Vec<String> = answers.iter().map(|answer| format!("{answer:?}")).collect();
+    fs::write(folder.join("answers.txt"), lines.join("\n")).unwrap();
+    eprintln!("    all logs and answers: {}", folder.display());
+}
