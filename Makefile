@@ -249,6 +249,13 @@ brokers: ## Break three Kafka brokers under traffic: SEEDS=1..21, OUTAGE=600 for
 	FIRSTCOME_BROKERS_SEEDS=$(SEEDS) FIRSTCOME_BROKERS_OUTAGE=$(OUTAGE) scripts/parts env -- \
 	  cargo test --locked --features failpoints,kafka-tls --test brokers no_fault_of_brokers -- --nocapture
 
+.PHONY: redis-failover
+redis-failover: SEEDS := 1..21
+redis-failover: ## Fail Redis over under traffic: SEEDS=1..21; docs/faults.md
+	scripts/parts up
+	FIRSTCOME_REDIS_FAILOVER_SEEDS=$(SEEDS) scripts/parts env -- \
+	  cargo test --locked --features failpoints,kafka-tls --test redis_failover no_failover_of_redis -- --nocapture
+
 .PHONY: fuzz
 fuzz: openssl ## What reads foreign bytes, guided by coverage: FUZZ_SECONDS=600 for all, TARGETS="json jwt" for some
 	$(MAKE) $(cargo_fuzz) || true

@@ -26,9 +26,9 @@ mod spare;
 mod strike;
 mod world;
 
-/// What this suite has in common with that of failovers.
+/// What this suite has in common with those of failovers.
 #[path = "../sale"]
-#[allow(dead_code, reason = "shared with the suite of failovers")]
+#[allow(dead_code, reason = "shared with the suites of failovers")]
 mod sale {
     pub mod campaigns;
     pub mod figures;

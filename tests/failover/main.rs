@@ -25,9 +25,9 @@ mod spare;
 mod strike;
 mod world;
 
-/// What this suite has in common with that of Kafka.
+/// What this suite has in common with those of Kafka and Redis.
 #[path = "../sale"]
-#[allow(dead_code, reason = "shared with the suite of Kafka")]
+#[allow(dead_code, reason = "shared with the suites of Kafka and Redis")]
 mod sale {
     pub mod campaigns;
     pub mod figures;

@@ -1,4 +1,4 @@
-//! What the rounds of both suites do alike: they read which seeds to run, and judge how the replicas ended and what
+//! What the rounds of all suites do alike: they read which seeds to run, and judge how the replicas ended and what
 //! the service itself found.
 
 use std::collections::BTreeMap;

@@ -1,0 +1,58 @@
+//! Fails Redis over under traffic: a primary with a replica that lags, two primaries at once, a way back to the first
+//! server, no memory. Two replicas of the service and clients that repeat their requests run meanwhile; then it checks
+//! every promise. `make redis-failover SEEDS=1..21` runs more than the default seeds; docs/faults.md explains the
+//! results.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "a test that cannot go on should say so and stop"
+)]
+
+mod fault;
+mod pair;
+mod report;
+mod run;
+mod server;
+#[path = "../it/spare.rs"]
+#[allow(dead_code, reason = "shared with the other tests, which use all of it")]
+mod spare;
+mod strike;
+mod world;
+
+/// What this suite has in common with those of MySQL and Kafka.
+#[path = "../sale"]
+#[allow(dead_code, reason = "shared with the suites of MySQL and Kafka")]
+mod sale {
+    pub mod campaigns;
+    pub mod figures;
+    pub mod parts;
+    pub mod recovery;
+    pub mod round;
+    pub mod traffic;
+}
+
+/// The files of the fault suite that this suite uses.
+#[path = "../faults"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "shared with the fault suite, which uses all of it"
+)]
+mod faults {
+    pub mod client;
+    pub mod evidence;
+    pub mod judge;
+    pub mod key;
+    pub mod ledger;
+    pub mod proxy;
+    pub mod replica;
+    pub mod replicas;
+}
+
+use faults::{client, evidence, judge, key, ledger, proxy, replica, replicas};

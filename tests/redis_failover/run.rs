@@ -1,0 +1,93 @@
+//! Runs one seed from its plan to its verdict, and rounds of seeds.
+
+use std::time::{Duration, Instant};
+
+use crate::fault::Plan;
+use crate::judge::{Breach, judge};
+use crate::pair::Pair;
+use crate::replicas::stopped;
+use crate::report::{Record, Report};
+use crate::sale::recovery::Recovery;
+use crate::sale::round::{counted, ended_well, keep_evidence, output_of, range, setting, verified};
+use crate::sale::traffic::{Crowd, Traffic};
+use crate::strike::{Struck, strike};
+use crate::world::World;
+
+/// Longest wait for the last event.
+const PUBLISHING: Duration = Duration::from_secs(30);
+/// Rebuilds of the gates that one run may need: of four campaigns, by two replicas, after each of at most three changes
+/// of the server. A storm has hundreds.
+const REBUILDS_MAX: u64 = 4 * 2 * 3;
+/// The seeds of `make test`: each fault once.
+const SHORT_ROUND: [u64; 5] = [1, 2, 3, 4, 5];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_failover_of_redis_breaks_a_promise() {
+    let seeds: Vec<u64> = match setting("FIRSTCOME_REDIS_FAILOVER_SEEDS") {
+        Some(seeds) => range(&seeds).collect(),
+        None => SHORT_ROUND.into(),
+    };
+    let mut pair = Pair::up().await;
+    let mut report = Report::begin();
+    for seed in seeds {
+        let plan = Plan::of(seed);
+        eprintln!("seed {seed}: {plan:?}");
+        pair = run(pair, plan, &mut report).await;
+    }
+    eprintln!("\n{}", report.table());
+    assert_eq!(report.broken(), [0; 0], "seeds with violations");
+}
+
+async fn run(pair: Pair, plan: Plan, report: &mut Report) -> Pair {
+    let began = Instant::now();
+    let world = World::open(pair, plan).await;
+    let before = world.rebuilds().await;
+    let traffic = Traffic::start(&world.sale, Crowd::Growing);
+    let struck = strike(&world).await;
+    let mut mysql = world.session().await;
+    let (sale, healed) = (&world.sale, struck.healed);
+    let recovery = Recovery::wait(sale, &traffic, &mut mysql, healed, PUBLISHING).await;
+    traffic.ended().await;
+
+    let mut breaches = recovery.breaches();
+    let rebuilds = world.rebuilds().await - before;
+    breaches.extend(strange(&struck, rebuilds));
+    let verify = ["verify", "--json", "--topic", "--topic-seconds-max", "30"];
+    breaches.extend(verified(&output_of(world.command(&verify)).await));
+    breaches.extend(stopped(&sale.replicas).await);
+    breaches.extend(ended_well(&sale.replicas));
+    let evidence = world.evidence().await;
+    let answers = sale.ledger.read();
+    breaches.extend(judge(&evidence, &answers, &[]));
+
+    let record = Record {
+        seed: world.plan.seed,
+        fault: world.plan.fault,
+        breaches,
+        bites: struck.bites,
+        rebuilds,
+        first_yes: recovery.first_yes,
+        all_sold: recovery.all_sold,
+        answers: counted(&answers),
+        seconds: began.elapsed().as_secs(),
+    };
+    if !record.breaches.is_empty() {
+        eprintln!("\n{:?}\n    answers {:?}", world.plan, record.answers);
+        keep_evidence(sale, &report.folder().join(format!("seed-{}", record.seed)));
+    }
+    report.add(record);
+    world.close().await
+}
+
+/// A fault without an effect shows nothing, and replicas do not rebuild against each other.
+fn strange(struck: &Struck, rebuilds: u64) -> Vec<Breach> {
+    let mut breaches = Vec::new();
+    if struck.bites == 0 {
+        breaches.push(Breach::new("fault", "the failover had no effect"));
+    }
+    if rebuilds > REBUILDS_MAX {
+        let what = format!("{rebuilds} rebuilds of four gates");
+        breaches.push(Breach::new("rebuilds", what));
+    }
+    breaches
+}

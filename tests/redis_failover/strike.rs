@@ -1,0 +1,148 @@
+//! Performs the failover of a run.
+
+use std::time::{Duration, Instant};
+
+use crate::fault::Fault;
+use crate::server::Server;
+use crate::world::World;
+
+/// Longest wait for accepted participations while they are possible.
+const TRAFFIC_PATIENCE: Duration = Duration::from_secs(120);
+/// Accepted participations in a state between, before it may end.
+const YES_BETWEEN: usize = 15;
+
+/// What happened until one server was the primary of both replicas again.
+pub struct Struck {
+    pub healed: Instant,
+    /// Whether the fault had its effect: units that a server did not know, or writes that it refused.
+    pub bites: u64,
+}
+
+/// Performs the failover of this run, under traffic.
+pub async fn strike(world: &World) -> Struck {
+    wait_for_yeses(world, world.plan.yes_before).await;
+    let bites = match world.plan.fault {
+        Fault::Lagging => lagging(world).await,
+        Fault::TwoPrimaries => two_primaries(world).await,
+        Fault::Paused => paused(world).await,
+        Fault::ThereAndBack => there_and_back(world).await,
+        Fault::Full => full(world).await,
+    };
+    Struck {
+        healed: Instant::now(),
+        bites,
+    }
+}
+
+async fn lagging(world: &World) -> u64 {
+    let (old, new) = servers(world);
+    let lost = lag(world).await;
+    old.kill().await;
+    tokio::time::sleep(world.plan.detection).await;
+    world.pair.promote().await;
+    move_to(world, new).await;
+    lost
+}
+
+async fn two_primaries(world: &World) -> u64 {
+    let (old, new) = servers(world);
+    let lost = lag(world).await;
+    world.pair.promote().await;
+    world.redirect(world.plan.first, new);
+    between(world).await;
+    let both = world.units(old).await.abs_diff(world.units(new).await);
+    world.redirect(1 - world.plan.first, new);
+    retire(world, old).await;
+    lost.max(both)
+}
+
+async fn paused(world: &World) -> u64 {
+    let (old, new) = servers(world);
+    let lost = lag(world).await;
+    old.pause().await;
+    tokio::time::sleep(world.plan.detection).await;
+    world.pair.promote().await;
+    move_to(world, new).await;
+    // Connections that were not closed lead to a server that believes it is the primary.
+    old.resume().await;
+    between(world).await;
+    retire(world, old).await;
+    lost
+}
+
+async fn there_and_back(world: &World) -> u64 {
+    let (old, new) = servers(world);
+    world.pair.promote().await;
+    move_to(world, new).await;
+    // Whoever still has a connection to the first server would never notice the way back.
+    cut(world);
+    between(world).await;
+    let missed = world.units(new).await.abs_diff(world.units(old).await);
+    world.redirect(world.plan.first, old);
+    tokio::time::sleep(world.plan.gap).await;
+    world.redirect(1 - world.plan.first, old);
+    cut(world);
+    missed
+}
+
+async fn full(world: &World) -> u64 {
+    let (old, _) = servers(world);
+    old.run(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    between(world).await;
+    old.run(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    let refused = old.info("errorstats", "errorstat_OOM").await;
+    let count = refused
+        .strip_prefix("count=")
+        .and_then(|count| count.parse().ok());
+    count.unwrap_or(0)
+}
+
+const fn servers(world: &World) -> (&Server, &Server) {
+    (world.pair.old(), world.pair.successor())
+}
+
+/// The replica misses accepted participations. Returns how many units.
+async fn lag(world: &World) -> u64 {
+    let (old, new) = servers(world);
+    world.pair.cut_off().await;
+    wait_for_yeses(world, world.sale.yeses() + world.plan.lag).await;
+    world.units(old).await - world.units(new).await
+}
+
+/// Both addresses lead to this server.
+async fn move_to(world: &World, to: &Server) {
+    world.redirect(world.plan.first, to);
+    tokio::time::sleep(world.plan.gap).await;
+    world.redirect(1 - world.plan.first, to);
+}
+
+/// The state between two primaries lasts for its term, and until participations were accepted in it.
+async fn between(world: &World) {
+    let wanted = world.sale.yeses() + YES_BETWEEN;
+    tokio::time::sleep(world.plan.term).await;
+    wait_for_yeses(world, wanted).await;
+}
+
+/// Ends a former primary, as an operator or Sentinel does sooner or later.
+async fn retire(world: &World, old: &Server) {
+    old.kill().await;
+    cut(world);
+}
+
+fn cut(world: &World) {
+    for replica in &world.sale.replicas {
+        replica.redis.cut();
+    }
+}
+
+async fn wait_for_yeses(world: &World, count: usize) {
+    let began = Instant::now();
+    while world.sale.yeses() < count {
+        let found = world.sale.yeses();
+        assert!(
+            began.elapsed() < TRAFFIC_PATIENCE,
+            "{found} of {count} participations"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
