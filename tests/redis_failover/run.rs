@@ -17,7 +17,7 @@ use crate::world::World;
 const PUBLISHING: Duration = Duration::from_secs(30);
 /// All replicas together rebuild the gate of a campaign once in this time (`gate.rebuild_interval`), and at once after a
 /// change of the server.
-const REBUILD_INTERVAL: Duration = Duration::from_secs(1);
+const REBUILD_INTERVAL: Duration = Duration::from_millis(500);
 const CAMPAIGNS: u64 = 4;
 const CHANGES: u64 = 3;
 /// The seeds of `make test`: two primaries, there and back, a lagging replica.
@@ -87,7 +87,8 @@ fn strange(struck: &Struck, rebuilds: u64, within: Duration) -> Vec<Breach> {
     if struck.bites == 0 {
         breaches.push(Breach::new("fault", "the failover had no effect"));
     }
-    let intervals = within.as_secs() / REBUILD_INTERVAL.as_secs();
+    let intervals = within.as_millis() / REBUILD_INTERVAL.as_millis();
+    let intervals = u64::try_from(intervals).unwrap();
     if rebuilds > CAMPAIGNS * (intervals + CHANGES) {
         let what = format!("{rebuilds} rebuilds of {CAMPAIGNS} gates in {within:?}");
         breaches.push(Breach::new("rebuilds", what));
