@@ -45,7 +45,7 @@ impl Continuity {
         let first = |replica: usize| {
             let mut of_replica = during.iter().filter(|yes| yes.replica == replica);
             let first = of_replica.next();
-            first.map(|yes| (yes.at - began).as_secs_f64())
+            first.map(|yes| yes.at.saturating_sub(began).as_secs_f64())
         };
         let start = yeses.first().map_or(began, |yes| yes.at);
         Self {
@@ -79,7 +79,9 @@ fn longest_pause(yeses: &[&Answer], (began, ended): (Duration, Duration)) -> Dur
     let mut moments: Vec<Duration> = yeses.iter().map(|yes| yes.at).collect();
     moments.extend([began, ended]);
     moments.sort_unstable();
-    let pauses = moments.windows(2).map(|pair| pair[1] - pair[0]);
+    let pauses = moments
+        .windows(2)
+        .map(|pair| pair[1].saturating_sub(pair[0]));
     pauses.max().unwrap_or_default()
 }
 

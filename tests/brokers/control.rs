@@ -43,8 +43,8 @@ pub async fn restore(world: &World) -> Loss {
         events: missing(&evidence),
         ..Loss::default()
     };
-    let lost = loss.events.len();
-    loss.hold(lost > 0, || "no acknowledged record is gone".to_owned());
+    let count = loss.events.len();
+    loss.hold(count > 0, || "no acknowledged record is gone".to_owned());
     let found = judge(&evidence, &[], &[]);
     let is_found = |one: &Breach| one.promise == "I4" && one.what.contains("never published");
     loss.hold(found.iter().any(is_found), || {
@@ -61,7 +61,7 @@ pub async fn restore(world: &World) -> Loss {
     let sent = ["outbox", "republish", "--lost", "--yes"];
     let sent = output_of(world.command(&sent)).await;
     let told = String::from_utf8_lossy(&sent.stdout);
-    let expected = format!("{lost} published events selected, {lost} will be sent again");
+    let expected = format!("{count} published events selected, {count} will be sent again");
     loss.hold(sent.status.success() && told.contains(&expected), || {
         format!("republish: {sent:?}")
     });

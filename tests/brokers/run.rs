@@ -135,7 +135,7 @@ impl Course {
             breaches,
             bites: struck.bites,
             continuity,
-            lasted: (to - from).as_secs_f64(),
+            lasted: to.saturating_sub(from).as_secs_f64(),
             failed: self.failed,
             attempts: struck.highest.attempts,
             waiting: struck.highest.waiting,

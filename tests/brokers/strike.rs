@@ -53,9 +53,9 @@ impl Struck {
 
 /// Performs the fault of this run.
 pub async fn strike(world: &World) -> Struck {
-    let began = Instant::now();
+    let asked = Instant::now();
     while world.sale.yeses() < world.plan.yes_before {
-        let waited = began.elapsed();
+        let waited = asked.elapsed();
         assert!(waited < TRAFFIC_PATIENCE, "no traffic after {waited:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -69,11 +69,11 @@ pub async fn strike(world: &World) -> Struck {
         waiting: 0,
         over: None,
     };
-    let begin = world.sale.began.elapsed();
+    let start = world.sale.began.elapsed();
     let bites = outage.perform().await;
     let (end, healed) = outage.over.expect("each fault ends");
     Struck {
-        window: (begin, end),
+        window: (start, end),
         healed,
         bites,
         published: outage.published,
