@@ -84,7 +84,7 @@ async fn end(world: &World) {
     let redirect = |nth: usize| {
         world.sale.replicas[nth]
             .mysql
-            .redirect(pair.successor().address)
+            .redirect(pair.successor().address);
     };
     redirect(plan.first);
     if plan.fault == Fault::TwoPrimaries {

@@ -45,6 +45,10 @@ impl Spare {
     }
 
     /// More settings of a `kafka`, which count from its next start on.
+    #[allow(
+        dead_code,
+        reason = "only the suite of Kafka's brokers changes settings"
+    )]
     pub async fn set(&self, settings: &[&str]) {
         spare(&[&["set", &self.name], settings].concat()).await;
     }
