@@ -181,6 +181,11 @@ spare_start() {
   else
     "spare_run_$what"
   fi
+  # A broker of several ends if the controllers change their leader while it starts: started again, as by a supervisor.
+  if [[ $what == kafka ]] && ! (wait_ready "$part" "spare_ready_$what") && ! running "$part"; then
+    say "$part is started again"
+    "spare_run_$what"
+  fi
   wait_ready "$part" "spare_ready_$what"
   exec 9>&-
 }

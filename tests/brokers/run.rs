@@ -20,8 +20,8 @@ use crate::world::World;
 
 /// Longest wait for the last event.
 const PUBLISHING: Duration = Duration::from_secs(60);
-/// The seeds of `make test`: too few in-sync replicas, and the control. The other faults last longer.
-const SHORT_ROUND: [u64; 2] = [4, 19];
+/// The seed of `make test`: too few in-sync replicas. Seed 19 is a control; it and the other faults last longer.
+const SHORT_ROUND: [u64; 1] = [4];
 const VERIFY: [&str; 5] = ["verify", "--json", "--topic", "--topic-seconds-max", "60"];
 
 #[tokio::test(flavor = "multi_thread")]
