@@ -106,8 +106,9 @@ async fn waiting_rows_are_not_sent_while_the_broker_is_unavailable() {
     broker.resume().await;
     waves.scene.bench.settled().await;
     let sent = waves.sent();
-    // The first wave without success, and both at the end.
-    assert!(sent <= 3 * WAVE + PROBES, "{sent} were sent");
+    // The first wave without success, both at the end, and one more without success: a broker that has just continued may
+    // answer late.
+    assert!(sent <= 4 * WAVE + PROBES, "{sent} were sent");
     waves.scene.ends_well(running, &waves.events).await;
 }
 
