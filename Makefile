@@ -15,6 +15,10 @@ cargo_deny := .parts/bin/cargo-deny-$(CARGO_DENY_VERSION)
 cargo_fuzz := .parts/bin/cargo-fuzz-$(CARGO_FUZZ_VERSION)
 k6 := .parts/bin/k6-$(K6_VERSION)
 
+# Built as for the tests, whose crates have more features than the service alone would ask of them: what they have built
+# is not built again.
+build_tests := cargo test --no-run --quiet --workspace --locked --features failpoints,kafka-tls
+
 .PHONY: help
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,10 +99,9 @@ judges: ## Programs of others check what firstcome claims, and write docs/report
 	cargo build --locked
 	judges/run $(NAMES)
 
-# On the binary of the other tests.
 .PHONY: judges-quick
 judges-quick: ## Those judges that take seconds
-	cargo test --no-run --quiet --workspace --locked --features failpoints,kafka-tls
+	$(build_tests)
 	judges/run --quick
 
 .PHONY: contract
@@ -108,20 +111,18 @@ contract: ## Hold the service's answers against its OpenAPI document, on embedde
 
 .PHONY: drill
 drill: ## Restore MySQL to an earlier moment, under traffic, and judge the result; docs/operating.md
-	cargo test --no-run --quiet --workspace --locked --features failpoints,kafka-tls
+	$(build_tests)
 	scripts/drill restore
 
 .PHONY: dashboard
 dashboard: ## Write dashboard/dist anew from dashboard/src; takes Node, and `cargo build` does not
 	scripts/dashboard build
 
-# Built as for the other tests, whose crates have more features than the service alone would ask of them:
-# what they have built is not built again.
 .PHONY: dashboard-test
 dashboard-test: ## The dashboard: drift, types, and in a browser on the real parts; passed over without Node
 	if scripts/dashboard has-node; then \
 	  scripts/dashboard check; \
-	  cargo test --no-run --quiet --workspace --locked --features failpoints,kafka-tls; \
+	  $(build_tests); \
 	  if ! scripts/parts status >/dev/null 2>&1; then trap 'scripts/parts down' EXIT; fi; \
 	  scripts/parts up; \
 	  scripts/parts env -- scripts/dashboard test; \
@@ -210,7 +211,7 @@ report-short: ## The report in small, of what the tests are built of; passed ove
 	for tool in go java mvn; do \
 	  command -v $$tool >/dev/null || { echo "report: no $$tool, so it was not tried"; exit 0; }; \
 	done; \
-	cargo test --no-run --quiet --workspace --locked --features failpoints,kafka-tls; \
+	$(build_tests); \
 	cargo build --quiet --locked --package open_load --package plain_json; \
 	export BENCH_BINARY=target/debug/firstcome BENCH_OPEN_LOAD=target/debug/open_load \
 	  BENCH_PLAIN_JSON=target/debug/plain_json; \

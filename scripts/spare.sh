@@ -22,7 +22,6 @@ spare() {
     return
   fi
   if [[ ! -d $folder ]]; then
-    [[ $verb != exec ]] || die "there is no spare part $name"
     # A second `down` has no effect.
     [[ $verb == down ]] || die "there is no spare part $name"
     return 0
@@ -181,12 +180,13 @@ spare_start() {
   else
     "spare_run_$what"
   fi
-  # A broker of several ends if the controllers change their leader while it starts: started again, as by a supervisor.
-  if [[ $what == kafka ]] && ! (wait_ready "$part" "spare_ready_$what") && ! running "$part"; then
+  if ! (wait_ready "$part" "spare_ready_$what"); then
+    # A broker of several ends if the controllers change their leader while it starts: started again, as by a supervisor.
+    if [[ $what != kafka ]] || running "$part"; then exit 1; fi
     say "$part is started again"
-    "spare_run_$what"
+    spare_run_kafka
+    wait_ready "$part" spare_ready_kafka
   fi
-  wait_ready "$part" "spare_ready_$what"
   exec 9>&-
 }
 

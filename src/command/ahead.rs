@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
 use clap::Args;
 
+use super::verify::topic::read_into;
 use crate::config::Config;
 use crate::domain::{ParticipationId, Topic};
-use crate::events::topic_check::{LatestChange, LatestChanges};
+use crate::events::topic_check::{LatestChange, LatestChanges, Truncation};
 use crate::operate::export::csv_line;
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
@@ -40,24 +40,13 @@ pub struct Ahead {
 
 /// Reads the topic from its beginning, and prints the list.
 pub(super) async fn run(config: &Config, options: &Ahead) -> anyhow::Result<ExitCode> {
-    ensure!(
-        config.kafka.brokers.is_some(),
-        "outbox ahead reads Kafka, and none is configured (set FIRSTCOME_KAFKA_BROKERS)"
-    );
+    super::parts::need_kafka(config, "outbox ahead")?;
     let store = super::parts::store(config, Clock::System).await?.patient();
     let kafka = super::parts::kafka(config).await?;
     let topic = Topic::Participation.name(&config.kafka.topic_prefix);
     let within = Duration::from_secs(options.topic_seconds_max);
-    let read = kafka.read_topic(
-        &topic,
-        within,
-        LatestChanges::default(),
-        LatestChanges::feed,
-    );
-    let (latest, extents) = read
-        .await
-        .context("the topic was not read to its end (more time: --topic-seconds-max)")?;
-    if extents.iter().any(|extent| extent.from > 0) {
+    let (latest, truncation) = read_into(&kafka, &topic, within, LatestChanges::feed).await?;
+    if truncation == Truncation::Beginning {
         tracing::warn!(%topic, "the first records were deleted: participations with deleted records only are not listed");
     }
     if latest.unreadable > 0 {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
@@ -174,6 +174,15 @@ async fn found(kafka: &Kafka, topic: &str, just_created: bool) -> Result<u32, Pu
         _ => retry::RetryDecision::GiveUp,
     };
     retry::retry(&policy, classify, || kafka.partitions(topic)).await
+}
+
+/// Fails unless Kafka is configured, which `reader` reads.
+pub(super) fn need_kafka(config: &Config, reader: &str) -> anyhow::Result<()> {
+    ensure!(
+        config.kafka.brokers.is_some(),
+        "{reader} reads Kafka, and none is configured (set FIRSTCOME_KAFKA_BROKERS)"
+    );
+    Ok(())
 }
 
 /// Opens the real broker.

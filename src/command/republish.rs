@@ -146,10 +146,7 @@ async fn of_stream(
 
 /// The events that are published and not in the topic.
 async fn lost(config: &Config, store: &Store, within: Duration) -> anyhow::Result<Vec<LogPlace>> {
-    ensure!(
-        config.kafka.brokers.is_some(),
-        "outbox republish --lost reads Kafka, and none is configured (set FIRSTCOME_KAFKA_BROKERS)"
-    );
+    super::parts::need_kafka(config, "outbox republish --lost")?;
     let kafka = super::parts::kafka(config).await?;
     let name = Topic::Participation.name(&config.kafka.topic_prefix);
     let campaigns = store.published_campaigns().await?;

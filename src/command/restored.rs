@@ -11,10 +11,11 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::confirmation::Confirmation;
+use super::verify::topic::read_into;
 use crate::config::{Config, Mode};
 use crate::domain::{CampaignId, Consumer, Topic, UserId};
 use crate::events::consumers;
-use crate::events::topic_check::HighestIds;
+use crate::events::topic_check::{HighestIds, Truncation};
 use crate::parts::broker::kafka::Kafka;
 use crate::runtime::clock::Clock;
 
@@ -40,10 +41,7 @@ pub struct Options {
 
 /// Prepares the parts, and prints what it did.
 pub async fn run(config: &Config, options: &Options) -> anyhow::Result<ExitCode> {
-    ensure!(
-        config.kafka.brokers.is_some(),
-        "restored reads Kafka, and none is configured (set FIRSTCOME_KAFKA_BROKERS)"
-    );
+    super::parts::need_kafka(config, "restored")?;
     ensure!(
         options.to <= Clock::System.now(),
         "--to is in the future: it is the moment to which the database was restored"
@@ -122,11 +120,8 @@ async fn highest_ids(kafka: &Kafka, prefix: &str, within: Duration) -> anyhow::R
     let mut highest = HighestIds::default();
     for topic in [Topic::Campaign, Topic::Participation] {
         let name = topic.name(prefix);
-        let read = kafka.read_topic(&name, within, HighestIds::default(), HighestIds::feed);
-        let (found, extents) = read
-            .await
-            .context("a topic was not read to its end (more time: --topic-seconds-max)")?;
-        if extents.iter().any(|extent| extent.from > 0) {
+        let (found, truncation) = read_into(kafka, &name, within, HighestIds::feed).await?;
+        if truncation == Truncation::Beginning {
             tracing::warn!(
                 topic = name,
                 "the first records were deleted: they may have named higher numbers"

@@ -83,10 +83,9 @@ pub struct Options {
 /// Verifies, and prints the findings; the exit code is non-zero if there is a violation. An in-process gate belongs to
 /// another process, and is not read.
 pub async fn run(config: &Config, options: &Options) -> anyhow::Result<ExitCode> {
-    ensure!(
-        !options.topic || config.kafka.brokers.is_some(),
-        "verify --topic reads Kafka, and none is configured (set FIRSTCOME_KAFKA_BROKERS)"
-    );
+    if options.topic {
+        super::parts::need_kafka(config, "verify --topic")?;
+    }
     // Its reads are large, and not urgent.
     let store = super::parts::store(config, super::parts::clock(config))
         .await?

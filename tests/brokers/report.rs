@@ -1,15 +1,13 @@
-//! The report of a round of runs: a line for each run, and a table with a row for each fault.
+//! What the report of this suite says of a run, and of the runs with one fault.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use crate::continuity::Continuity;
 use crate::fault::Fault;
 use crate::judge::Breach;
 use crate::key::Key;
 use crate::sale::figures::{seconds_text, slowest, spread};
+use crate::sale::report::Run;
 
 /// The result of one run; times are in seconds, none: not in time.
 #[derive(Clone, Debug)]
@@ -39,7 +37,29 @@ pub struct Record {
     pub stages: Vec<(&'static str, u64)>,
 }
 
-impl Record {
+impl Run for Record {
+    const FOLDER: &'static str = "brokers";
+    const HEAD: &'static str = "| fault | runs | violations | first yes in the fault, median (max) s | yeses in the fault \
+             | longest pause, median (max) s | yeses/s before, during | attempts charged | re-deliveries \
+             | all published, median (max) s | events lost, sent again |\n\
+             |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+
+    fn faults() -> Vec<&'static str> {
+        Fault::ALL.map(Fault::name).into()
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn fault(&self) -> &'static str {
+        self.fault.name()
+    }
+
+    fn breaches(&self) -> &[Breach] {
+        &self.breaches
+    }
+
     fn line(&self) -> String {
         let verdict = match (self.breaches.len(), self.lost) {
             (0, None) => "ok".to_owned(),
@@ -80,61 +100,8 @@ impl Record {
             self.answers,
         )
     }
-}
 
-pub struct Report {
-    folder: PathBuf,
-    records: Vec<Record>,
-}
-
-impl Report {
-    pub fn begin() -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/brokers");
-        fs::create_dir_all(&folder).unwrap();
-        Self {
-            folder,
-            records: Vec::new(),
-        }
-    }
-
-    pub fn add(&mut self, record: Record) {
-        eprintln!("{}", record.line());
-        for breach in &record.breaches {
-            eprintln!("    {}: {}", breach.promise, breach.what);
-        }
-        self.records.push(record);
-        fs::write(self.folder.join("report.md"), self.table()).unwrap();
-    }
-
-    /// The folder for the logs of runs with violations.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    pub fn broken(&self) -> Vec<u64> {
-        let broken = self.records.iter().filter(|run| !run.breaches.is_empty());
-        broken.map(|run| run.seed).collect()
-    }
-
-    pub fn table(&self) -> String {
-        let mut table = "| fault | runs | violations | first yes in the fault, median (max) s | yeses in the fault \
-             | longest pause, median (max) s | yeses/s before, during | attempts charged | re-deliveries \
-             | all published, median (max) s | events lost, sent again |\n\
-             |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
-            .to_owned();
-        for fault in Fault::ALL {
-            self.row(fault, &mut table);
-        }
-        table
-    }
-
-    fn row(&self, fault: Fault, table: &mut String) {
-        let runs = self.records.iter().filter(|run| run.fault == fault);
-        let runs: Vec<&Record> = runs.collect();
-        if runs.is_empty() {
-            return;
-        }
-        let violations = runs.iter().filter(|run| !run.breaches.is_empty()).count();
+    fn cells(runs: &[&Self]) -> String {
         let yeses: usize = runs.iter().map(|run| run.continuity.yeses).sum();
         let attempts: u64 = runs.iter().map(|run| charged(&run.failed)).sum();
         let redelivered: u64 = runs.iter().map(|run| run.redelivered).sum();
@@ -147,18 +114,14 @@ impl Report {
             let rates = runs.iter().map(|run| Some(of(&run.continuity)));
             spread(rates)
         };
-        writeln!(
-            table,
-            "| {} | {} | {violations} | {} | {yeses} | {} | {}, {} | {attempts} | {redelivered} | {} | {lost} |",
-            fault.name(),
-            runs.len(),
+        format!(
+            "{} | {yeses} | {} | {}, {} | {attempts} | {redelivered} | {} | {lost}",
             spread(runs.iter().map(|run| slowest(run.continuity.first_yes))),
             each(|one| one.pause),
-            median(&runs, |one| one.before.per_second),
-            median(&runs, |one| one.during.per_second),
+            median(runs, |one| one.before.per_second),
+            median(runs, |one| one.during.per_second),
             spread(runs.iter().map(|run| run.all_published)),
         )
-        .unwrap();
     }
 }
 

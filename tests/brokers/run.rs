@@ -10,10 +10,11 @@ use crate::evidence::Evidence;
 use crate::fault::{Fault, Plan};
 use crate::judge::{Breach, judge, redelivered};
 use crate::replicas::stopped;
-use crate::report::{Record, Report, charged};
+use crate::report::{Record, charged};
 use crate::sale::campaigns::Sale;
 use crate::sale::recovery::Recovery;
-use crate::sale::round::{counted, ended_well, keep_evidence, output_of, range, setting, verified};
+use crate::sale::report::Report;
+use crate::sale::round::{counted, ended_well, keep_evidence, output_of, seeds, setting, verified};
 use crate::sale::traffic::{Crowd, Traffic};
 use crate::strike::{PARTITIONS, Struck, strike};
 use crate::world::World;
@@ -32,21 +33,16 @@ async fn no_fault_of_brokers_breaks_a_promise() {
         );
         return;
     }
-    let seeds: Vec<u64> = match setting("FIRSTCOME_BROKERS_SEEDS") {
-        Some(seeds) => range(&seeds).collect(),
-        None => SHORT_ROUND.into(),
-    };
     let outage = setting("FIRSTCOME_BROKERS_OUTAGE");
     let outage = outage.map(|seconds| Duration::from_secs(seconds.parse().unwrap()));
     let mut cluster = Cluster::up().await;
     let mut report = Report::begin();
-    for seed in seeds {
+    for seed in seeds("FIRSTCOME_BROKERS_SEEDS", &SHORT_ROUND) {
         let plan = Plan::of(seed, outage);
         eprintln!("seed {seed}: {plan:?}");
         cluster = run(cluster, plan, &mut report).await;
     }
-    eprintln!("\n{}", report.table());
-    assert_eq!(report.broken(), [0; 0], "seeds with violations");
+    report.judge();
 }
 
 /// Whether the shared parts are in Docker, and so spare ones would be.
@@ -59,7 +55,7 @@ async fn is_in_docker() -> bool {
     String::from_utf8_lossy(&told).contains("Docker")
 }
 
-async fn run(cluster: Cluster, plan: Plan, report: &mut Report) -> Cluster {
+async fn run(cluster: Cluster, plan: Plan, report: &mut Report<Record>) -> Cluster {
     let began = Instant::now();
     let mut stages = Vec::new();
     let mut ended = |stage| stages.push((stage, began.elapsed().as_secs()));
@@ -95,7 +91,7 @@ async fn run(cluster: Cluster, plan: Plan, report: &mut Report) -> Cluster {
     };
     let record = course.judged(&world, breaches).await;
     if !record.breaches.is_empty() {
-        keep_evidence(sale, &report.folder().join(format!("seed-{}", record.seed)));
+        keep_evidence(sale, &report.folder_of(&record));
     }
     report.add(record);
     world.close().await
@@ -181,9 +177,7 @@ fn uncharged(fault: Fault, failed: &BTreeMap<String, u64>, struck: &Struck) -> O
 /// Failed attempts of both replicas to publish, by class.
 async fn failed(sale: &Sale) -> BTreeMap<String, u64> {
     let mut failed = BTreeMap::new();
-    for replica in &sale.replicas {
-        let page = reqwest::get(format!("{}/metrics", replica.base().unwrap()));
-        let page = page.await.unwrap().text().await.unwrap();
+    for page in sale.metrics().await {
         for line in page.lines() {
             let Some(rest) = line.strip_prefix("firstcome_relay_publish_total{") else {
                 continue;

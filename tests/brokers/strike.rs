@@ -10,10 +10,9 @@ use crate::fault::Fault;
 use crate::judge::Breach;
 use crate::outbox::{Outbox, Watch};
 use crate::proxy::Mode;
+use crate::sale::campaigns::TRAFFIC_PATIENCE;
 use crate::world::World;
 
-/// Longest wait for accepted participations, or for published events.
-const TRAFFIC_PATIENCE: Duration = Duration::from_secs(120);
 /// Published events that the broker with the old records does not have.
 const TAIL: i64 = 25;
 /// Partitions of the topic of participations after some were added to the first three.
@@ -53,12 +52,8 @@ impl Struck {
 
 /// Performs the fault of this run.
 pub async fn strike(world: &World) -> Struck {
-    let asked = Instant::now();
-    while world.sale.yeses() < world.plan.yes_before {
-        let waited = asked.elapsed();
-        assert!(waited < TRAFFIC_PATIENCE, "no traffic after {waited:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let has_traffic = world.sale.reaches(world.plan.yes_before).await;
+    assert!(has_traffic, "no traffic after {TRAFFIC_PATIENCE:?}");
     prepare(world).await;
     let watch = Watch::start(world.session().await);
     let mut outage = Outage {

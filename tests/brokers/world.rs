@@ -5,8 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use firstcome::domain::Topic;
-use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
-use sea_orm::sqlx::{self, AssertSqlSafe, Connection, MySqlConnection};
+use sea_orm::sqlx::MySqlConnection;
 use tempfile::TempDir;
 
 use crate::cluster::Cluster;
@@ -16,6 +15,7 @@ use crate::proxy::Proxy;
 use crate::replica::Replica;
 use crate::sale::campaigns::Sale;
 use crate::sale::parts::{real, remove_keys, remove_topics, settings};
+use crate::sale::schema::Schema;
 
 pub struct World {
     pub plan: Plan,
@@ -23,7 +23,7 @@ pub struct World {
     /// The schema, and the prefix of Redis's keys and of the topics.
     pub prefix: String,
     pub sale: Arc<Sale>,
-    mysql: MySqlConnectOptions,
+    schema: Schema,
     redis_url: String,
     _folder: TempDir,
 }
@@ -33,23 +33,19 @@ impl World {
     pub async fn open(cluster: Cluster, plan: Plan) -> Self {
         cluster.begin().await;
         let prefix = format!("brokers_{}", uuid::Uuid::now_v7().simple());
-        let mysql: MySqlConnectOptions = real("FIRSTCOME_DATABASE_URL").parse().unwrap();
-        let mysql = mysql.ssl_mode(MySqlSslMode::Disabled);
+        let schema = Schema::create(&prefix).await;
         let redis_url = real("FIRSTCOME_REDIS_URL");
-        let mut admin = MySqlConnection::connect_with(&mysql).await.unwrap();
-        execute(&mut admin, format!("CREATE DATABASE {prefix}")).await;
         let redis = redis_url.trim_start_matches("redis://").parse().unwrap();
         let folder = TempDir::new().unwrap();
         let mut replicas = Vec::new();
         for nth in 0..2 {
-            let target = ([127, 0, 0, 1], mysql.get_port()).into();
-            let to_mysql = Proxy::start(target).await;
+            let to_mysql = Proxy::start(schema.address()).await;
             let to_redis = Proxy::start(redis).await;
             let settings = settings(
                 plan.key,
                 &prefix,
                 (
-                    &format!("mysql://root@{}/{prefix}", to_mysql.address),
+                    &schema.url_at(to_mysql.address),
                     &format!("redis://{}", to_redis.address),
                     &cluster.addresses(),
                 ),
@@ -61,7 +57,7 @@ impl World {
         Self {
             plan,
             cluster,
-            mysql: mysql.database(&prefix),
+            schema,
             prefix,
             sale,
             redis_url,
@@ -76,7 +72,7 @@ impl World {
 
     /// A session at the schema, without a proxy.
     pub async fn session(&self) -> MySqlConnection {
-        MySqlConnection::connect_with(&self.mysql).await.unwrap()
+        self.schema.session().await
     }
 
     /// The service as started by hand.
@@ -88,12 +84,7 @@ impl World {
 
     /// Reads MySQL and the topic.
     pub async fn evidence(&self) -> Evidence {
-        let port = self.mysql.get_port();
-        let url = format!(
-            "mysql://root@127.0.0.1:{port}/{}?ssl-mode=disabled",
-            self.prefix
-        );
-        let mut evidence = Evidence::of_database(&url).await.unwrap();
+        let mut evidence = Evidence::of_database(&self.schema.url()).await.unwrap();
         evidence.key = Some(self.plan.key);
         evidence.keys_moved = self.plan.fault == Fault::PartitionsAdded;
         let brokers = self.cluster.addresses();
@@ -105,13 +96,7 @@ impl World {
         self.sale.close();
         remove_keys(&self.redis_url, &self.prefix).await.unwrap();
         remove_topics(&self.cluster.addresses(), &self.prefix).await;
-        let mut mysql = self.session().await;
-        execute(&mut mysql, format!("DROP DATABASE {}", self.prefix)).await;
+        self.schema.remove().await;
         self.cluster
     }
-}
-
-async fn execute(mysql: &mut MySqlConnection, statement: String) {
-    let executed = sqlx::raw_sql(AssertSqlSafe(statement));
-    executed.execute(mysql).await.unwrap();
 }

@@ -1,13 +1,11 @@
-//! The report of a round of runs: a line for each run, and a table with a row for each fault.
+//! What the report of this suite says of a run, and of the runs with one fault.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use crate::fault::Fault;
 use crate::judge::Breach;
 use crate::sale::figures::{seconds_text, slowest, spread};
+use crate::sale::report::Run;
 
 /// The result of one run; times are in seconds, none: not in time.
 #[derive(Clone, Debug)]
@@ -27,7 +25,28 @@ pub struct Record {
     pub stages: Vec<(&'static str, u64)>,
 }
 
-impl Record {
+impl Run for Record {
+    const FOLDER: &'static str = "failover";
+    const HEAD: &'static str = "| failover | runs | violations | 503 of `/readyz`, median (max) s | first yes, median (max) s \
+             | all sold, median (max) s | all published, median (max) s | acceptances lost |\n\
+             |---|--:|--:|--:|--:|--:|--:|--:|\n";
+
+    fn faults() -> Vec<&'static str> {
+        Fault::ALL.map(Fault::name).into()
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn fault(&self) -> &'static str {
+        self.fault.name()
+    }
+
+    fn breaches(&self) -> &[Breach] {
+        &self.breaches
+    }
+
     fn line(&self) -> String {
         let verdict = match (self.breaches.len(), self.lost) {
             (0, None) => "ok".to_owned(),
@@ -45,72 +64,16 @@ impl Record {
             self.answers,
         )
     }
-}
 
-pub struct Report {
-    folder: PathBuf,
-    records: Vec<Record>,
-}
-
-impl Report {
-    pub fn begin() -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/failover");
-        fs::create_dir_all(&folder).unwrap();
-        Self {
-            folder,
-            records: Vec::new(),
-        }
-    }
-
-    pub fn add(&mut self, record: Record) {
-        eprintln!("{}", record.line());
-        for breach in &record.breaches {
-            eprintln!("    {}: {}", breach.promise, breach.what);
-        }
-        self.records.push(record);
-        fs::write(self.folder.join("report.md"), self.table()).unwrap();
-    }
-
-    /// The folder for the logs of runs with violations.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    pub fn broken(&self) -> Vec<u64> {
-        let broken = self.records.iter().filter(|run| !run.breaches.is_empty());
-        broken.map(|run| run.seed).collect()
-    }
-
-    pub fn table(&self) -> String {
-        let mut table = "| failover | runs | violations | 503 of `/readyz`, median (max) s | first yes, median (max) s \
-             | all sold, median (max) s | all published, median (max) s | acceptances lost |\n\
-             |---|--:|--:|--:|--:|--:|--:|--:|\n"
-            .to_owned();
-        for fault in Fault::ALL {
-            self.row(fault, &mut table);
-        }
-        table
-    }
-
-    fn row(&self, fault: Fault, table: &mut String) {
-        let runs = self.records.iter().filter(|run| run.fault == fault);
-        let runs: Vec<&Record> = runs.collect();
-        if runs.is_empty() {
-            return;
-        }
-        let violations = runs.iter().filter(|run| !run.breaches.is_empty()).count();
+    fn cells(runs: &[&Self]) -> String {
         let noticed = runs.iter().filter_map(|run| run.noticed).map(slowest);
         let lost: usize = runs.iter().filter_map(|run| run.lost).sum();
-        writeln!(
-            table,
-            "| {} | {} | {violations} | {} | {} | {} | {} | {lost} |",
-            fault.name(),
-            runs.len(),
+        format!(
+            "{} | {} | {} | {} | {lost}",
             spread(noticed),
             spread(runs.iter().map(|run| slowest(run.first_yes))),
             spread(runs.iter().map(|run| run.all_sold)),
             spread(runs.iter().map(|run| run.all_published)),
         )
-        .unwrap();
     }
 }

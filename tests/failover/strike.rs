@@ -11,8 +11,6 @@ use crate::world::World;
 
 /// Longest wait until a replica reports what is missing.
 pub const NOTICING: Duration = Duration::from_secs(10);
-/// Longest wait for accepted participations without a fault.
-const TRAFFIC_PATIENCE: Duration = Duration::from_secs(120);
 /// Accepted participations that the asynchronous replica never gets.
 const TAIL: usize = 25;
 
@@ -109,16 +107,12 @@ async fn raise_stock(world: &World) {
 }
 
 async fn wait_for_yeses(world: &World, count: usize) {
-    let began = Instant::now();
-    while world.sale.yeses() < count {
-        if began.elapsed() > TRAFFIC_PATIENCE {
-            let found = world.sale.yeses();
-            panic!(
-                "{found} of {count} participations without a fault\n{}",
-                state(world).await
-            );
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    if !world.sale.reaches(count).await {
+        let found = world.sale.yeses();
+        panic!(
+            "{found} of {count} participations without a fault\n{}",
+            state(world).await
+        );
     }
 }
 

@@ -20,6 +20,12 @@ mod client;
 mod disk;
 mod evidence;
 mod fault;
+#[path = "../sale/figures.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the suites of failovers, which use all of it"
+)]
+mod figures;
 #[path = "../it/groups.rs"]
 #[allow(dead_code, reason = "shared with the other tests, which use all of it")]
 mod groups;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::fault::Fault;
+use crate::figures::{seconds_text, spread};
 use crate::judge::Breach;
 
 /// The result of one run.
@@ -105,10 +106,6 @@ impl Record {
 
 fn rounded(ms: u64) -> String {
     format!("{:.1}s", f64::from(u32::try_from(ms).unwrap()) / 1_000.0)
-}
-
-fn seconds_text(seconds: Option<f64>) -> String {
-    seconds.map_or_else(|| "∞".to_owned(), |seconds| format!("{seconds:.1}"))
 }
 
 /// Writes the result of each run at once, so that an aborted round leaves its report.
@@ -225,14 +222,4 @@ impl Report {
         )
         .unwrap();
     }
-}
-
-/// Median and maximum; an event that never happened counts as later than all others.
-fn spread(seconds: impl Iterator<Item = Option<f64>>) -> String {
-    let mut all: Vec<f64> = seconds.map(|one| one.unwrap_or(f64::INFINITY)).collect();
-    all.sort_by(f64::total_cmp);
-    let finite = |seconds: f64| seconds.is_finite().then_some(seconds);
-    let median = seconds_text(finite(all[all.len() / 2]));
-    let greatest = seconds_text(finite(all[all.len() - 1]));
-    format!("{median} ({greatest})")
 }

@@ -33,7 +33,9 @@ mod sale {
     pub mod figures;
     pub mod parts;
     pub mod recovery;
+    pub mod report;
     pub mod round;
+    pub mod schema;
     pub mod traffic;
 }
 

@@ -1,13 +1,11 @@
 //! Performs the failover of a run.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::fault::Fault;
 use crate::server::Server;
 use crate::world::World;
 
-/// Longest wait for accepted participations while they are possible.
-const TRAFFIC_PATIENCE: Duration = Duration::from_secs(120);
 /// Accepted participations in a state between, before it may end.
 const YES_BETWEEN: usize = 15;
 
@@ -136,13 +134,7 @@ fn cut(world: &World) {
 }
 
 async fn wait_for_yeses(world: &World, count: usize) {
-    let began = Instant::now();
-    while world.sale.yeses() < count {
-        let found = world.sale.yeses();
-        assert!(
-            began.elapsed() < TRAFFIC_PATIENCE,
-            "{found} of {count} participations"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let is_reached = world.sale.reaches(count).await;
+    let found = world.sale.yeses();
+    assert!(is_reached, "{found} of {count} participations");
 }

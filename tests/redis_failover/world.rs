@@ -4,8 +4,7 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
-use sea_orm::sqlx::{self, AssertSqlSafe, Connection, MySqlConnection};
+use sea_orm::sqlx::MySqlConnection;
 use tempfile::TempDir;
 
 use crate::evidence::Evidence;
@@ -15,6 +14,7 @@ use crate::proxy::Proxy;
 use crate::replica::Replica;
 use crate::sale::campaigns::Sale;
 use crate::sale::parts::{real, remove_topics, settings};
+use crate::sale::schema::Schema;
 use crate::server::Server;
 
 pub struct World {
@@ -23,7 +23,7 @@ pub struct World {
     /// The schema, and the prefix of Redis's keys and of the topics.
     prefix: String,
     pub sale: Arc<Sale>,
-    mysql: MySqlConnectOptions,
+    schema: Schema,
     brokers: String,
     _folder: TempDir,
 }
@@ -33,17 +33,14 @@ impl World {
     pub async fn open(pair: Pair, plan: Plan) -> Self {
         pair.begin().await;
         let prefix = format!("redis_{}", uuid::Uuid::now_v7().simple());
-        let mysql: MySqlConnectOptions = real("FIRSTCOME_DATABASE_URL").parse().unwrap();
-        let mysql = mysql.ssl_mode(MySqlSslMode::Disabled);
+        let schema = Schema::create(&prefix).await;
         let brokers = real("FIRSTCOME_KAFKA_BROKERS");
-        let mut admin = MySqlConnection::connect_with(&mysql).await.unwrap();
-        execute(&mut admin, format!("CREATE DATABASE {prefix}")).await;
         let folder = TempDir::new().unwrap();
         let mut replicas = Vec::new();
         for nth in 0..2 {
-            let to_mysql = Proxy::start(([127, 0, 0, 1], mysql.get_port()).into()).await;
+            let to_mysql = Proxy::start(schema.address()).await;
             let to_redis = Proxy::start(pair.old().address).await;
-            let database = format!("mysql://root@{}/{prefix}", to_mysql.address);
+            let database = schema.url_at(to_mysql.address);
             let redis = format!("redis://{}", to_redis.address);
             let settings = settings(plan.key, &prefix, (&database, &redis, &brokers));
             let folder = folder.path().to_owned();
@@ -53,7 +50,7 @@ impl World {
         Self {
             plan,
             pair,
-            mysql: mysql.database(&prefix),
+            schema,
             prefix,
             sale,
             brokers,
@@ -86,10 +83,8 @@ impl World {
     /// Rebuilds of gates by both replicas.
     pub async fn rebuilds(&self) -> u64 {
         let mut rebuilds = 0;
-        for replica in &self.sale.replicas {
-            let metrics = reqwest::get(format!("{}/metrics", replica.base().unwrap())).await;
-            let metrics = metrics.unwrap().text().await.unwrap();
-            let value = metrics
+        for page in self.sale.metrics().await {
+            let value = page
                 .lines()
                 .find_map(|line| line.strip_prefix("firstcome_gate_rebuilds_total "));
             rebuilds += value.unwrap().parse::<u64>().unwrap();
@@ -99,7 +94,7 @@ impl World {
 
     /// A session at the schema, without a proxy.
     pub async fn session(&self) -> MySqlConnection {
-        MySqlConnection::connect_with(&self.mysql).await.unwrap()
+        self.schema.session().await
     }
 
     /// The service as started by hand.
@@ -111,24 +106,16 @@ impl World {
 
     /// Reads MySQL and the topic.
     pub async fn evidence(&self) -> Evidence {
-        let (port, prefix) = (self.mysql.get_port(), &self.prefix);
-        let url = format!("mysql://root@127.0.0.1:{port}/{prefix}?ssl-mode=disabled");
-        let mut evidence = Evidence::of_database(&url).await.unwrap();
+        let mut evidence = Evidence::of_database(&self.schema.url()).await.unwrap();
         evidence.key = Some(self.plan.key);
-        evidence.with_topic(&self.brokers, prefix).await
+        evidence.with_topic(&self.brokers, &self.prefix).await
     }
 
     /// Removes the data of the run. The pair is emptied before its next run.
     pub async fn close(self) -> Pair {
         self.sale.close();
         remove_topics(&self.brokers, &self.prefix).await;
-        let mut mysql = self.session().await;
-        execute(&mut mysql, format!("DROP DATABASE {}", self.prefix)).await;
+        self.schema.remove().await;
         self.pair
     }
-}
-
-async fn execute(mysql: &mut MySqlConnection, statement: String) {
-    let executed = sqlx::raw_sql(AssertSqlSafe(statement));
-    executed.execute(mysql).await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -11,6 +11,9 @@ use crate::client::Fresh;
 use crate::ledger::Ledger;
 use crate::replica::{ADMIN_TOKEN, Replica};
 use crate::replicas::wait_ready;
+
+/// Longest wait for accepted participations while they are possible, and for their events.
+pub const TRAFFIC_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A campaign of the run.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +67,28 @@ impl Sale {
     /// The number of accepted participations.
     pub fn yeses(&self) -> usize {
         self.yeses.load(Ordering::SeqCst)
+    }
+
+    /// Waits for this number of accepted participations; whether they came within [`TRAFFIC_PATIENCE`].
+    pub async fn reaches(&self, yeses: usize) -> bool {
+        let began = Instant::now();
+        while self.yeses() < yeses {
+            if began.elapsed() > TRAFFIC_PATIENCE {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        true
+    }
+
+    /// The page of metrics of each replica.
+    pub async fn metrics(&self) -> Vec<String> {
+        let mut pages = Vec::new();
+        for replica in &self.replicas {
+            let page = reqwest::get(format!("{}/metrics", replica.base().unwrap()));
+            pages.push(page.await.unwrap().text().await.unwrap());
+        }
+        pages
     }
 
     /// Ends the replicas.

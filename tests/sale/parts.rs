@@ -1,5 +1,5 @@
-//! The parts that a run shares with other programs: what the replicas are told about them, and what is removed from
-//! them at the end.
+//! The parts that a run shares with other programs: the settings of the replicas for them, and the removal of its data
+//! at the end.
 
 use std::time::Duration;
 

@@ -23,8 +23,13 @@ pub fn setting(name: &str) -> Option<String> {
     std::env::vars().find_map(|(key, value)| (key == name && !value.is_empty()).then_some(value))
 }
 
+/// The seeds in a variable of the environment; without it, those of `make test`.
+pub fn seeds(variable: &str, short: &[u64]) -> Vec<u64> {
+    setting(variable).map_or_else(|| short.to_owned(), |seeds| range(&seeds).collect())
+}
+
 /// `7`, or `1..21`, which excludes the last one.
-pub fn range(seeds: &str) -> Range<u64> {
+fn range(seeds: &str) -> Range<u64> {
     if let Some((from, to)) = seeds.split_once("..") {
         return from.parse().unwrap()..to.parse().unwrap();
     }

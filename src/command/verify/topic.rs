@@ -10,6 +10,7 @@ use crate::events::topic_check::{
     self, Checker, Differences, Expected, Presence, Report, TopicVerdict, Truncation,
 };
 use crate::operate::verify::{Finding, Scope, Verification};
+use crate::parts::broker::Consumed;
 use crate::parts::broker::kafka::Kafka;
 use crate::parts::store::{Segment, Store, StoreError};
 
@@ -53,8 +54,20 @@ async fn read(
     topic: &str,
     within: Duration,
 ) -> anyhow::Result<(Report, Truncation)> {
-    let read = kafka.read_topic(topic, within, Checker::default(), topic_check::feed);
-    let (checker, extents) = read
+    let (checker, truncation): (Checker, _) =
+        read_into(kafka, topic, within, topic_check::feed).await?;
+    Ok((checker.finish(), truncation))
+}
+
+/// Passes every record of a topic to `feed`, within a time.
+pub(in crate::command) async fn read_into<T: Default + Send + 'static>(
+    kafka: &Kafka,
+    topic: &str,
+    within: Duration,
+    feed: fn(&mut T, &Consumed<'_>),
+) -> anyhow::Result<(T, Truncation)> {
+    let read = kafka.read_topic(topic, within, T::default(), feed);
+    let (found, extents) = read
         .await
         .context("the topic was not read to its end (more time: --topic-seconds-max)")?;
     let is_complete = extents.iter().all(|extent| extent.from == 0);
@@ -63,7 +76,7 @@ async fn read(
     } else {
         Truncation::Beginning
     };
-    Ok((checker.finish(), truncation))
+    Ok((found, truncation))
 }
 
 /// Compares sums, and the events of segments with different sums. The database is read after the topic, so it has every

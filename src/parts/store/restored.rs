@@ -1,6 +1,5 @@
 //! A database that was set back: numbers that were given out after that moment are not given out again.
 
-use chrono::Utc;
 use sea_orm::ConnectionTrait;
 
 use super::{Store, StoreError};
@@ -13,7 +12,7 @@ impl Store {
         let rows = newest.rows(&self.db).await?;
         let newest = rows
             .first()
-            .map(|row| row.try_get::<Option<chrono::DateTime<Utc>>>("", "newest"));
+            .map(|row| row.try_get::<Option<Timestamp>>("", "newest"));
         Ok(newest.transpose()?.flatten())
     }
 
