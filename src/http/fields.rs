@@ -168,14 +168,15 @@ impl Fields {
         })
     }
 
-    /// A list of words of a vocabulary.
+    /// A list of words of a vocabulary, not longer than the vocabulary.
     pub fn words<T: Vocabulary>(&mut self, (name, description): Label) -> Defined<'_, Vec<T>> {
         let own = || described(description);
         self.define::<Vec<Word<T>>, _>(name, own, |value| {
-            let items = value.as_array();
+            let (words, most) = (T::WORDS.join(", "), T::WORDS.len());
+            let items = value.as_array().filter(|items| items.len() <= most);
             items
                 .and_then(|items| items.iter().map(|item| one_of(item, T::WORDS)).collect())
-                .ok_or_else(|| format!("must be a list of {}", T::WORDS.join(", ")))
+                .ok_or_else(|| format!("must be a list of at most {most} of {words}"))
         })
     }
 

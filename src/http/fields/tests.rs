@@ -1,6 +1,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::domain::State;
+use crate::domain::words::Word as _;
 
 #[derive(Debug, PartialEq)]
 struct Sample {
@@ -95,4 +97,32 @@ fn times_are_truncated_to_the_databases_precision() {
         panic!("no time was read");
     };
     assert_eq!(at.to_rfc3339(), "2029-12-31T15:00:00.123456+00:00");
+}
+
+#[derive(Debug, PartialEq)]
+struct Listed(Vec<State>);
+
+impl RequestObject for Listed {
+    const NAME: &'static str = "Listed";
+    const DESCRIPTION: &'static str = "A list.";
+
+    fn define(fields: &mut Fields) -> Self {
+        Self(fields.words(("states", "States.")).required())
+    }
+}
+
+/// The document says how long a list of words may be, so a client that sends a longer one is told.
+#[test]
+fn a_list_of_words_is_not_longer_than_the_vocabulary() {
+    let listed = |states: &[&str]| read::<Listed>(json!({ "states": states }));
+    let all = State::WORDS;
+    assert_eq!(listed(all).unwrap().0.len(), all.len());
+    assert_eq!(listed(&["open", "open"]).unwrap().0.len(), 2);
+    let longer: Vec<&str> = all.iter().copied().chain(["open"]).collect();
+    for wrong in [&longer[..], &["shut"]] {
+        let problem = listed(wrong).unwrap_err();
+        assert_eq!(problem.errors[0].field, "states");
+        let most = format!("at most {}", all.len());
+        assert!(problem.errors[0].problem.contains(&most), "{wrong:?}");
+    }
 }
