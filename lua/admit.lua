@@ -1,12 +1,12 @@
 -- Decides for each entrant, in order, whether it is admitted: all or nothing per entrant.
 --
--- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)
+-- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)
 --       then for each entrant with an idempotency key what is remembered of the key (string)
 -- ARGV  1 length of a lease in microseconds   2 owner of the leases: the replica that asks   3 number of entrants
 --       then for each entrant: participation, user, quantity
 --       then for each entrant with a key: its number among the entrants, 'DECIDE' or 'REFUSE'
 -- Reply one list per entrant, in order; `remaining` is the units left, '' when unlimited:
---   {'ADMITTED', remaining, epoch, rank, end of the lease in microseconds, microseconds until then}
+--   {'ADMITTED', remaining, 'epoch:rank:end of the lease in microseconds:microseconds until then'}
 --     with a key also: for how many microseconds the key is known not to have been refused
 --   {'ALREADY_PARTICIPATED', remaining, first participation}
 --   {'UNDECIDED', remaining, first participation}   one in the way, of the same key or the user's first,
@@ -39,7 +39,7 @@ end
 
 local lease_us = tonumber(ARGV[1])
 local owner, count = ARGV[2], tonumber(ARGV[3])
-local with_key = #KEYS - 4
+local with_key = #KEYS - 3
 if not lease_us or lease_us < 0 or not string.match(owner or '', '^%x+$') or not count or count < 1
   or #ARGV ~= 3 + 3 * count + 2 * with_key then
   return redis.error_reply('ERR admit: expected a lease, its owner, triples of participation, user, quantity, and keys')
@@ -100,26 +100,27 @@ local function remaining()
 end
 
 -- What is known before this call; entrants of this call are added when they are admitted.
-local leases, held = {}, {}
+local leases, held, first_of = {}, {}, {}
 local known_leases = redis.call('HMGET', KEYS[3], unpack(participations))
 local known_held = redis.call('HMGET', KEYS[2], unpack(users))
 for i = 1, count do
-  local user, quantity, rank, left, of_epoch, ends_us =
-    string.match(known_leases[i] or '', '^([^:]+):(%d+):(%d+):(%d*):(%d+):(%d+):')
-  if user then
+  if known_leases[i] then
+    local rank, left, of_epoch, ends_us = string.match(known_leases[i], '^[^:]+:%d+:(%d+):(%d*):(%d+):(%d+):')
     local still_us = digits(math.max(tonumber(ends_us) - now_us, 0))
-    leases[participations[i]] = {'ADMITTED', left, of_epoch, rank, ends_us, still_us}
+    leases[participations[i]] = {'ADMITTED', left, of_epoch .. ':' .. rank .. ':' .. ends_us .. ':' .. still_us}
   end
-  local holds, first = string.match(known_held[i] or '0:', '^(%d+):(.*)$')
-  held[users[i]] = {units = tonumber(holds), first = first}
+  if known_held[i] then
+    local holds, first = string.match(known_held[i], '^(%d+):(.*)$')
+    held[users[i]], first_of[users[i]] = tonumber(holds), first
+  end
 end
 
 -- The stored records of the keys, and the key of each entrant. Two entrants of one call may share a key.
 local key_of, refused_here, remembered = {}, {}, {}
 if with_key > 0 then
-  local known_keys = redis.call('MGET', unpack(KEYS, 5))
+  local known_keys = redis.call('MGET', unpack(KEYS, 4))
   for i = 1, with_key do
-    local at, key = 3 + 3 * count + 2 * i, KEYS[4 + i]
+    local at, key = 3 + 3 * count + 2 * i, KEYS[3 + i]
     local refused_at, admitted_at, first = string.match(known_keys[i] or '0:0:', '^(%d+):(%d+):(.*)$')
     local entrant = tonumber(ARGV[at - 1])
     key_of[entrant], refused_here[entrant] = key, ARGV[at] == 'REFUSE'
@@ -138,10 +139,14 @@ local function not_refused_for(of_key)
   return digits(math.max(math.min(now_us - since_us, lease_us), 0))
 end
 
-local user_fields, lease_fields, expiry_fields = {}, {}, {}
+-- What all leases of this call have in common.
+local lease_end = ':' .. until_us .. ':' .. digits(lease_us)
+local of_call = ':' .. epoch .. ':' .. until_us .. ':' .. owner
+
+local user_fields, lease_fields = {}, {}
 for i = 1, count do
   local participation, user, quantity = participations[i], users[i], quantities[i]
-  local holding = held[user]
+  local holds, first = held[user] or 0, first_of[user] or ''
   local answer, of_key = leases[participation], remembered[key_of[i] or '']
   if answer then
     -- A repeated request.
@@ -157,28 +162,27 @@ for i = 1, count do
       end
     elseif quantity > max_quantity then
       answer = {'LIMIT_EXCEEDED', remaining()}
-    elseif per_user_limit == 1 and holding.units > 0 and holding.first ~= '' then
-      answer = {leased(holding.first) and 'UNDECIDED' or 'ALREADY_PARTICIPATED', remaining(), holding.first}
-    elseif holding.units + quantity > per_user_limit then
+    elseif per_user_limit == 1 and holds > 0 and first ~= '' then
+      answer = {leased(first) and 'UNDECIDED' or 'ALREADY_PARTICIPATED', remaining(), first}
+    elseif holds + quantity > per_user_limit then
       answer = {'LIMIT_EXCEEDED', remaining()}
     elseif total and units + quantity > total then
       answer = {'SOLD_OUT', remaining()}
     else
       units, last_rank = units + quantity, last_rank + 1
-      holding.units = holding.units + quantity
-      if holding.first == '' then
-        holding.first = participation
+      holds = holds + quantity
+      if first == '' then
+        first = participation
       end
+      held[user], first_of[user] = holds, first
       local rank, left = digits(last_rank), remaining()
-      answer = {'ADMITTED', left, epoch, rank, until_us, digits(lease_us)}
+      answer = {'ADMITTED', left, epoch .. ':' .. rank .. lease_end}
       leases[participation] = answer
       local at = #user_fields
       user_fields[at + 1] = user
-      user_fields[at + 2] = digits(holding.units) .. ':' .. holding.first
+      user_fields[at + 2] = digits(holds) .. ':' .. first
       lease_fields[at + 1] = participation
-      lease_fields[at + 2] = table.concat({user, digits(quantity), rank, left, epoch, until_us, owner}, ':')
-      expiry_fields[at + 1] = until_us
-      expiry_fields[at + 2] = participation
+      lease_fields[at + 2] = user .. ':' .. digits(quantity) .. ':' .. rank .. ':' .. left .. of_call
     end
     if of_key and answer[1] == 'ADMITTED' then
       of_key.first, of_key.admitted_at, of_key.is_new = participation, now_us, true
@@ -187,7 +191,7 @@ for i = 1, count do
     end
   end
   if of_key and answer[1] == 'ADMITTED' then
-    answer[7] = not_refused_for(of_key)
+    answer[4] = not_refused_for(of_key)
   end
   answers[i] = answer
 end
@@ -196,7 +200,6 @@ if #user_fields > 0 then
   redis.call('HSET', KEYS[1], 'units', digits(units), 'last_rank', digits(last_rank))
   redis.call('HSET', KEYS[2], unpack(user_fields))
   redis.call('HSET', KEYS[3], unpack(lease_fields))
-  redis.call('ZADD', KEYS[4], unpack(expiry_fields))
 end
 if is_set_back then
   redis.call('HSET', KEYS[1], 'keys_since_us', digits(keys_since_us))

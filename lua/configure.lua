@@ -6,7 +6,7 @@
 -- settings are stored, with the same expiry, so that a rebuild that had read the campaign before it ended does not
 -- open it again.
 --
--- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)   5 returned (hash)
+-- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 returned (hash)
 -- ARGV  1 epoch of the campaign   2 version   3 state   4 opens_at_us or ''   5 closes_at_us or ''
 --       6 total or ''   7 per_user_limit   8 max_quantity
 --       9 milliseconds that the keys stay when the campaign is over
@@ -35,7 +35,7 @@ end
 redis.call('HSET', KEYS[1], 'settings_epoch', ARGV[1], 'version', ARGV[2], 'state', ARGV[3],
   'opens_at_us', ARGV[4], 'closes_at_us', ARGV[5], 'total', ARGV[6], 'per_user_limit', ARGV[7],
   'max_quantity', ARGV[8])
-for i = 1, 5 do
+for i = 1, 4 do
   if is_over then
     redis.call('PEXPIRE', KEYS[i], ARGV[9])
   else

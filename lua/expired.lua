@@ -1,24 +1,29 @@
 -- Lists expired leases, oldest first.
 --
--- KEYS  1 leases (hash)   2 expiry (sorted set)
+-- KEYS  1 leases (hash)
 -- ARGV  1 how many at most
 -- Reply one list per lease: {participation, epoch, end of the lease in microseconds}
+--
+-- It reads all leases. They are as many as there are participations between admission and commit.
 
-local time = redis.call('TIME')
-local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
-local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now_us, 'LIMIT', '0', ARGV[1])
-if #due == 0 then
-  return {}
+local limit = tonumber(ARGV[1])
+if not limit then
+  return redis.error_reply('ERR expired: expected how many at most')
 end
-local leases = redis.call('HMGET', KEYS[1], unpack(due))
-local answers = {}
-for i = 1, #due do
-  local epoch, until_us = string.match(leases[i] or '', '^[^:]+:%d+:%d+:%d*:(%d+):(%d+):')
-  if epoch then
-    answers[#answers + 1] = {due[i], epoch, until_us}
-  else
-    -- The hash was lost and the set was not: nothing can be returned, and the entry must not fill the page.
-    redis.call('ZREM', KEYS[2], due[i])
+local time = redis.call('TIME')
+local now_us = time[1] * 1000000 + time[2]
+local leases = redis.call('HGETALL', KEYS[1])
+local due = {}
+for i = 1, #leases, 2 do
+  local epoch, until_us = string.match(leases[i + 1], '^[^:]+:%d+:%d+:%d*:(%d+):(%d+):')
+  if until_us and tonumber(until_us) <= now_us then
+    due[#due + 1] = {leases[i], epoch, until_us}
   end
 end
-return answers
+table.sort(due, function(one, other)
+  if one[3] ~= other[3] then
+    return tonumber(one[3]) < tonumber(other[3])
+  end
+  return one[1] < other[1]
+end)
+return {unpack(due, 1, math.min(limit, #due))}

@@ -1,6 +1,6 @@
 -- Returns the units of committed participations that were cancelled or have expired.
 --
--- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)   5 returned (hash)
+-- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 returned (hash)
 -- ARGV  1 epoch in which they were given up, then for each: number of the return in its campaign,
 --       participation, user, quantity
 -- Reply units returned
@@ -41,7 +41,7 @@ local numbers, users = {}, {}
 for i = 1, count do
   numbers[i], users[i] = ARGV[4 * i - 2], ARGV[4 * i]
 end
-local known = redis.call('HMGET', KEYS[5], unpack(numbers))
+local known = redis.call('HMGET', KEYS[4], unpack(numbers))
 local entries, held = redis.call('HMGET', KEYS[2], unpack(users)), {}
 for i = 1, count do
   local holds, first = string.match(entries[i] or '0:', '^(%d+):(.*)$')
@@ -78,11 +78,11 @@ for user, holding in pairs(held) do
   end
 end
 redis.call('HSET', KEYS[1], 'units', digits(math.max(units - returned, 0)))
-redis.call('HSET', KEYS[5], unpack(marks))
+redis.call('HSET', KEYS[4], unpack(marks))
 -- No key of an ended campaign outlives the state.
 local expires = redis.call('PTTL', KEYS[1])
 if expires > 0 then
-  redis.call('PEXPIRE', KEYS[5], string.format('%.0f', expires))
+  redis.call('PEXPIRE', KEYS[4], string.format('%.0f', expires))
 end
 if #reduced > 0 then
   redis.call('HSET', KEYS[2], unpack(reduced))
@@ -91,5 +91,4 @@ if #emptied > 0 then
   redis.call('HDEL', KEYS[2], unpack(emptied))
 end
 redis.call('HDEL', KEYS[3], unpack(ended))
-redis.call('ZREM', KEYS[4], unpack(ended))
 return returned

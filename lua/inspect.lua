@@ -1,9 +1,8 @@
 -- Returns the state of one campaign.
 --
--- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)
---       5 returned (hash)
+-- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 returned (hash)
 -- ARGV  none
--- Reply {'STATE', epoch, units, last rank, remaining or '', leases, users, leases in order of their end,
+-- Reply {'STATE', epoch, units, last rank, remaining or '', leases, users,
 --         returns known of, epoch of the campaign when its settings were read, version, state,
 --         opens_at_us or '', closes_at_us or '', total or '', per_user_limit, max_quantity}
 --       | {'MISSING'} (none, or one of another run of the server)
@@ -18,6 +17,6 @@ if total then
   remaining = string.format('%.0f', math.max(total - tonumber(state[2]), 0))
 end
 return {'STATE', state[1], state[2], state[3], remaining,
-  redis.call('HLEN', KEYS[3]), redis.call('HLEN', KEYS[2]), redis.call('ZCARD', KEYS[4]),
-  string.format('%.0f', tonumber(state[6] or '0') + redis.call('HLEN', KEYS[5])),
+  redis.call('HLEN', KEYS[3]), redis.call('HLEN', KEYS[2]),
+  string.format('%.0f', tonumber(state[6] or '0') + redis.call('HLEN', KEYS[4])),
   state[7], state[8], state[9], state[10], state[11], state[4], state[12], state[13]}

@@ -1,7 +1,7 @@
 -- Ends the leases of participations that were not committed: units return, and the user may participate again. A rank
 -- is never given twice: it proves the order, and a gap shows an admission that was not committed.
 --
--- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)
+-- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)
 -- ARGV  1 epoch of the leases, then participations, each perhaps followed by `:` and the end of its lease
 -- Reply units returned. A participation without a lease, or with one of another epoch, returns none,
 --       so that a second release, or one after a settle or a rebuild, does nothing. One that comes late
@@ -87,5 +87,4 @@ if #emptied > 0 then
   redis.call('HDEL', KEYS[2], unpack(emptied))
 end
 redis.call('HDEL', KEYS[3], unpack(ended))
-redis.call('ZREM', KEYS[4], unpack(ended))
 return returned

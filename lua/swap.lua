@@ -1,8 +1,7 @@
 -- Replaces the whole state by the loaded one, and only moves the epoch forward. State of another run of the server
 -- counts as missing: it is replaced whatever its epoch.
 --
--- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)   5 loading (hash)
---       6 returned (hash)
+-- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 loading (hash)   5 returned (hash)
 -- ARGV  1 epoch   2 users loaded   3 units they hold   4 last rank
 --       5 epoch of the campaign when its settings were read   6 version   7 state   8 opens_at_us or ''
 --       9 closes_at_us or ''   10 total or ''   11 per_user_limit   12 max_quantity   13 returns known of
@@ -33,12 +32,12 @@ if current[2] and current[2] ~= run then
   current = {}
 end
 if current[1] and tonumber(current[1]) >= tonumber(ARGV[1]) then
-  redis.call('UNLINK', KEYS[5])
+  redis.call('UNLINK', KEYS[4])
   return 'STALE'
 end
-local loaded = redis.call('HLEN', KEYS[5])
+local loaded = redis.call('HLEN', KEYS[4])
 if loaded ~= tonumber(ARGV[2]) then
-  redis.call('UNLINK', KEYS[5])
+  redis.call('UNLINK', KEYS[4])
   return 'INCOMPLETE'
 end
 
@@ -61,9 +60,9 @@ if not known_epoch or known_epoch < epoch or (known_epoch == epoch and known_ver
     'max_quantity', ARGV[12])
   state = ARGV[7]
 end
-redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[6])
+redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[5])
 if loaded > 0 then
-  redis.call('RENAME', KEYS[5], KEYS[2])
+  redis.call('RENAME', KEYS[4], KEYS[2])
 end
 for i = 1, 2 do
   if state == 'closed' or state == 'archived' then

@@ -72,7 +72,7 @@ def admission(bench, number):
         process.stop()
         sha = bench.parts.redis.ask("SCRIPT", "LOAD", (ROOT / "lua/admit.lua").read_text())
         tag = f"{installation.name}:{{campaign:{campaign}}}"
-        keys = [f"{tag}:{name}" for name in ("state", "users", "leases", "expiry")]
+        keys = [f"{tag}:{name}" for name in ("state", "users", "leases")]
         for entrants in bench.settings.limit_entrants:
             for pipelined in (1, 16):
                 calls = max(1, bench.settings.limit_admissions // entrants)
@@ -94,7 +94,7 @@ def benchmark(bench, sha, keys, entrants, pipelined, calls):
     """Calls a second."""
     triples = [word for _ in range(entrants) for word in ("p__rand_int__", "__rand_int__", "1")]
     words = ["-c", 50, "-P", pipelined, "-n", calls, "-r", 1_000_000_000, "--csv"]
-    command = [*bench.parts.redis_benchmark(), *words, "EVALSHA", sha, 4, *keys,
+    command = [*bench.parts.redis_benchmark(), *words, "EVALSHA", sha, 3, *keys,
                LEASE_US, OWNER, entrants, *triples]
     told, _ = run(command, 300, bench.work / "redis-benchmark.log")
     return calls_per_second(told)

@@ -54,7 +54,6 @@ impl Gate for LostGate {
             remaining: None,
             leases: 0,
             users: 0,
-            expiring: 0,
             returns: 0,
             settings: *settings,
         });

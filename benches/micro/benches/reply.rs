@@ -26,10 +26,10 @@ pub fn reading(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// `{'ADMITTED', remaining, epoch, rank, end of the lease}` as it comes over the wire.
+/// An admission as it comes over the wire.
 fn admitted(rank: u64) -> Value {
-    let rank = rank.to_string();
-    let fields = ["ADMITTED", "99744", "3", &rank, "1790000000000000"];
+    let lease = format!("3:{rank}:1790000000000000:30000000");
+    let fields = ["ADMITTED", "99744", &lease];
     let text = |field: &str| Value::BulkString(field.as_bytes().to_vec());
     Value::Array(fields.into_iter().map(text).collect())
 }

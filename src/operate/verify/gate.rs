@@ -200,7 +200,6 @@ pub(super) mod tests {
             remaining: None,
             leases,
             users: units,
-            expiring: leases,
             returns: 0,
             settings: settings(&counters(units)),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reply::{Fields, Reply, unknown};
+use super::reply::{Fields, Reply, instant, unknown};
 use super::{Admission, GateError, HeldLease, Lease};
 use crate::domain::Refusal;
 
@@ -27,12 +27,13 @@ fn admission(mut fields: Fields) -> Result<Admission, GateError> {
     let remaining = fields.optional_count()?;
     let refusal = match code.as_str() {
         "ADMITTED" => {
+            let [epoch, rank, ends_us, left_us] = fields.counts()?;
             return Ok(Admission::Admitted(Lease {
-                epoch: fields.count()?,
-                rank: fields.count()?,
+                epoch,
+                rank,
                 remaining,
-                lease_until: fields.instant()?,
-                left: Duration::from_micros(fields.count()?),
+                lease_until: instant(ends_us)?,
+                left: Duration::from_micros(left_us),
                 not_refused_for: fields.last_count()?.map(Duration::from_micros),
             }));
         }

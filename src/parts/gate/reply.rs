@@ -74,6 +74,21 @@ impl Fields {
         u32::try_from(count).map_err(|_| GateError::Protocol(format!("{count} is too large")))
     }
 
+    /// The next field, as a word of that many counts with `:` between them.
+    pub(super) fn counts<const N: usize>(&mut self) -> Result<[u64; N], GateError> {
+        let text = self.text()?;
+        let mut counts = [0; N];
+        let mut words = text.split(':');
+        for count in &mut counts {
+            let word = words.next().and_then(|word| word.parse().ok());
+            *count = word.ok_or_else(|| not_counts(N, &text))?;
+        }
+        match words.next() {
+            None => Ok(counts),
+            Some(_) => Err(not_counts(N, &text)),
+        }
+    }
+
     /// The next field, as a count that may be the empty word.
     pub(super) fn optional_count(&mut self) -> Result<Option<u64>, GateError> {
         match self.next()? {
@@ -119,6 +134,18 @@ impl Fields {
             .next()
             .ok_or_else(|| GateError::Protocol("the answer is too short".to_owned()))
     }
+}
+
+/// The time of microseconds since the Unix epoch.
+pub(super) fn instant(micros: u64) -> Result<Timestamp, GateError> {
+    let micros = i64::try_from(micros).ok();
+    micros
+        .and_then(DateTime::from_timestamp_micros)
+        .ok_or_else(|| GateError::Protocol(format!("{micros:?} is not a time")))
+}
+
+fn not_counts(wanted: usize, got: &str) -> GateError {
+    GateError::Protocol(format!("expected {wanted} counts, got {got:?}"))
 }
 
 fn unexpected(wanted: &str, got: &Reply) -> GateError {
@@ -172,6 +199,21 @@ mod tests {
         assert_eq!(fields.last_count().unwrap(), None);
         assert_eq!(fields.left(), 0);
         assert!(fields.count().is_err());
+    }
+
+    #[test]
+    fn counts_in_one_word_are_as_many_as_expected() {
+        let read = |word: &str| {
+            let list = Reply::List(vec![text(word)]);
+            list.fields().unwrap().counts::<2>()
+        };
+        assert_eq!(
+            read("7:9007199254740993").unwrap(),
+            [7, 9_007_199_254_740_993]
+        );
+        for word in ["", "7", "7:", "7:8:9", "7:-8", "7:x"] {
+            assert!(read(word).is_err(), "{word:?}");
+        }
     }
 
     #[test]

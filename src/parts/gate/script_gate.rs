@@ -116,7 +116,7 @@ impl ScriptGate {
         epoch: u64,
         words: &[String],
     ) -> Result<u64, GateError> {
-        let keys = self.keys(campaign, ["state", "users", "leases", "expiry"]);
+        let keys = self.keys(campaign, ["state", "users", "leases"]);
         let mut returned = 0;
         for chunk in words.chunks(ITEMS_PER_CALL_MAX) {
             let mut args = vec![epoch.to_string()];
@@ -175,7 +175,7 @@ impl Gate for ScriptGate {
     }
 
     async fn settle(&self, campaign: CampaignId, ids: &[ParticipationId]) -> Result<(), GateError> {
-        let keys = self.keys(campaign, ["leases", "expiry"]);
+        let keys = self.keys(campaign, ["leases"]);
         for chunk in ids.chunks(ITEMS_PER_CALL_MAX) {
             self.run(Script::Settle, &keys, &words(chunk))
                 .await?
@@ -274,7 +274,7 @@ impl Gate for ScriptGate {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let keys = self.keys(campaign, ["leases", "expiry"]);
+        let keys = self.keys(campaign, ["leases"]);
         let args = [limit.min(ITEMS_PER_CALL_MAX).to_string()];
         let replies = self.run(Script::Expired, &keys, &args).await?.list()?;
         replies.into_iter().map(held_lease).collect()
@@ -329,7 +329,6 @@ impl Gate for ScriptGate {
                 remaining: fields.optional_count()?,
                 leases: fields.count()?,
                 users: fields.count()?,
-                expiring: fields.count()?,
                 returns: fields.count()?,
                 settings: settings(&mut fields)?,
             })),

@@ -20,8 +20,6 @@ pub struct GateState {
     pub leases: u64,
     /// Users holding at least one unit.
     pub users: u64,
-    /// Entries in the order of expiry: as many as there are leases, unless state was lost.
-    pub expiring: u64,
     /// Known returns.
     pub returns: u64,
     /// The settings it admits by.

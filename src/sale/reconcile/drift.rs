@@ -1,5 +1,5 @@
 //! Checks whether the gate has drifted from the store, and rebuilds it if so: a unit that only the gate counts could
-//! never be sold, and a lease without an expiry would never be swept.
+//! never be sold.
 
 use std::sync::PoisonError;
 
@@ -116,7 +116,7 @@ enum Comparison {
 /// Units that the gate counts without a lease were committed earlier; committed units count until they are
 /// returned.
 fn compare(before: &GateState, store: &Campaign, after: &GateState) -> Comparison {
-    let whole = before.leases == before.expiring && (before.units == 0) == (before.users == 0);
+    let whole = (before.units == 0) == (before.users == 0);
     let in_epoch = before.epoch == store.gate_epoch && store.gate_epoch == after.epoch;
     let settings = Settings::from(store);
     let is_set_back = before.settings.is_newer_than(&settings);
@@ -159,7 +159,6 @@ mod tests {
         remaining: Some(4),
         leases: 1,
         users: 5,
-        expiring: 1,
         returns: 0,
         settings: SETTINGS,
     };
@@ -264,10 +263,6 @@ mod tests {
 
     #[test]
     fn a_gate_that_lost_a_part_of_its_state_has_drifted() {
-        let no_order = GateState {
-            expiring: 0,
-            ..CONSISTENT
-        };
         let no_users = GateState {
             users: 0,
             ..CONSISTENT
@@ -276,7 +271,7 @@ mod tests {
             epoch: 2,
             ..CONSISTENT
         };
-        for broken in [no_order, no_users, old] {
+        for broken in [no_users, old] {
             let comparison = compare(&broken, &campaign(5), &broken);
             assert_eq!(comparison, Comparison::Drifted, "{broken:?}");
         }

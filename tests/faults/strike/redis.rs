@@ -67,7 +67,7 @@ async fn ranks(world: &World) -> RedisResult<u64> {
 
 /// Deletes one of the keys of one or two campaigns. Returns the number of existing ones.
 pub async fn partial_loss(world: &World, strike: Strike) -> RedisResult<u64> {
-    const KEYS: [&str; 4] = ["users", "leases", "expiry", "state"];
+    const KEYS: [&str; 3] = ["users", "leases", "state"];
     let mut random = random(strike);
     let mut redis = world.redis().await?;
     let mut lost = 0;

@@ -164,7 +164,6 @@ impl Model {
             remaining: held.remaining(),
             leases: held.leases.len() as u64,
             users: held.holdings.len() as u64,
-            expiring: held.leases.len() as u64,
             returns: held.known_returns + held.returned.len() as u64,
             settings: held.settings,
         })

@@ -209,7 +209,7 @@ async fn a_rebuild_remembers_a_stalled_commit() {
     until_over(&scene).await;
     let forgotten = redis::Client::open(real("FIRSTCOME_REDIS_URL")).unwrap();
     let mut redis = forgotten.get_multiplexed_async_connection().await.unwrap();
-    for name in ["state", "users", "leases", "expiry"] {
+    for name in ["state", "users", "leases"] {
         let key = format!(
             "{}:{{campaign:{}}}:{name}",
             scene.parts.prefix, scene.campaign

@@ -30,11 +30,11 @@ fn an_admitted_entrant_gets_a_lease() {
         left: Duration::from_micros(600),
         not_refused_for: Some(Duration::from_micros(70)),
     };
-    let with_key = one(&["ADMITTED", "4", "2", "3", "5000000", "600", "70"]);
+    let with_key = one(&["ADMITTED", "4", "2:3:5000000:600", "70"]);
     assert_eq!(with_key.unwrap(), Admission::Admitted(lease));
     lease.remaining = None;
     lease.not_refused_for = None;
-    let without_key = one(&["ADMITTED", "", "2", "3", "5000000", "600"]);
+    let without_key = one(&["ADMITTED", "", "2:3:5000000:600"]);
     assert_eq!(without_key.unwrap(), Admission::Admitted(lease));
 }
 
@@ -84,8 +84,8 @@ fn an_answer_outside_the_contract_is_an_error() {
     for reply in [
         vec![],
         vec!["ADMIRED", "4"],
-        vec!["ADMITTED", "4", "2", "3", "", "600"],
-        vec!["ADMITTED", "4", "2", "3", "5000000"],
+        vec!["ADMITTED", "4", "2:3::600"],
+        vec!["ADMITTED", "4", "2:3:5000000"],
         vec!["UNDECIDED", "4", "nobody"],
     ] {
         assert!(one(&reply).is_err(), "{reply:?}");

@@ -1,13 +1,11 @@
-//! The part of Redis that the gate's scripts use, in memory: texts, hashes, sorted sets and the time. It rejects all
-//! other commands, so that the first test detects a script that needs more.
+//! The part of Redis that the gate's scripts use, in memory: texts, hashes and the time. It rejects all other
+//! commands, so that the first test detects a script that needs more.
 
 mod hashes;
-mod sorted_sets;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
-use self::sorted_sets::Sorted;
 use crate::runtime::clock::Clock;
 
 /// Interval between sweeps of expired keys.
@@ -38,7 +36,6 @@ struct Key {
 enum Value {
     Text(String),
     Hash(HashMap<String, String>),
-    Sorted(Sorted),
 }
 
 type Outcome = Result<Answer, String>;
@@ -80,14 +77,6 @@ impl Keyspace {
                 self.hset(key, pairs)
             }
             ["HDEL", key, fields @ ..] if !fields.is_empty() => self.hdel(key, fields),
-            ["ZADD", key, pairs @ ..] if !pairs.is_empty() && pairs.len().is_multiple_of(2) => {
-                self.zadd(key, pairs)
-            }
-            ["ZREM", key, members @ ..] if !members.is_empty() => self.zrem(key, members),
-            ["ZCARD", key] => Ok(count(self.sorted(key)?.map_or(0, |set| set.order.len()))),
-            ["ZRANGEBYSCORE", key, "-inf", max, "LIMIT", "0", limit] => {
-                self.zrangebyscore(key, whole(max)?, whole(limit)?)
-            }
             ["EXISTS", key] => Ok(count(usize::from(self.live(key).is_some()))),
             ["DEL" | "UNLINK", keys @ ..] if !keys.is_empty() => {
                 let removed = keys.iter().filter(|key| self.remove(key)).count();
@@ -116,7 +105,7 @@ impl Keyspace {
     fn get(&self, key: &str) -> Answer {
         match self.live(key).map(|key| &key.value) {
             Some(Value::Text(text)) => Answer::Text(text.clone()),
-            Some(Value::Hash(_) | Value::Sorted(_)) | None => Answer::Nil,
+            Some(Value::Hash(_)) | None => Answer::Nil,
         }
     }
 
@@ -174,16 +163,9 @@ impl Keyspace {
                 .map(|(field, value)| field.len() + value.len())
                 .sum()
         };
-        let of_set = |set: &Sorted| -> usize {
-            let members = set.scores.keys();
-            members
-                .map(|member| 2 * (member.len() + size_of::<i64>()))
-                .sum()
-        };
         self.live(key)
             .map_or(Answer::Nil, |found| match &found.value {
                 Value::Hash(hash) => count(key.len() + texts(hash)),
-                Value::Sorted(set) => count(key.len() + of_set(set)),
                 Value::Text(text) => count(key.len() + text.len()),
             })
     }

@@ -16,7 +16,7 @@ impl ScriptGate {
         entrants: &[Entrant],
         lease: Duration,
     ) -> Result<Vec<Admission>, GateError> {
-        let state = self.keys(campaign, ["state", "users", "leases", "expiry"]);
+        let state = self.keys(campaign, ["state", "users", "leases"]);
         let mut keys = state.to_vec();
         let mut args = Vec::with_capacity(3 + 3 * entrants.len());
         args.push(micros(lease).to_string());

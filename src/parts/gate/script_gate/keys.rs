@@ -4,7 +4,7 @@ use super::ScriptGate;
 use crate::domain::{CampaignId, UserId};
 
 /// The keys that make up the state of a campaign.
-pub(super) const STATE: [&str; 5] = ["state", "users", "leases", "expiry", "returned"];
+pub(super) const STATE: [&str; 4] = ["state", "users", "leases", "returned"];
 
 impl ScriptGate {
     pub(in crate::parts::gate) fn bucket_key(&self, name: &str) -> String {

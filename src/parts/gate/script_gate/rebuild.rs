@@ -42,14 +42,14 @@ impl ScriptGate {
             self.run(Script::Load, keys, &args).await?.count()?;
         }
         failpoint::point("rebuild.loaded");
-        let [state, users, leases, expiry, returned] = self.keys(campaign, STATE);
+        let [state, users, leases, returned] = self.keys(campaign, STATE);
         let mut args = [epoch, holders.len() as u64, units, mark.last_rank]
             .map(|number| number.to_string())
             .to_vec();
         args.extend(settings_args(settings));
         args.push(mark.returns.to_string());
         args.push(self.over_retention.as_millis().to_string());
-        let keys = [state, users, leases, expiry, loading, returned];
+        let keys = [state, users, leases, loading, returned];
         match self.run(Script::Swap, &keys, &args).await?.text()?.as_str() {
             "SWAPPED" => Ok(true),
             "STALE" => Ok(false),

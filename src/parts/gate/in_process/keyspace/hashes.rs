@@ -48,14 +48,14 @@ impl Keyspace {
         match self.live(key).map(|key| &key.value) {
             None => Ok(None),
             Some(Value::Hash(hash)) => Ok(Some(hash)),
-            Some(Value::Text(_) | Value::Sorted(_)) => Err(wrong_type()),
+            Some(Value::Text(_)) => Err(wrong_type()),
         }
     }
 
     pub(super) fn hash_mut(&mut self, key: &str) -> Result<&mut HashMap<String, String>, String> {
         match self.value_mut(key, || Value::Hash(HashMap::new())) {
             Value::Hash(hash) => Ok(hash),
-            Value::Text(_) | Value::Sorted(_) => Err(wrong_type()),
+            Value::Text(_) => Err(wrong_type()),
         }
     }
 }

@@ -14,7 +14,7 @@ fn an_unknown_command_and_a_wrong_number_of_arguments_are_refused() {
         &["GET", "k"][..],
         &["HSET", "k", "field"],
         &["HMGET", "k"],
-        &["ZADD", "k", "1.5", "m"],
+        &["SET", "k", "v", "PX", "1.5"],
         &[],
     ] {
         let error = keyspace.call(words).unwrap_err();
@@ -27,12 +27,11 @@ fn an_unknown_command_and_a_wrong_number_of_arguments_are_refused() {
 fn a_key_of_another_type_is_rejected() {
     let (mut keyspace, _) = keyspace();
     keyspace.call(&["HSET", "hash", "f", "v"]).unwrap();
-    keyspace.call(&["ZADD", "set", "1", "m"]).unwrap();
+    keyspace.call(&["SET", "text", "v", "PX", "9"]).unwrap();
     for words in [
-        &["ZADD", "hash", "1", "m"][..],
-        &["ZCARD", "hash"],
-        &["HGET", "set", "f"],
-        &["HDEL", "set", "f"],
+        &["HSET", "text", "f", "v"][..],
+        &["HGET", "text", "f"],
+        &["HDEL", "text", "f"],
     ] {
         let error = keyspace.call(words).unwrap_err();
         assert!(error.starts_with("WRONGTYPE"), "{words:?}: {error}");
@@ -43,11 +42,8 @@ fn a_key_of_another_type_is_rejected() {
 fn a_key_whose_value_becomes_empty_is_deleted() {
     let (mut keyspace, _) = keyspace();
     keyspace.call(&["HSET", "hash", "f", "v"]).unwrap();
-    keyspace.call(&["ZADD", "set", "1", "m"]).unwrap();
     keyspace.call(&["HDEL", "hash", "f"]).unwrap();
-    keyspace.call(&["ZREM", "set", "m"]).unwrap();
     assert_eq!(keyspace.call(&["EXISTS", "hash"]), Ok(Answer::Integer(0)));
-    assert_eq!(keyspace.call(&["EXISTS", "set"]), Ok(Answer::Integer(0)));
 }
 
 #[test]
@@ -62,17 +58,4 @@ fn a_key_expires_unless_its_expiry_was_removed() {
     clock.advance(Duration::from_millis(10));
     assert_eq!(keyspace.call(&["HGET", "goes", "f"]), Ok(Answer::Nil));
     assert_eq!(keyspace.call(&["HLEN", "renamed"]), Ok(Answer::Integer(1)));
-}
-
-#[test]
-fn a_member_with_a_new_score_moves_in_the_order() {
-    let (mut keyspace, _) = keyspace();
-    keyspace.call(&["ZADD", "set", "1", "a", "2", "b"]).unwrap();
-    keyspace.call(&["ZADD", "set", "3", "a"]).unwrap();
-    let range = ["ZRANGEBYSCORE", "set", "-inf", "3", "LIMIT", "0", "9"];
-    let text = |member: &str| Answer::Text(member.to_owned());
-    assert_eq!(
-        keyspace.call(&range),
-        Ok(Answer::List(vec![text("b"), text("a")]))
-    );
 }
