@@ -7,6 +7,7 @@
 //! exception is in docs/decisions/0017).
 
 mod batch;
+mod gathering;
 mod order;
 mod parker_handle;
 mod queues;

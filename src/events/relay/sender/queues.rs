@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::batch::{SentBatch, send};
+use super::gathering::{Gathering, RECORDS_MAX};
 use super::order::OrderCheck;
 use super::parker_handle::ParkerHandle;
 use crate::domain::Topic;
@@ -21,13 +22,12 @@ use crate::parts::broker::PublishError;
 const PROBES_MAX: usize = 8;
 /// While nothing is sent, how often the queues are searched for events that this relay may not send.
 const DROP_PAUSE: Duration = Duration::from_millis(100);
-/// Records in a batch.
-const RECORDS_MAX: usize = 1_000;
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Item>,
     is_sending: bool,
+    gathering: Gathering,
 }
 
 pub(super) struct Queues<'a> {
@@ -42,6 +42,8 @@ pub(super) struct Queues<'a> {
     order: OrderCheck,
     /// When events that may not be sent were last dropped from the queues.
     dropped_at: Instant,
+    /// The sender stops: no batch gathers any more.
+    is_draining: bool,
 }
 
 impl<'a> Queues<'a> {
@@ -55,6 +57,7 @@ impl<'a> Queues<'a> {
             in_flight: FuturesUnordered::new(),
             order: OrderCheck::default(),
             dropped_at: Instant::now(),
+            is_draining: false,
         }
     }
 
@@ -103,12 +106,16 @@ impl<'a> Queues<'a> {
             if held.contains(&target.topic) || !self.may_begin(target) {
                 continue;
             }
+            if let Some(left) = self.gathers_for(target) {
+                again_in = earlier(again_in, left);
+                continue;
+            }
             match self.context.breakers.ask(target) {
                 Ok(permission) => self.send(target, permission).await,
                 Err(HeldBack::All(wait)) => return Some(wait),
                 // Most events are for this topic: their streams wait, so the order is kept.
                 Err(HeldBack::Topic(wait)) if target.topic == Topic::Participation => {
-                    again_in = Some(again_in.map_or(wait, |earlier| earlier.min(wait)));
+                    again_in = earlier(again_in, wait);
                 }
                 // In flight they would use the room of others.
                 Err(HeldBack::Topic(_) | HeldBack::Partition) => self.park_all(target, 0).await,
@@ -134,6 +141,14 @@ impl<'a> Queues<'a> {
     fn may_begin(&self, target: Target) -> bool {
         let queue = self.by_target.get(&target);
         queue.is_some_and(|queue| !queue.is_sending && !queue.waiting.is_empty())
+    }
+
+    fn gathers_for(&self, target: Target) -> Option<Duration> {
+        if self.is_draining {
+            return None;
+        }
+        let queue = self.by_target.get(&target)?;
+        queue.gathering.left(queue.waiting.len(), Instant::now())
     }
 
     /// Distributes the events of a topic again when its number of partitions becomes known or changes, once none of
@@ -176,6 +191,8 @@ impl<'a> Queues<'a> {
         }
         if let Some(queue) = self.by_target.get_mut(&target) {
             queue.is_sending = true;
+            let is_backlog = items.iter().any(|item| item.committed_at.is_none());
+            queue.gathering = Gathering::after(items.len(), is_backlog, Instant::now());
         }
         let context = Context::clone(self.context);
         self.in_flight
@@ -318,6 +335,7 @@ impl<'a> Queues<'a> {
     /// Finishes the received events, as far as the broker answers in time: events published after a gap would be
     /// published again. The next owner reads the rest again.
     pub(super) async fn drain(mut self, inbox: &mut mpsc::Receiver<Item>) {
+        self.is_draining = true;
         let deadline = Instant::now() + self.context.config.publish_timeout;
         loop {
             while let Ok(item) = inbox.try_recv() {
@@ -337,6 +355,11 @@ impl<'a> Queues<'a> {
             }
         }
     }
+}
+
+/// The shorter of two waits; none: there was none before.
+fn earlier(wait: Option<Duration>, other: Duration) -> Option<Duration> {
+    Some(wait.map_or(other, |wait| wait.min(other)))
 }
 
 /// Whether the broker accepted the record, or rejected the record itself.
