@@ -14,6 +14,9 @@ With each rate, the microseconds of processor time that mysqld took for a row, i
 
     pip install pymysql
     eval "$(scripts/parts env)"; python3 benches/outbox_tables.py [ROUNDS]
+
+With `--yardstick` only one writer fills the tables `pending` a few times, and the last line is the rows/s and the
+microseconds of mysqld for a row: what the processors of this machine are worth at this moment (scripts/bench-pairs).
 """
 import glob
 import os
@@ -26,8 +29,11 @@ from urllib.parse import urlparse
 
 import pymysql
 
-ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+IS_YARDSTICK = "--yardstick" in sys.argv
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 and not IS_YARDSTICK else 5
 WRITERS, GROUP, ROWS, READ, ACKNOWLEDGED = 4, 256, 61_440, 2_000, 500
+if IS_YARDSTICK:
+    WRITERS, ROWS = 1, 10_240
 NOW = "UTC_TIMESTAMP(6)"
 PAYLOAD = (
     '{"campaignId":%d,"occurredAt":"2026-01-01T00:00:00.000000Z","participationId":"%s","quantity":1,'
@@ -245,7 +251,7 @@ PID = mysqld()
 
 
 def main():
-    layouts, admin = [Pending(), Log()], connect().cursor()
+    layouts, admin = [Pending()] if IS_YARDSTICK else [Pending(), Log()], connect().cursor()
     schemas = {layout.name: f"tables_{layout.name}_{os.getpid()}" for layout in layouts}
     for layout in layouts:
         admin.execute(f"CREATE DATABASE {schemas[layout.name]}")
@@ -255,6 +261,11 @@ def main():
         for campaign in range(1, WRITERS + 1):
             cursor.execute(f"INSERT INTO campaign VALUES ({campaign}, 0, 0)")
     try:
+        if IS_YARDSTICK:
+            schema = schemas[layouts[0].name]
+            rounds = [writing(layouts[0], schema, number) for number in range(4)]
+            print(*(f"{statistics.median(column):.1f}" for column in zip(*rounds[1:])))
+            return
         found = {layout.name: [] for layout in layouts}
         print("round layout   write rows/s  us/row   drain rows/s  us/row")
         for number in range(ROUNDS + 1):

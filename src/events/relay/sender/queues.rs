@@ -23,11 +23,20 @@ const PROBES_MAX: usize = 8;
 /// While nothing is sent, how often the queues are searched for events that this relay may not send.
 const DROP_PAUSE: Duration = Duration::from_millis(100);
 
-#[derive(Default)]
 struct Queue {
     waiting: VecDeque<Item>,
     is_sending: bool,
     gathering: Gathering,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            is_sending: false,
+            gathering: Gathering::new(Instant::now()),
+        }
+    }
 }
 
 pub(super) struct Queues<'a> {
@@ -192,7 +201,9 @@ impl<'a> Queues<'a> {
         if let Some(queue) = self.by_target.get_mut(&target) {
             queue.is_sending = true;
             let is_backlog = items.iter().any(|item| item.committed_at.is_none());
-            queue.gathering = Gathering::after(items.len(), is_backlog, Instant::now());
+            queue
+                .gathering
+                .sent(items.len(), is_backlog, Instant::now());
         }
         let context = Context::clone(self.context);
         self.in_flight
