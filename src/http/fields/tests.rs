@@ -2,7 +2,6 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::State;
-use crate::domain::words::Word as _;
 
 #[derive(Debug, PartialEq)]
 struct Sample {

@@ -116,7 +116,7 @@ impl<'a> Queues<'a> {
                 continue;
             }
             if let Some(left) = self.gathers_for(target) {
-                again_in = earlier(again_in, left);
+                again_in = Some(earlier(again_in, left));
                 continue;
             }
             match self.context.breakers.ask(target) {
@@ -124,7 +124,7 @@ impl<'a> Queues<'a> {
                 Err(HeldBack::All(wait)) => return Some(wait),
                 // Most events are for this topic: their streams wait, so the order is kept.
                 Err(HeldBack::Topic(wait)) if target.topic == Topic::Participation => {
-                    again_in = earlier(again_in, wait);
+                    again_in = Some(earlier(again_in, wait));
                 }
                 // In flight they would use the room of others.
                 Err(HeldBack::Topic(_) | HeldBack::Partition) => self.park_all(target, 0).await,
@@ -369,8 +369,8 @@ impl<'a> Queues<'a> {
 }
 
 /// The shorter of two waits; none: there was none before.
-fn earlier(wait: Option<Duration>, other: Duration) -> Option<Duration> {
-    Some(wait.map_or(other, |wait| wait.min(other)))
+fn earlier(wait: Option<Duration>, other: Duration) -> Duration {
+    wait.map_or(other, |wait| wait.min(other))
 }
 
 /// Whether the broker accepted the record, or rejected the record itself.
