@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::{random, struck};
 use crate::client::http;
+use crate::ledger::{Outcome, ParticipationRequest, Path, Phase};
 use crate::replica::Replica;
 use crate::schedule::Strike;
 use crate::world::World;
@@ -82,8 +83,21 @@ pub async fn leaving(world: &World, strike: Strike, lasts: Duration) -> u64 {
         for replica in struck(world, strike) {
             user += 1;
             let offer = world.offers[random.random_range(0..4)];
-            let request = request(offer.id, user);
-            left += u64::from(leave(&replica, &request, &mut random).await.is_some());
+            let sent = Instant::now();
+            let text = request(offer.id, user);
+            left += u64::from(leave(&replica, &text, &mut random).await.is_some());
+            // It may be committed all the same: without it, a history has participations that nobody asked for.
+            let request = ParticipationRequest {
+                campaign: offer.id,
+                user,
+                quantity: 1,
+                key: None,
+                path: Path::Grouped,
+            };
+            let outcome = Outcome::Lost("the client left".to_owned());
+            world
+                .ledger
+                .write(Phase::Traffic, replica.nth, (request, sent), outcome);
         }
         tokio::time::sleep(Duration::from_millis(random.random_range(10..50))).await;
     }
