@@ -13,16 +13,18 @@ end
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local leases = redis.call('HGETALL', KEYS[1])
-local due = {}
+local due, ends = {}, {}
 for i = 1, #leases, 2 do
   local epoch, until_us = string.match(leases[i + 1], '^[^:]+:%d+:%d+:%d*:(%d+):(%d+):')
-  if until_us and tonumber(until_us) <= now_us then
-    due[#due + 1] = {leases[i], epoch, until_us}
+  local end_us = tonumber(until_us or '')
+  if end_us and end_us <= now_us then
+    local lease = {leases[i], epoch, until_us}
+    due[#due + 1], ends[lease] = lease, end_us
   end
 end
 table.sort(due, function(one, other)
-  if one[3] ~= other[3] then
-    return tonumber(one[3]) < tonumber(other[3])
+  if ends[one] ~= ends[other] then
+    return ends[one] < ends[other]
   end
   return one[1] < other[1]
 end)

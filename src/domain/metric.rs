@@ -192,8 +192,8 @@ metrics! {
             "From the commit of an event to its acknowledgement"
             "Normally milliseconds";
         RELAY_WAKE_SECONDS: Histogram "firstcome_relay_wake_seconds" [] "always"
-            "From the commit of an event to its sending, for events that came directly from the writer, including the wait for the previous batch ([0017](decisions/0017-one-batch-for-each-partition.md))"
-            "More than a few milliseconds: too few cores, or more events than the producers can send";
+            "From the commit of an event to its sending, for events that came directly from the writer, including the wait for the previous batch ([0017](decisions/0017-one-batch-for-each-partition.md)) and, while its partition is busy, for more events ([0026](decisions/0026-larger-calls-under-load.md))"
+            "More than 25 ms: too few cores, or more events than the producers can send";
         RELAY_PUBLISH_SECONDS: Histogram "firstcome_relay_publish_seconds" [] "always"
             "From the sending of an event to its acknowledgement, for events that came directly from the writer"
             "The brokers";

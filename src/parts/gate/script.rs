@@ -54,7 +54,12 @@ impl Script {
     pub(super) const fn opens_breaker(self) -> bool {
         !matches!(
             self,
-            Self::LeasesOf | Self::Take | Self::PutBack | Self::RecentNote | Self::RecentSum
+            Self::Expired
+                | Self::LeasesOf
+                | Self::Take
+                | Self::PutBack
+                | Self::RecentNote
+                | Self::RecentSum
         )
     }
 }

@@ -153,7 +153,8 @@ impl<'a> Queues<'a> {
     }
 
     fn gathers_for(&self, target: Target) -> Option<Duration> {
-        if self.is_draining {
+        // With no room for others, nothing more would gather.
+        if self.is_draining || self.context.in_flight.left() == 0 {
             return None;
         }
         let queue = self.by_target.get(&target)?;
@@ -200,7 +201,8 @@ impl<'a> Queues<'a> {
         }
         if let Some(queue) = self.by_target.get_mut(&target) {
             queue.is_sending = true;
-            let is_backlog = items.iter().any(|item| item.committed_at.is_none());
+            let is_read = |item: &Item| !item.is_parked() && item.committed_at.is_none();
+            let is_backlog = items.iter().any(is_read);
             queue
                 .gathering
                 .sent(items.len(), is_backlog, Instant::now());
