@@ -262,8 +262,8 @@ def main():
             cursor.execute(f"INSERT INTO campaign VALUES ({campaign}, 0, 0)")
     try:
         if IS_YARDSTICK:
-            schema = schemas[layouts[0].name]
-            rounds = [writing(layouts[0], schema, number) for number in range(4)]
+            [(layout, schema)] = zip(layouts, schemas.values())
+            rounds = [writing(layout, schema, number) for number in range(4)]
             print(*(f"{statistics.median(column):.1f}" for column in zip(*rounds[1:])))
             return
         found = {layout.name: [] for layout in layouts}
