@@ -3,19 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::continuity::Continuity;
-use crate::fault::Fault;
-use crate::judge::Breach;
 use crate::key::Key;
 use crate::sale::figures::{seconds_text, slowest, spread};
-use crate::sale::report::Run;
+use crate::sale::report::{Outcome, Run};
 
 /// The result of one run; times are in seconds, none: not in time.
 #[derive(Clone, Debug)]
 pub struct Record {
-    pub seed: u64,
-    pub fault: Fault,
+    pub outcome: Outcome,
     pub key: Key,
-    pub breaches: Vec<Breach>,
     pub bites: u64,
     pub continuity: Continuity,
     /// How long the fault lasted.
@@ -44,24 +40,12 @@ impl Run for Record {
              | all published, median (max) s | events lost, sent again |\n\
              |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
 
-    fn faults() -> Vec<&'static str> {
-        Fault::ALL.map(Fault::name).into()
-    }
-
-    fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    fn fault(&self) -> &'static str {
-        self.fault.name()
-    }
-
-    fn breaches(&self) -> &[Breach] {
-        &self.breaches
+    fn outcome(&self) -> &Outcome {
+        &self.outcome
     }
 
     fn line(&self) -> String {
-        let verdict = match (self.breaches.len(), self.lost) {
+        let verdict = match (self.outcome.breaches.len(), self.lost) {
             (0, None) => "ok".to_owned(),
             (0, Some((lost, after))) => format!(
                 "ok, {lost} events lost as expected, and sent again in {} s",
@@ -80,8 +64,8 @@ impl Run for Record {
             "seed {}: {verdict}; {} ({} bites), key {} | {yeses} yeses in {:.1} s, first after {} s, longest pause {pause:.1} s, \
              {:.1}/s and p99 {:.0} ms, before {:.1}/s and {:.0} ms | {} waited, {} attempts, failed {:?}, {} redelivered | \
              sold after {} s, published after {} s | {:?} | {:?}",
-            self.seed,
-            self.fault.name(),
+            self.outcome.seed,
+            self.outcome.fault.name(),
             self.bites,
             self.key.name(),
             self.lasted,

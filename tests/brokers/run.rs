@@ -13,7 +13,7 @@ use crate::replicas::stopped;
 use crate::report::{Record, charged};
 use crate::sale::campaigns::Sale;
 use crate::sale::recovery::Recovery;
-use crate::sale::report::Report;
+use crate::sale::report::{Outcome, Report};
 use crate::sale::round::{counted, ended_well, keep_evidence, output_of, seeds, setting, verified};
 use crate::sale::traffic::{Crowd, Traffic};
 use crate::strike::{PARTITIONS, Struck, strike};
@@ -90,7 +90,7 @@ async fn run(cluster: Cluster, plan: Plan, report: &mut Report<Record>) -> Clust
         stages,
     };
     let record = course.judged(&world, breaches).await;
-    if !record.breaches.is_empty() {
+    if !record.outcome.breaches.is_empty() {
         keep_evidence(sale, &report.folder_of(&record));
     }
     report.add(record);
@@ -125,10 +125,12 @@ impl Course {
         breaches.extend(found);
         let (from, to) = struck.window;
         Record {
-            seed: plan.seed,
-            fault: plan.fault,
+            outcome: Outcome {
+                seed: plan.seed,
+                fault: plan.fault,
+                breaches,
+            },
             key: plan.key,
-            breaches,
             bites: struck.bites,
             continuity,
             lasted: to.saturating_sub(from).as_secs_f64(),

@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::fault::Fault;
-use crate::judge::Breach;
 use crate::sale::figures::{seconds_text, slowest, spread};
-use crate::sale::report::Run;
+use crate::sale::report::{Outcome, Run};
 
 /// The result of one run; times are in seconds, none: not in time.
 #[derive(Clone, Debug)]
 pub struct Record {
-    pub seed: u64,
-    pub fault: Fault,
-    pub breaches: Vec<Breach>,
+    pub outcome: Outcome,
     pub first_yes: [Option<f64>; 2],
     pub noticed: Option<[Option<f64>; 2]>,
     pub all_sold: Option<f64>,
@@ -31,32 +27,20 @@ impl Run for Record {
              | all sold, median (max) s | all published, median (max) s | acceptances lost |\n\
              |---|--:|--:|--:|--:|--:|--:|--:|\n";
 
-    fn faults() -> Vec<&'static str> {
-        Fault::ALL.map(Fault::name).into()
-    }
-
-    fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    fn fault(&self) -> &'static str {
-        self.fault.name()
-    }
-
-    fn breaches(&self) -> &[Breach] {
-        &self.breaches
+    fn outcome(&self) -> &Outcome {
+        &self.outcome
     }
 
     fn line(&self) -> String {
-        let verdict = match (self.breaches.len(), self.lost) {
+        let verdict = match (self.outcome.breaches.len(), self.lost) {
             (0, None) => "ok".to_owned(),
             (0, Some(lost)) => format!("ok, {lost} acceptances lost as expected"),
             (breaches, _) => format!("{breaches} BREACHES"),
         };
         format!(
             "seed {}: {verdict}; {} | yes after {} s, sold after {} s, published after {} s | {:?} | {:?}",
-            self.seed,
-            self.fault.name(),
+            self.outcome.seed,
+            self.outcome.fault.name(),
             seconds_text(slowest(self.first_yes)),
             seconds_text(self.all_sold),
             seconds_text(self.all_published),

@@ -9,7 +9,7 @@ use crate::pair::Pair;
 use crate::replicas::stopped;
 use crate::report::Record;
 use crate::sale::recovery::Recovery;
-use crate::sale::report::Report;
+use crate::sale::report::{Outcome, Report};
 use crate::sale::round::{counted, ended_well, keep_evidence, output_of, seeds, verified};
 use crate::sale::traffic::{Crowd, Traffic};
 use crate::strike::{NOTICING, Struck, strike};
@@ -74,9 +74,11 @@ async fn run(pair: Pair, plan: Plan, report: &mut Report<Record>) -> Pair {
     ended("judged");
 
     let record = Record {
-        seed: world.plan.seed,
-        fault: world.plan.fault,
-        breaches,
+        outcome: Outcome {
+            seed: world.plan.seed,
+            fault: world.plan.fault,
+            breaches,
+        },
         first_yes: recovery.first_yes,
         noticed: struck.noticed,
         all_sold: recovery.all_sold,
@@ -85,7 +87,7 @@ async fn run(pair: Pair, plan: Plan, report: &mut Report<Record>) -> Pair {
         answers: counted(&answers),
         stages,
     };
-    if !record.breaches.is_empty() {
+    if !record.outcome.breaches.is_empty() {
         eprintln!("\n{:?}\n    answers {:?}", world.plan, record.answers);
         keep_evidence(sale, &report.folder_of(&record));
     }

@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::fault::Fault;
-use crate::judge::Breach;
 use crate::sale::figures::{seconds_text, slowest, spread};
-use crate::sale::report::Run;
+use crate::sale::report::{Outcome, Run};
 
 /// The result of one run; times are in seconds after the failover, none: not in time.
 #[derive(Clone, Debug)]
 pub struct Record {
-    pub seed: u64,
-    pub fault: Fault,
-    pub breaches: Vec<Breach>,
+    pub outcome: Outcome,
     /// Units that a server did not know, or writes that it refused.
     pub bites: u64,
     /// Rebuilds of gates during the run, by both replicas.
@@ -29,31 +25,19 @@ impl Run for Record {
     const HEAD: &'static str = "| failover | runs | violations | units unknown, or writes refused | rebuilds, most \
              | first yes, median (max) s | all sold, median (max) s |\n|---|--:|--:|--:|--:|--:|--:|\n";
 
-    fn faults() -> Vec<&'static str> {
-        Fault::ALL.map(Fault::name).into()
-    }
-
-    fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    fn fault(&self) -> &'static str {
-        self.fault.name()
-    }
-
-    fn breaches(&self) -> &[Breach] {
-        &self.breaches
+    fn outcome(&self) -> &Outcome {
+        &self.outcome
     }
 
     fn line(&self) -> String {
-        let verdict = match self.breaches.len() {
+        let verdict = match self.outcome.breaches.len() {
             0 => "ok".to_owned(),
             breaches => format!("{breaches} BREACHES"),
         };
         format!(
             "seed {}: {verdict}; {} ({} bites) | yes after {} s, sold after {} s, {} rebuilds | {} s | {:?}",
-            self.seed,
-            self.fault.name(),
+            self.outcome.seed,
+            self.outcome.fault.name(),
             self.bites,
             seconds_text(slowest(self.first_yes)),
             seconds_text(self.all_sold),

@@ -5,7 +5,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::fault::Fault;
 use crate::judge::Breach;
+
+/// What every run has.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub seed: u64,
+    pub fault: Fault,
+    pub breaches: Vec<Breach>,
+}
 
 /// The result of one run.
 pub trait Run {
@@ -14,15 +23,7 @@ pub trait Run {
     /// The head of the table: its first three columns are the fault, the runs, and those with violations.
     const HEAD: &'static str;
 
-    /// The names of all faults, in the order of the table.
-    fn faults() -> Vec<&'static str>;
-
-    fn seed(&self) -> u64;
-
-    /// The name of its fault.
-    fn fault(&self) -> &'static str;
-
-    fn breaches(&self) -> &[Breach];
+    fn outcome(&self) -> &Outcome;
 
     /// The run in one line.
     fn line(&self) -> String;
@@ -50,7 +51,7 @@ impl<R: Run> Report<R> {
     /// Writes the table anew, so that an aborted round leaves its report.
     pub fn add(&mut self, run: R) {
         eprintln!("{}", run.line());
-        for breach in run.breaches() {
+        for breach in &run.outcome().breaches {
             eprintln!("    {}: {}", breach.promise, breach.what);
         }
         self.runs.push(run);
@@ -59,26 +60,28 @@ impl<R: Run> Report<R> {
 
     /// The folder for the logs of a run with violations.
     pub fn folder_of(&self, run: &R) -> PathBuf {
-        self.folder.join(format!("seed-{}", run.seed()))
+        self.folder.join(format!("seed-{}", run.outcome().seed))
     }
 
     /// Prints the table; no run may have a violation.
     pub fn judge(&self) {
         eprintln!("\n{}", self.table());
-        let broken = self.runs.iter().filter(|run| !run.breaches().is_empty());
-        let broken: Vec<u64> = broken.map(Run::seed).collect();
+        let outcomes = self.runs.iter().map(Run::outcome);
+        let broken = outcomes.filter(|outcome| !outcome.breaches.is_empty());
+        let broken: Vec<u64> = broken.map(|outcome| outcome.seed).collect();
         assert_eq!(broken, [0; 0], "seeds with violations");
     }
 
     fn table(&self) -> String {
         let mut table = R::HEAD.to_owned();
-        for fault in R::faults() {
-            let runs = self.runs.iter().filter(|run| run.fault() == fault);
+        for fault in Fault::ALL.map(Fault::name) {
+            let runs = self.runs.iter();
+            let runs = runs.filter(|run| run.outcome().fault.name() == fault);
             let runs: Vec<&R> = runs.collect();
             if runs.is_empty() {
                 continue;
             }
-            let violations = runs.iter().filter(|run| !run.breaches().is_empty());
+            let violations = runs.iter().filter(|run| !run.outcome().breaches.is_empty());
             let (all, violations) = (runs.len(), violations.count());
             let cells = R::cells(&runs);
             writeln!(table, "| {fault} | {all} | {violations} | {cells} |").unwrap();
