@@ -110,7 +110,7 @@ impl RequestObject for Listed {
     }
 }
 
-/// The document says how long a list of words may be, so a client that sends a longer one is told.
+/// The document limits the length of a list of words, so a longer one is an error of its field.
 #[test]
 fn a_list_of_words_is_not_longer_than_the_vocabulary() {
     let listed = |states: &[&str]| read::<Listed>(json!({ "states": states }));

@@ -138,10 +138,10 @@ impl Fields {
 
 /// The time of microseconds since the Unix epoch.
 pub(super) fn instant(micros: u64) -> Result<Timestamp, GateError> {
-    let micros = i64::try_from(micros).ok();
-    micros
+    i64::try_from(micros)
+        .ok()
         .and_then(DateTime::from_timestamp_micros)
-        .ok_or_else(|| GateError::Protocol(format!("{micros:?} is not a time")))
+        .ok_or_else(|| GateError::Protocol(format!("{micros} is not a time")))
 }
 
 fn not_counts(wanted: usize, got: &str) -> GateError {
