@@ -14,7 +14,7 @@ from .partitions import drained as drain
 from .plots import flat_bars
 from .service import Installation
 
-# How many campaigns are asked for together: a campaign has one lane, and there are four.
+# How many campaigns are asked for together: a campaign has one batcher, and there are four.
 CAMPAIGNS = 8
 
 

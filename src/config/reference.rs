@@ -200,7 +200,7 @@ mod tests {
         let file = Value::Object(sections.collect());
         assert!(schema.is_valid(&file), "{:?}", schema.validate(&file));
         assert!(!schema.is_valid(&json!({ "gate": { "leese": "1s" } })));
-        assert!(!schema.is_valid(&json!({ "writer": { "lanes": 65 } })));
+        assert!(!schema.is_valid(&json!({ "writer": { "batchers": 65 } })));
         assert!(!schema.is_valid(&json!({ "auth": { "mode": "open" } })));
     }
 

@@ -16,7 +16,7 @@ settings! {
     /// `[writer]`: group commit.
     Writer in "writer" {
         /// Batchers of the writer and of admission; a campaign always has the same one
-        lanes: usize = 4, in 1..=64;
+        batchers: usize = 4, in 1..=64;
         /// Capacity of each batcher; when it is full the answer is 503
         capacity: usize = 1_024, in 1..=1_000_000;
         /// Longest wait in a batcher. A batcher accepts what it can finish within this time, at least two full batches
@@ -36,7 +36,7 @@ impl Config {
     pub fn writer(&self) -> WriterConfig {
         WriterConfig {
             batchers: BatcherConfig {
-                count: self.writer.lanes,
+                count: self.writer.batchers,
                 capacity: self.writer.capacity,
                 batch_max: self.writer.batch_rows_max,
                 wait_max: self.writer.wait_max,

@@ -49,7 +49,7 @@ struct LookupRequest {
 /// Looks participations up.
 #[derive(Clone)]
 pub struct Lookups {
-    lanes: Batchers<LookupRequest>,
+    batchers: Batchers<LookupRequest>,
 }
 
 impl Lookups {
@@ -61,8 +61,8 @@ impl Lookups {
             ..config
         };
         let work = move |batch| answer_all(store.clone(), batch);
-        let lanes = Batchers::start(spawner, "lookups.lane", Stage::Admission, config, work);
-        Self { lanes }
+        let batchers = Batchers::start(spawner, "lookups.batcher", Stage::Admission, config, work);
+        Self { batchers }
     }
 
     /// The participation of this id, if it is committed.
@@ -107,7 +107,7 @@ impl Lookups {
             question,
             reply,
         };
-        let queued = self.lanes.offer(campaign, asking);
+        let queued = self.batchers.offer(campaign, asking);
         queued.map_err(|_| ParticipateError::Busy)?;
         // The reason was logged, once for the whole batch.
         let known = known.await.ok().flatten();
