@@ -80,8 +80,11 @@ pub enum Admission {
 /// The result of refusing a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRefused {
-    /// No earlier attempt can be committed any more.
-    Done,
+    /// No earlier attempt that this gate knows can be committed any more.
+    Done {
+        /// The epoch of the gate. If the store's epoch is another one, the gate may not know every attempt.
+        epoch: u64,
+    },
     /// Another attempt under the key was admitted since then, or may have been.
     Undecided,
     /// The gate has no state for this campaign.

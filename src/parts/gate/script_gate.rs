@@ -166,8 +166,11 @@ impl Gate for ScriptGate {
         let keys = [state, leases, self.idempotency_key(campaign, key)];
         let args = [micros(age).to_string(), micros(lease).to_string()];
         let reply = self.run(Script::RefuseKey, &keys, &args).await?;
+        let mut reply = reply.fields()?;
         match reply.text()?.as_str() {
-            "REFUSED" => Ok(KeyRefused::Done),
+            "REFUSED" => Ok(KeyRefused::Done {
+                epoch: reply.count()?,
+            }),
             "UNDECIDED" => Ok(KeyRefused::Undecided),
             "MISSING" => Ok(KeyRefused::Missing),
             code => Err(unknown(code)),

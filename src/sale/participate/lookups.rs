@@ -27,6 +27,8 @@ pub(super) enum Known {
     /// There is no participation, but the database serves the campaign, or did so until now: no gate knows all its
     /// keys.
     GateClosed,
+    /// The campaign has this epoch.
+    Epoch(u64),
 }
 
 /// What is looked up.
@@ -38,6 +40,8 @@ enum Question {
     Committed(UserKey),
     /// The participation of this key, or whether one may still be committed.
     Any(UserKey),
+    /// The current epoch of the campaign.
+    Epoch,
 }
 
 struct LookupRequest {
@@ -96,6 +100,17 @@ impl Lookups {
         self.ask(request.campaign, question).await
     }
 
+    /// The current epoch of the campaign, read from a server that accepts writes; none: there is no such campaign.
+    pub(super) async fn epoch(
+        &self,
+        campaign: CampaignId,
+    ) -> Result<Option<u64>, ParticipateError> {
+        match self.ask(campaign, Question::Epoch).await? {
+            Known::Epoch(epoch) => Ok(Some(epoch)),
+            _ => Ok(None),
+        }
+    }
+
     async fn ask(
         &self,
         campaign: CampaignId,
@@ -119,7 +134,7 @@ impl Known {
     fn participation(self) -> Option<Participation> {
         match self {
             Self::Participation(participation) => Some(participation),
-            Self::Nothing | Self::UnderWay | Self::GateClosed => None,
+            Self::Nothing | Self::UnderWay | Self::GateClosed | Self::Epoch(_) => None,
         }
     }
 }
@@ -138,6 +153,7 @@ struct LookupResults {
     by_key: HashMap<UserKey, Participation>,
     under_way: HashSet<UserKey>,
     closed: HashSet<CampaignId>,
+    epochs: HashMap<CampaignId, u64>,
 }
 
 async fn answer_all(store: Store, batch: Vec<LookupRequest>) {
@@ -159,12 +175,20 @@ async fn answer_all(store: Store, batch: Vec<LookupRequest>) {
 /// before and after, because commits of the database path in between would not be seen.
 async fn read(store: &Store, batch: &[LookupRequest]) -> Result<LookupResults, StoreError> {
     let mut results = LookupResults::default();
-    let (mut ids, mut keys) = (Vec::new(), Vec::new());
+    let (mut ids, mut keys, mut asked_epochs) = (Vec::new(), Vec::new(), HashSet::new());
     for asking in batch {
         match &asking.question {
             Question::Id(id) => ids.push(*id),
             Question::Committed(key) | Question::Any(key) => keys.push(key.clone()),
+            Question::Epoch => {
+                asked_epochs.insert(asking.campaign);
+            }
         }
+    }
+    if !asked_epochs.is_empty() {
+        let campaigns: Vec<CampaignId> = asked_epochs.into_iter().collect();
+        let gates = store.current_gates_in_force(&campaigns).await?.into_iter();
+        results.epochs = gates.map(|(id, gate)| (id, gate.epoch)).collect();
     }
     if !ids.is_empty() {
         let found = store.participations(&ids).await?;
@@ -213,6 +237,10 @@ impl LookupResults {
         let found = match &asking.question {
             Question::Id(id) => self.by_id.get(id),
             Question::Committed(key) | Question::Any(key) => self.by_key.get(key),
+            Question::Epoch => {
+                let epoch = self.epochs.get(&asking.campaign);
+                return epoch.map_or(Known::Nothing, |epoch| Known::Epoch(*epoch));
+            }
         };
         match (found, &asking.question) {
             (Some(participation), _) => Known::Participation(participation.clone()),

@@ -144,7 +144,7 @@ pub async fn a_no_is_said_unless_something_was_admitted_under_its_key_since(
     same(
         "refused",
         &refuse(subject, key, age).await?,
-        &KeyRefused::Done,
+        &KeyRefused::Done { epoch: 1 },
     )?;
     same("released", &subject.release(&[other]).await?, &1)?;
     let first = attempt(1, 1, "a");
@@ -175,7 +175,7 @@ pub async fn no_no_is_said_to_a_key_that_is_not_remembered_well_enough(
     same(
         "in time",
         &refuse(subject, key, age).await?,
-        &KeyRefused::Done,
+        &KeyRefused::Done { epoch: 1 },
     )?;
     subject.rebuild(2, &settings(Some(0)), &[], 0).await?;
     same("rebuilt", &refuse(subject, key, age).await?, &undecided)

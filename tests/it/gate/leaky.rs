@@ -183,7 +183,7 @@ impl Gate for Leaky {
         lease: Duration,
     ) -> Result<KeyRefused, GateError> {
         if self.has(Leak::RefusesKeysWithoutALook) {
-            return Ok(KeyRefused::Done);
+            return Ok(KeyRefused::Done { epoch: 1 });
         }
         let campaign = self.campaign(campaign);
         self.inner.refuse_key(campaign, key, age, lease).await

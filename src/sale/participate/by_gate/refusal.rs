@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::{
     Dependencies, FIRST_ANSWER_PAUSE, FIRST_ANSWER_READS, Outcome, ParticipateError, Request, Step,
 };
-use crate::domain::{Campaign, ParticipationId, Refusal};
+use crate::domain::{Campaign, CampaignId, ParticipationId, Refusal};
 use crate::parts::gate::{Admission, Gate, GateError, KeyDigest, KeyRefused};
 use crate::sale::participate::earlier::first_answer;
 use crate::sale::participate::lookups::Known;
 use crate::sale::participate::unavailable;
+use crate::sale::reconcile::Patience;
 
 /// Longest expected time of a request to the gate; it is added to the age of the first refusal.
 const ON_THE_WAY_MAX: Duration = Duration::from_millis(500);
@@ -51,8 +52,8 @@ impl Dependencies {
     }
 
     /// A refusal by the gate. With a key it is returned only when nothing can be committed under that key any more:
-    /// no lease exists (the gate knows), no transaction is open (the store knows), and later calls of the gate for
-    /// attempts that began earlier learn when the key was refused. `asked`: when the gate was asked; none if nothing
+    /// no lease exists (the gate knows), no transaction is open (the store knows), later calls of the gate for
+    /// attempts that began earlier learn when the key was refused, and no other gate is in force. `asked`: when the gate was asked; none if nothing
     /// is ever admitted to the campaign again.
     pub(super) async fn refused_by_gate(
         &self,
@@ -95,10 +96,10 @@ impl Dependencies {
         let answer = self.gate.refuse_key(campaign, digest, age, asked.lease);
         match answer.await {
             // The request took so long that the gate has underestimated its age.
-            Ok(KeyRefused::Done) if sent_at.elapsed() >= ON_THE_WAY_MAX => {
+            Ok(KeyRefused::Done { .. }) if sent_at.elapsed() >= ON_THE_WAY_MAX => {
                 Err(ParticipateError::Outstanding)
             }
-            Ok(KeyRefused::Done) => Ok(Step::Done(refused)),
+            Ok(KeyRefused::Done { epoch }) => self.refused_in_epoch(campaign, epoch, refused).await,
             Ok(KeyRefused::Undecided) => Err(ParticipateError::Outstanding),
             // Retry: the other path decides, or the gate in the next attempt.
             Ok(KeyRefused::Missing) | Err(GateError::Away | GateError::Unavailable(_)) => {
@@ -106,6 +107,21 @@ impl Dependencies {
             }
             Err(error) => Err(unavailable("gate", &error)),
         }
+    }
+
+    /// The gate has refused the key. While Redis has two primaries, another gate may have admitted an attempt under it:
+    /// then the store's epoch, read afterwards, is the one of that gate, and this gate is rebuilt first.
+    async fn refused_in_epoch(
+        &self,
+        campaign: CampaignId,
+        epoch: u64,
+        refused: Outcome,
+    ) -> Result<Step, ParticipateError> {
+        if Box::pin(self.lookups.epoch(campaign)).await? == Some(epoch) {
+            return Ok(Step::Done(refused));
+        }
+        self.renew_gate(campaign, Some(epoch), Patience::Waits)
+            .await
     }
 
     /// A participation of the user is being committed, or its process has died. Waits a short time for the result:

@@ -267,7 +267,10 @@ async fn update_rows(
             update.push(", ordinal = NULL");
         }
         let ids: Vec<Uuid> = same.iter().map(|(becomes, _)| becomes.id.0).collect();
-        update.push(" WHERE id IN ").list(padded(&ids));
+        // By campaign, too, because a sharded database then asks one shard.
+        let campaign = same.first().map(|(becomes, _)| becomes.campaign_id.0);
+        update.push(" WHERE campaign_id = ").bind(campaign);
+        update.push(" AND id IN ").list(padded(&ids));
         as_many(update.run(tx).await?, same.len())?;
     }
     Ok(())
