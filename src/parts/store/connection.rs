@@ -1,6 +1,8 @@
 //! Opens, checks and closes connections to a database.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
@@ -22,6 +24,10 @@ use super::{PATIENCE, StoreConfig, StoreError};
 /// release).
 const TLS_BYTES_MAX: usize = 15_000;
 const PLAIN_BYTES_MAX: usize = 30_000;
+
+/// Sets the isolation level again. The level of a snapshot is that of one transaction for MySQL, but stays that of the
+/// session for Vitess.
+const ISOLATION: &str = "SET SESSION transaction_isolation = 'READ-COMMITTED'";
 
 /// Time limit for the check of a connection that returns to the pool.
 const PING_MAX: Duration = Duration::from_secs(2);
@@ -88,6 +94,8 @@ async fn connect_mysql(
 ) -> Result<DatabaseConnection, StoreError> {
     let settings = session_settings(config);
     let condemned = demotion.clone();
+    let is_vitess = Arc::new(AtomicBool::new(false));
+    let found_vitess = is_vitess.clone();
     // The server ends a connection that is idle for longer.
     let idle_max = config.session_timeout / 2;
     let pool = MySqlPoolOptions::new()
@@ -103,13 +111,16 @@ async fn connect_mysql(
         .after_release(move |connection, known| {
             let abandoned = abandoned.clone();
             let is_condemned = demotion.condemns(known.age);
+            let is_vitess = is_vitess.load(Ordering::Relaxed);
             Box::pin(async move {
                 if is_condemned {
                     return Ok(false);
                 }
                 let is_fit = async {
-                    if abandoned.lately() {
-                        is_in_step(connection).await
+                    if abandoned.lately() && !is_in_step(connection).await? {
+                        Ok(false)
+                    } else if is_vitess {
+                        connection.execute(ISOLATION).await.map(|_| true)
                     } else {
                         connection.ping().await.map(|()| true)
                     }
@@ -121,9 +132,13 @@ async fn connect_mysql(
         })
         .after_connect(move |connection, _| {
             let settings = settings.clone();
+            let found_vitess = found_vitess.clone();
             Box::pin(async move {
                 let set = sqlx::raw_sql(sqlx::AssertSqlSafe(settings));
                 connection.execute(set).await?;
+                let version = sqlx::raw_sql("SELECT VERSION()");
+                let version: String = connection.fetch_one(version).await?.try_get(0)?;
+                found_vitess.store(version.contains("Vitess"), Ordering::Relaxed);
                 Ok(())
             })
         })
@@ -170,6 +185,8 @@ fn mysql_options(url: &str) -> Result<MySqlConnectOptions, StoreError> {
     let options: MySqlConnectOptions = url.parse().map_err(StoreError::from_sqlx)?;
     let asked = Asked::of(url);
     asked.check(options.get_ssl_mode())?;
+    // No statement concatenates with `||`, the server's mode has the other one, and Vitess accepts neither.
+    let options = options.pipes_as_concat(false).no_engine_substitution(false);
     if asked.verifies() {
         return Ok(options.ssl_mode(MySqlSslMode::VerifyIdentity));
     }

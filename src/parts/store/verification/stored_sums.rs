@@ -158,16 +158,28 @@ impl Store {
     ) -> Result<HashSet<Segment>, StoreError> {
         // An empty segment also costs a little work.
         let mut sql = self.sql(&format!(
-            "SELECT campaign_id, segment FROM (SELECT campaign_id, segment, verified_at, \
-             SUM({rows} + 1) OVER () AS in_all, SUM({rows} + 1) OVER \
-             (ORDER BY verified_at, campaign_id, segment) - {rows} - 1 AS read_earlier \
-             FROM {table} WHERE verified_at IS NOT NULL) k WHERE read_earlier * "
+            "SELECT campaign_id, segment, {rows} AS row_count, CASE WHEN verified_at < "
         ));
-        sql.bind(nth_part)
-            .push(" < in_all OR verified_at < ")
-            .before(age_max);
-        let rows = sql.rows(&self.db).await?;
-        rows.iter().map(segment).collect()
+        sql.before(age_max)
+            .push(" THEN 1 ELSE 0 END AS is_old FROM ");
+        sql.push(table)
+            .push(" WHERE verified_at IS NOT NULL ORDER BY verified_at, campaign_id, segment");
+        let mut stored = Vec::new();
+        for row in &sql.rows(&self.db).await? {
+            let is_old: i64 = row.try_get("", "is_old")?;
+            let reads = u128::from(count(row, "row_count")?) + 1;
+            stored.push((segment(row)?, reads, is_old != 0));
+        }
+        let in_all: u128 = stored.iter().map(|(_, reads, _)| reads).sum();
+        let mut read_earlier = 0;
+        let mut due = HashSet::new();
+        for (segment, reads, is_old) in stored {
+            if is_old || read_earlier * u128::from(nth_part) < in_all {
+                due.insert(segment);
+            }
+            read_earlier += reads;
+        }
+        Ok(due)
     }
 
     /// The current sums of these campaigns.
