@@ -2,8 +2,10 @@
 // history for the checker.
 //
 //	client -address HOST:PORT -token TOKEN -supervisor PID -seconds 10 -kills 3 -history FILE
+//	client -address HOST:PORT -token TOKEN -supervisor PID -operations 10000000 -kill-every 2m -history PIPE
 //
-// The supervisor is the process whose only child is the service, and which starts it again when it was killed.
+// The supervisor is the process whose only child is the service, and which starts it again when it was killed. It is
+// not needed without kills.
 package main
 
 import (
@@ -20,6 +22,9 @@ import (
 // So many responses that no client should get are printed.
 const oddMax = 5
 
+// How often a long run says how far it is.
+const progressInterval = 15 * time.Second
+
 // run is what all workers share.
 type run struct {
 	service   *service
@@ -34,6 +39,9 @@ type run struct {
 	oddCount  int
 	unsettled time.Duration
 	kills     [][2]int64 // when gates may be rebuilt, because the service was killed
+	killed    int
+	// How long gates may have been rebuilt, in all.
+	rebuilding time.Duration
 }
 
 func (run *run) isOver() bool { return run.over.Load() }
@@ -58,6 +66,7 @@ func main() {
 	seconds := flag.Int("seconds", 10, "duration; longer until all kills are done and every outcome was seen")
 	operations := flag.Int64("operations", 0, "stop after so many, whatever the time is; 0: by time")
 	kills := flag.Int("kills", 3, "of the service, spread over the duration")
+	killEvery := flag.Duration("kill-every", 0, "kill the service once in each such interval, instead of -kills")
 	workers := flag.Int("workers", 4, "campaigns at the same time")
 	clients := flag.Int("clients", 6, "of each campaign")
 	seed := flag.Int64("seed", time.Now().UnixNano(), "of the requests and the kills")
@@ -75,6 +84,7 @@ func main() {
 	run.service = newService(*address, *token, *supervisor, *workers**clients)
 	run.history = newHistory(file)
 	random := rand.New(rand.NewSource(*seed))
+	began := time.Now()
 	var group sync.WaitGroup
 	errs := make(chan error, *workers)
 	for nth := range *workers {
@@ -91,11 +101,15 @@ func main() {
 			}
 		}()
 	}
-	failOn(run.disturb(*kills, time.Duration(*seconds)*time.Second, *operations, random))
+	if *killEvery > 0 {
+		failOn(run.disturbOften(*killEvery, *operations, random))
+	} else {
+		failOn(run.disturb(*kills, time.Duration(*seconds)*time.Second, *operations, random))
+	}
 	run.over.Store(true)
 	group.Wait()
 	failOn(file.Close())
-	run.report(*kills)
+	run.report(time.Since(began))
 	select {
 	case err := <-errs:
 		failOn(err)
@@ -119,14 +133,8 @@ func (run *run) disturb(kills int, lasts time.Duration, operations int64, random
 		for time.Since(began) < at && !run.isOver() {
 			time.Sleep(time.Millisecond)
 		}
-		killed := run.service.now()
-		if err := run.service.kill(); err != nil {
+		if err := run.kill(); err != nil {
 			return err
-		}
-		if run.unsettled > 0 {
-			run.mutex.Lock()
-			run.kills = append(run.kills, [2]int64{killed, run.service.now() + run.unsettled.Nanoseconds()})
-			run.mutex.Unlock()
 		}
 	}
 	isDone := func() bool {
@@ -144,8 +152,55 @@ func (run *run) disturb(kills int, lasts time.Duration, operations int64, random
 	return nil
 }
 
-func (run *run) report(kills int) {
-	fmt.Printf("operations: %d, kills: %d\n", run.history.total, kills)
+// kill kills the service, and notes for how long gates may be rebuilt then.
+func (run *run) kill() error {
+	killed := run.service.now()
+	if err := run.service.kill(); err != nil {
+		return err
+	}
+	run.killed++
+	if run.unsettled > 0 {
+		until := run.service.now() + run.unsettled.Nanoseconds()
+		run.rebuilding += time.Duration(until - killed)
+		run.mutex.Lock()
+		run.kills = append(run.kills, [2]int64{killed, until})
+		run.kills = run.kills[max(0, len(run.kills)-killsMax):]
+		run.mutex.Unlock()
+	}
+	return nil
+}
+
+// disturbOften kills the service at a random moment of each interval, until the number of operations is reached.
+func (run *run) disturbOften(interval time.Duration, operations int64, random *rand.Rand) error {
+	began, told := time.Now(), time.Now()
+	for nth := 0; ; nth++ {
+		at := interval*time.Duration(nth) + time.Duration(random.Int63n(int64(interval)))
+		for time.Since(began) < at {
+			if run.operation.Load() >= operations || run.isOver() {
+				return nil
+			}
+			if time.Since(told) > progressInterval {
+				told = time.Now()
+				run.progress(time.Since(began))
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err := run.kill(); err != nil {
+			return err
+		}
+	}
+}
+
+func (run *run) progress(lasts time.Duration) {
+	done := run.operation.Load()
+	rate := float64(done) / lasts.Seconds()
+	fmt.Fprintf(os.Stderr, "%d operations in %.0f s, %.0f per second, %d kills\n", done, lasts.Seconds(), rate, run.killed)
+}
+
+func (run *run) report(lasts time.Duration) {
+	fmt.Printf("operations: %d, kills: %d\n", run.history.total, run.killed)
+	fmt.Printf("lasted: %.0f s\n", lasts.Seconds())
+	fmt.Printf("unsettled: %.0f %%\n", 100*run.rebuilding.Seconds()/lasts.Seconds())
 	var names []string
 	for name := range run.history.counts {
 		names = append(names, name)
