@@ -142,6 +142,12 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
         Action::Advance(_, id) => taken_for_dead(id, before, after),
         Action::SweepSees(_, id) => format!("a sweeper finds the lease of {}", name(id)),
         Action::SweepLooks(by) | Action::SweepEnds(by) => swept(before.sweeps[by], after),
+        _ => fault(action, after),
+    }
+}
+
+fn fault(action: Action, after: &State) -> String {
+    match action {
         Action::AttemptDies(id) => format!("the process that serves {} dies", name(id)),
         Action::RebuilderDies(_) => "the process that rebuilds dies".to_owned(),
         Action::SweeperDies(_) => "the process that sweeps dies".to_owned(),
@@ -159,6 +165,7 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
             "this primary becomes a replica of the other one, and is promoted again".to_owned()
         }
         Action::GateIsRestored => "the gate's server restarts from its file".to_owned(),
+        _ => String::new(),
     }
 }
 

@@ -67,6 +67,7 @@ func main() {
 	operations := flag.Int64("operations", 0, "stop after so many, whatever the time is; 0: by time")
 	kills := flag.Int("kills", 3, "of the service, spread over the duration")
 	killEvery := flag.Duration("kill-every", 0, "kill the service once in each such interval, instead of -kills")
+	secondsMax := flag.Int("seconds-max", 0, "with -kill-every: stop after this time even if there were fewer operations; 0: never")
 	workers := flag.Int("workers", 4, "campaigns at the same time")
 	clients := flag.Int("clients", 6, "of each campaign")
 	seed := flag.Int64("seed", time.Now().UnixNano(), "of the requests and the kills")
@@ -102,7 +103,7 @@ func main() {
 		}()
 	}
 	if *killEvery > 0 {
-		failOn(run.disturbOften(*killEvery, *operations, random))
+		failOn(run.disturbOften(*killEvery, *operations, time.Duration(*secondsMax)*time.Second, random))
 	} else {
 		failOn(run.disturb(*kills, time.Duration(*seconds)*time.Second, *operations, random))
 	}
@@ -170,25 +171,27 @@ func (run *run) kill() error {
 	return nil
 }
 
-// disturbOften kills the service at a random moment of each interval, until the number of operations is reached.
-func (run *run) disturbOften(interval time.Duration, operations int64, random *rand.Rand) error {
+// disturbOften kills the service about once in each interval, until the number of operations is reached or the time is
+// over. A restart that takes long delays the next kill.
+func (run *run) disturbOften(interval time.Duration, operations int64, most time.Duration, random *rand.Rand) error {
 	began, told := time.Now(), time.Now()
-	for nth := 0; ; nth++ {
-		at := interval*time.Duration(nth) + time.Duration(random.Int63n(int64(interval)))
-		for time.Since(began) < at {
-			if run.operation.Load() >= operations || run.isOver() {
-				return nil
-			}
-			if time.Since(told) > progressInterval {
-				told = time.Now()
-				run.progress(time.Since(began))
-			}
-			time.Sleep(10 * time.Millisecond)
+	pause := func() time.Duration { return interval/2 + time.Duration(random.Int63n(int64(interval))) }
+	next := began.Add(pause())
+	isLate := func() bool { return most > 0 && time.Since(began) > most }
+	for run.operation.Load() < operations && !run.isOver() && !isLate() {
+		if time.Since(told) > progressInterval {
+			told = time.Now()
+			run.progress(time.Since(began))
 		}
-		if err := run.kill(); err != nil {
-			return err
+		if time.Now().After(next) {
+			if err := run.kill(); err != nil {
+				return err
+			}
+			next = time.Now().Add(pause())
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
+	return nil
 }
 
 func (run *run) progress(lasts time.Duration) {
