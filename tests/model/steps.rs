@@ -9,50 +9,51 @@ use crate::rebuilds;
 use crate::servers;
 use crate::set_back;
 
-/// All actions.
+/// All actions that can be possible in this world.
 pub fn all(protocol: &Protocol) -> Vec<Action> {
-    let mut actions = vec![
-        Action::GateSaves,
-        Action::GateIsLost,
-        Action::GateIsRestored,
-        Action::CampaignEnds,
-        Action::StoreIsCopied,
-        Action::StoreIsSetBack,
-        Action::Split,
-        Action::Turn,
-        Action::Return,
-    ];
+    let budget = protocol.budget;
+    let mut actions = Vec::new();
+    let mut add = |of: &[Action], is_possible: bool| {
+        if is_possible {
+            actions.extend_from_slice(of);
+        }
+    };
+    let saves = budget.restores > 0 || budget.returns > 0;
+    add(&[Action::GateSaves], saves);
+    add(&[Action::GateIsLost], budget.losses > 0);
+    add(&[Action::GateIsRestored], budget.restores > 0);
+    add(&[Action::CampaignEnds], budget.ends > 0);
+    let set_back = [Action::StoreIsCopied, Action::StoreIsSetBack];
+    add(&set_back, budget.setbacks > 0);
+    add(&[Action::Split, Action::Turn], budget.splits > 0);
+    add(&[Action::Return], budget.returns > 0);
     for id in protocol.attempts() {
-        actions.extend([
-            Action::Arrive(id),
-            Action::Ask(id),
-            Action::AskLate(id),
-            Action::Answer(id),
-            Action::AskForNobody(id),
-            Action::Look(id),
-            Action::Refuse(id),
-            Action::Begin(id),
-            Action::Commit(id),
-            Action::Direct(id),
-            Action::Deliver(id),
-            Action::LeaseEnds(id),
-            Action::AttemptDies(id),
-        ]);
-        actions.extend((0..protocol.replicas).map(|by| Action::SweepSees(by, id)));
-        actions.extend((0..protocol.replicas).map(|by| Action::Advance(by, id)));
+        add(&[Action::Ask(id)], true);
+        let late = [Action::AskLate(id), Action::Answer(id)];
+        add(&late, budget.late_answers > 0);
+        add(&[Action::AskForNobody(id)], budget.repetitions > 0);
+        add(&[Action::Arrive(id)], protocol.late.contains(&id));
+        add(
+            &[Action::Look(id), Action::Refuse(id)],
+            protocol.has_key(id),
+        );
+        add(&[Action::Begin(id), Action::Commit(id)], true);
+        add(&[Action::Direct(id)], budget.directs > 0);
+        add(&[Action::Deliver(id), Action::LeaseEnds(id)], true);
+        add(&[Action::AttemptDies(id)], budget.crashes > 0);
+        for by in 0..protocol.replicas {
+            add(&[Action::SweepSees(by, id)], true);
+            add(&[Action::Advance(by, id)], budget.deaths > 0);
+        }
     }
     for by in 0..protocol.replicas {
-        actions.extend([
-            Action::Raise(by),
-            Action::Read(by),
-            Action::Swap(by),
-            Action::SwapTwice(by),
-            Action::Compare(by),
-            Action::RebuilderDies(by),
-            Action::SweepLooks(by),
-            Action::SweepEnds(by),
-            Action::SweeperDies(by),
-        ]);
+        let rebuild = [Action::Raise(by), Action::Read(by), Action::Swap(by)];
+        add(&rebuild, budget.raises > 0);
+        add(&[Action::SwapTwice(by)], budget.repetitions > 0);
+        add(&[Action::Compare(by)], budget.setbacks > 0);
+        add(&[Action::SweepLooks(by), Action::SweepEnds(by)], true);
+        let deaths = [Action::RebuilderDies(by), Action::SweeperDies(by)];
+        add(&deaths, budget.crashes > 0);
     }
     actions
 }
