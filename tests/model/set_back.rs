@@ -1,6 +1,6 @@
 //! A store that is set back to an earlier state: by a failover that loses commits, or by a restore.
 
-use crate::properties::{COUNTED, SELLS, SERVES_ALONE};
+use crate::properties::{COUNTED, SELLS, SERVES_ALONE, SIEVE, TRUTH};
 use crate::protocol::{
     Answer, Budget, Check, Holds, Phase, Protocol, REPLICAS, Rebuild, Restore, State, Sweep,
 };
