@@ -143,6 +143,7 @@ fn with_unique_epochs_neither_the_database_path_nor_running_processes_use_a_lost
     let protocol = Protocol {
         with,
         without,
+        always: [&TRUTH[..], &SIEVE].concat(),
         ..restored(true)
     };
     holds(
