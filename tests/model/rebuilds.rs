@@ -36,7 +36,7 @@ pub fn swap(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
     let Rebuild::Read { epoch, rows } = state.rebuilds[by] else {
         return None;
     };
-    let is_done = replace(protocol, state, epoch, &rows);
+    let is_done = replace(protocol, state, epoch, rows);
     state.rebuilds[by] = if protocol.budget.setbacks > 0 {
         Rebuild::Swapped((!is_done).then_some(epoch))
     } else {
@@ -51,7 +51,7 @@ pub fn swap_twice(protocol: &Protocol, state: &mut State, by: usize) -> Option<(
         return None;
     };
     spend(&mut state.left.repetitions)?;
-    replace(protocol, state, epoch, &rows);
+    replace(protocol, state, epoch, rows);
     Some(())
 }
 
@@ -59,7 +59,7 @@ fn replace(
     protocol: &Protocol,
     state: &mut State,
     epoch: u8,
-    rows: &[Option<u8>; ATTEMPTS],
+    rows: [Option<u8>; ATTEMPTS],
 ) -> bool {
     let current = state.present_gate(protocol);
     if current.is_some_and(|gate| gate.epoch >= epoch) && protocol.has(Check::Forward) {
