@@ -104,6 +104,11 @@ judges-quick: ## Those judges that take seconds
 	$(build_tests)
 	judges/run --quick
 
+.PHONY: linearizability
+linearizability: OPERATIONS := 10000000
+linearizability: ## So many operations while the service is killed, checked by Porcupine, and docs/report/linearizability.md: OPERATIONS=10000000
+	judges/porcupine/long $(OPERATIONS)
+
 .PHONY: contract
 contract: ## Hold the service's answers against its OpenAPI document, on embedded and on real parts
 	cargo build --locked

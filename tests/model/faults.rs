@@ -36,7 +36,9 @@ pub fn sweeper_dies(state: &mut State, by: usize) -> Option<()> {
 }
 
 pub fn gate_saves(state: &mut State) -> Option<()> {
-    if state.left.restores == 0 || state.saved.is_some() {
+    // What a replica lacks matters only where the first server returns.
+    let is_used = state.left.restores > 0 || state.left.splits.min(state.left.returns) > 0;
+    if !is_used || state.saved.is_some() {
         return None;
     }
     state.saved = Some(state.gate?);

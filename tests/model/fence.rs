@@ -48,7 +48,7 @@ pub fn take_for_dead_at_once(protocol: &Protocol, state: &mut State) -> Option<(
 }
 
 /// Two users and one unit; a replica dies or not, and is taken for dead.
-fn dead_replica() -> Protocol {
+pub fn dead_replica() -> Protocol {
     let budget = Budget {
         raises: 2,
         directs: 1,

@@ -61,7 +61,8 @@ pub fn refuse_again(protocol: &Protocol, state: &mut State, id: usize) -> Option
         let is_leased = gate
             .of_key
             .is_some_and(|first| gate.leases[first].is_some());
-        !is_leased && !gate.key_admitted[id]
+        let is_current = gate.epoch == state.store.epoch || !protocol.has(Check::KeyEpoch);
+        !is_leased && !gate.key_admitted[id] && is_current
     });
     let answer = if !protocol.has(Check::KeyAgain) {
         answer

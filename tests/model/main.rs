@@ -13,34 +13,30 @@
     reason = "a test that cannot go on should say so and stop"
 )]
 
+mod budget;
+mod checks;
 mod faults;
 mod fence;
 mod keys;
+mod late;
 mod outbox;
 mod properties;
 mod protocol;
+mod rebuilds;
+mod servers;
+mod set_back;
 mod settings;
 mod steps;
 mod words;
 
 use std::time::Instant;
 
+use budget::CALM;
 use properties::{
     COUNTED, KEY_AGAIN, KEY_REACHED, REACHED, REJECTION_IS_FINAL, SELLS, SIEVE, STOCK, SWEPT, TRUTH,
 };
-use protocol::{Action, Budget, Check, Holds, Protocol, State};
+use protocol::{Action, Budget, Check, Holds, Protocol, Restore, State};
 use stateright::{Checker, Model, Property};
-
-/// No fault at all.
-const CALM: Budget = Budget {
-    raises: 0,
-    directs: 0,
-    crashes: 0,
-    losses: 0,
-    restores: 0,
-    ends: 0,
-    deaths: 0,
-};
 
 impl Model for Protocol {
     type State = State;
@@ -83,6 +79,7 @@ fn always_and_sometimes<M: Model>(
 fn world(user_of: &[usize], budget: Budget) -> Protocol {
     Protocol {
         without: Vec::new(),
+        with: Vec::new(),
         always: [&TRUTH[..], &SIEVE].concat(),
         sometimes: Vec::new(),
         stock: 1,
@@ -90,8 +87,16 @@ fn world(user_of: &[usize], budget: Budget) -> Protocol {
         user_of: user_of.to_vec(),
         one_key: Vec::new(),
         late: Vec::new(),
+        limit: 1,
+        restore: Restore::Failover,
         budget,
     }
+}
+
+/// The same, and everything can be sold from every state.
+fn with_sales(mut protocol: Protocol) -> Protocol {
+    protocol.always.push(SELLS);
+    protocol
 }
 
 /// Explores every state; each property must hold in all of them.

@@ -1,20 +1,15 @@
 //! The properties of every state, one of which is that everything can still be sold.
 
-use crate::protocol::{ATTEMPTS, Action, Answer, Holds, Phase, Protocol, State};
+use crate::protocol::{
+    ATTEMPTS, Action, Answer, Check, Holds, Phase, Protocol, Rebuild, State, USERS,
+};
 use crate::steps::step;
 
 /// The properties that the store alone ensures, with any gate.
 pub const TRUTH: [Holds; 5] = [
     STOCK,
-    ("a user holds at most one", |protocol, state| {
-        let mut held = [0; ATTEMPTS];
-        for id in protocol
-            .attempts()
-            .filter(|id| state.store.rows[*id].is_some())
-        {
-            held[protocol.user_of[id]] += 1;
-        }
-        held.iter().all(|units| *units <= 1)
+    ("a user holds at most the limit", |protocol, state| {
+        (0..USERS).all(|user| state.units_of(protocol, user) <= protocol.limit)
     }),
     ("no rank is held twice", |_, state| {
         let ranks: Vec<u8> = state.store.rows.iter().flatten().copied().collect();
@@ -26,7 +21,9 @@ pub const TRUTH: [Holds; 5] = [
     }),
     ("what was answered yes is committed", |_, state| {
         (0..ATTEMPTS).all(|id| {
-            state.attempts[id].phase != Phase::Ended(Answer::Yes) || state.store.rows[id].is_some()
+            state.attempts[id].phase != Phase::Ended(Answer::Yes)
+                || state.store.rows[id].is_some()
+                || state.lost[id]
         })
     }),
 ];
@@ -40,16 +37,21 @@ pub const SIEVE: [Holds; 5] = [
         "only a user with a unit gets \"already\"",
         |protocol, state| {
             protocol.attempts().all(|id| {
+                let user = protocol.user_of[id];
+                let is_lost = |id: usize| protocol.user_of[id] == user && state.lost[id];
                 state.attempts[id].phase != Phase::Ended(Answer::Already)
-                    || state.user_holds(protocol, protocol.user_of[id])
+                    || state.user_holds(protocol, user)
+                    || protocol.attempts().any(is_lost)
             })
         },
     ),
-    (
-        "no gate is in force while the database serves",
-        |protocol, state| !state.store.closed || state.gate_in_force(protocol).is_none(),
-    ),
+    SERVES_ALONE,
 ];
+
+pub const SERVES_ALONE: Holds = (
+    "no gate is in force while the database serves",
+    |protocol, state| !state.store.closed || state.gate_in_force(protocol).is_none(),
+);
 
 pub const STOCK: Holds = (
     "committed units never exceed the stock",
@@ -63,14 +65,13 @@ pub const COUNTED: Holds = (
     "a gate in force counts all that is committed",
     |protocol, state| {
         let last = state.store.rows.iter().flatten().max().copied();
-        state.gate_in_force(protocol).is_none_or(|gate| {
-            let held = |id: usize| gate.holders[protocol.user_of[id]].is_some();
-            gate.units >= state.store.units
-                && gate.last_rank >= last.unwrap_or(0)
-                && protocol
-                    .attempts()
-                    .all(|id| state.store.rows[id].is_none() || held(id))
-        })
+        let mut gate = state.gate_in_force(protocol).into_iter();
+        state.is_set_back
+            || gate.all(|gate| {
+                gate.units >= state.store.units
+                    && gate.last_rank >= last.unwrap_or(0)
+                    && (0..USERS).all(|user| gate.held[user] >= state.units_of(protocol, user))
+            })
     },
 );
 
@@ -81,7 +82,9 @@ pub const HELD: Holds = (
         state.gate.is_none_or(|gate| {
             let mut holders = gate.holders.iter().flatten();
             usize::from(gate.units) == gate.holders.iter().flatten().count()
-                && holders.all(|id| gate.leases[*id].is_some() || state.store.rows[*id].is_some())
+                && holders.all(|id| {
+                    gate.leases[*id].is_some() || state.store.rows[*id].is_some() || state.lost[*id]
+                })
         })
     },
 );
@@ -162,11 +165,11 @@ fn everything_is_sold_after_faults(protocol: &Protocol, state: &State) -> bool {
     let mut state = *state;
     for _ in 0..STEPS_MAX {
         let Some(next) = finish(protocol, &state).or_else(|| ask_again(protocol, &state)) else {
-            let mut users = protocol.user_of.clone();
-            users.sort_unstable();
-            users.dedup();
-            let wanted = users.len().min(usize::from(protocol.stock));
-            return usize::from(state.store.units) == wanted
+            let wanted: usize = (0..USERS)
+                .map(|user| protocol.user_of.iter().filter(|of| **of == user).count())
+                .map(|wanted| wanted.min(usize::from(protocol.limit)))
+                .sum();
+            return usize::from(state.store.units) == wanted.min(usize::from(protocol.stock))
                 && state.gate_in_force(protocol).is_some_and(|gate| {
                     gate.units == state.store.units && gate.leases.iter().flatten().count() == 0
                 });
@@ -180,11 +183,12 @@ fn everything_is_sold_after_faults(protocol: &Protocol, state: &State) -> bool {
 fn finish(protocol: &Protocol, state: &State) -> Option<State> {
     let mut begun: Vec<Action> = Vec::new();
     for by in 0..protocol.replicas {
-        begun.extend([Action::Read(by), Action::Swap(by)]);
+        begun.extend([Action::Read(by), Action::Swap(by), Action::Compare(by)]);
         begun.extend([Action::SweepLooks(by), Action::SweepEnds(by)]);
     }
     for id in protocol.attempts() {
         begun.extend([Action::Deliver(id), Action::Commit(id), Action::Begin(id)]);
+        begun.push(Action::Answer(id));
         begun.extend([Action::LeaseEnds(id), Action::SweepSees(0, id)]);
     }
     begun
@@ -192,15 +196,26 @@ fn finish(protocol: &Protocol, state: &State) -> Option<State> {
         .find_map(|action| step(protocol, state, action))
 }
 
-/// A user retries; the gate is rebuilt first if it is missing or outdated.
+/// A user retries; the gate is rebuilt first if it is missing, outdated or wrong.
 fn ask_again(protocol: &Protocol, state: &State) -> Option<State> {
-    let served = |id: usize| state.user_holds(protocol, protocol.user_of[id]);
-    let waiting: Vec<usize> = protocol.attempts().filter(|id| !served(*id)).collect();
+    let is_due = |id: &usize| {
+        state.store.rows[*id].is_none() && !state.user_holds(protocol, protocol.user_of[*id])
+    };
+    let waiting: Vec<usize> = protocol.attempts().filter(is_due).collect();
+    let ahead = (0..protocol.replicas).find(|by| matches!(state.rebuilds[*by], Rebuild::Ahead(_)));
     let in_force = state.gate_in_force(protocol);
-    if in_force.is_none() {
+    // All leases have ended, so the gate's units must be those of the store.
+    let is_wrong = in_force.is_none_or(|gate| {
+        protocol.has(Check::Drift) && gate.units != state.store.units
+            || waiting.iter().any(|id| {
+                // The store has rejected an admission of this gate.
+                state.attempts[*id].phase == Phase::Asking { not_in: gate.epoch }
+            })
+    });
+    if is_wrong || ahead.is_some() {
         let mut state = *state;
         state.left.raises = 1;
-        return step(protocol, &state, Action::Raise(0));
+        return step(protocol, &state, Action::Raise(ahead.unwrap_or(0)));
     }
     if in_force.is_some_and(|gate| gate.units >= protocol.stock) {
         return None;

@@ -8,48 +8,8 @@ pub const USERS: usize = 3;
 /// Maximum number of replicas that rebuild and sweep.
 pub const REPLICAS: usize = 2;
 
-/// The checks of the protocol. Each can be left out, to show what it prevents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
-    /// A commit is rejected unless the store's epoch is that of the admission.
-    Epoch,
-    /// A transaction does not begin under an expired lease.
-    Lease,
-    /// A transaction ends before its lease: the purpose of the writer's margin.
-    Margin,
-    /// A sweep ends only the lease that it saw in this epoch: the same participation may have a later one.
-    SameLease,
-    /// Gate state of another run of the server counts as missing.
-    Run,
-    /// The database path raises the epoch before it commits anything beside the gate.
-    Closing,
-    /// The store's own condition: no more units than the stock.
-    Stock,
-    /// The store's unique key: no rank twice in a campaign.
-    Ranks,
-    /// The gate does not decide on a key while another participation holds a lease under it.
-    KeyLease,
-    /// The gate records that it rejected a key: attempts that began before do not commit.
-    KeyMemory,
-    /// After a rebuild every key counts as rejected: attempts that began before do not commit.
-    KeyRebuild,
-    /// A key is rejected only after a query of the store, which may have its participation.
-    KeyLook,
-    /// A key is rejected only after the gate has confirmed it, because something may have been admitted since.
-    KeyAgain,
-    /// The database path admits no key that began before the gate was closed.
-    KeyDirect,
-    /// The leases of a dead replica are ended only after the epoch was raised.
-    Fence,
-    /// The gate moves to the raised epoch only from the one before it: otherwise it lacks commits.
-    From,
-    /// The leases of the dead replica stay in the old epoch: it may be alive, and ask again.
-    Behind,
-    /// Units of leases count since the last rebuild, and not since the last epoch.
-    Rebuilt,
-    /// A sweep ends only the very lease that it saw: a moved lease may be given again in its epoch.
-    SameEnd,
-}
+pub use crate::budget::{Budget, Restore};
+pub use crate::checks::Check;
 
 /// A property of the protocol.
 pub type Holds = super::HoldsIn<Protocol>;
@@ -58,6 +18,8 @@ pub type Holds = super::HoldsIn<Protocol>;
 #[derive(Clone, Debug)]
 pub struct Protocol {
     pub without: Vec<Check>,
+    /// Checks that the service does not have.
+    pub with: Vec<Check>,
     /// The properties of every state.
     pub always: Vec<Holds>,
     /// The properties that must be reached in some state; otherwise the world is too small to show anything.
@@ -70,6 +32,10 @@ pub struct Protocol {
     pub one_key: Vec<usize>,
     /// The attempts that begin at any moment, not at the start.
     pub late: Vec<usize>,
+    /// Units that a user may have.
+    pub limit: u8,
+    /// What happens when the store is set back.
+    pub restore: Restore,
     pub budget: Budget,
 }
 
@@ -85,27 +51,9 @@ impl Protocol {
     }
 
     pub fn has(&self, check: Check) -> bool {
-        !self.without.contains(&check)
+        let is_there = !Check::NOT_IN_THE_SERVICE.contains(&check) || self.with.contains(&check);
+        is_there && !self.without.contains(&check)
     }
-}
-
-/// How often the unbounded actions may still happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Budget {
-    /// Epochs that rebuilds may raise.
-    pub raises: u8,
-    /// Participations on the database path.
-    pub directs: u8,
-    /// Crashes of processes, which lose all their state.
-    pub crashes: u8,
-    /// Times the gate loses everything.
-    pub losses: u8,
-    /// Times the gate's server restarts from an older file of its own.
-    pub restores: u8,
-    /// Times the campaign ends.
-    pub ends: u8,
-    /// Times the replica of an attempt is taken for dead, which it may be or not.
-    pub deaths: u8,
 }
 
 /// The admission of an attempt, and the gate's lease of it.
@@ -143,6 +91,8 @@ pub enum Phase {
     Refused(Answer),
     /// The store has no participation of the key: the gate has to confirm the rejection.
     Looked(Answer),
+    /// Admitted, but the answer has not arrived.
+    Called(Ticket),
     Admitted(Ticket),
     /// The lease was checked; the transaction may be committed at any moment.
     Writing(Ticket),
@@ -188,6 +138,8 @@ pub struct Gate {
     pub run: u8,
     pub units: u8,
     pub last_rank: u8,
+    /// The units of each user.
+    pub held: [u8; USERS],
     /// The first participation of each user with a unit.
     pub holders: [Option<usize>; USERS],
     pub leases: [Option<Ticket>; ATTEMPTS],
@@ -208,6 +160,10 @@ pub enum Rebuild {
         epoch: u8,
         rows: [Option<u8>; ATTEMPTS],
     },
+    /// The swap is done. With the epoch, if the gate refused it.
+    Swapped(Option<u8>),
+    /// Found the gate ahead of the store: continues above this epoch.
+    Ahead(u8),
 }
 
 /// Which lease of an attempt it is. The rank stands for the end of the lease, which tells two of one epoch apart.
@@ -238,8 +194,18 @@ pub struct State {
     pub gate: Option<Gate>,
     /// The present run of the gate's server.
     pub run: u8,
-    /// The file of the gate's server.
+    /// The file of the gate's server, or what its replica has received.
     pub saved: Option<Gate>,
+    /// Another primary, and its run. Each step happens at either.
+    pub other: Option<(Option<Gate>, u8)>,
+    /// The highest epoch that the store ever had.
+    pub highest: u8,
+    /// What the store is set back to.
+    pub copied: Option<Store>,
+    /// The participations that were lost when the store was set back.
+    pub lost: [bool; ATTEMPTS],
+    /// The store was set back, and no rebuild has ended since.
+    pub is_set_back: bool,
     pub attempts: [Attempt; ATTEMPTS],
     pub rebuilds: [Rebuild; REPLICAS],
     pub sweeps: [Sweep; REPLICAS],
@@ -255,6 +221,11 @@ pub struct State {
 pub enum Action {
     Arrive(usize),
     Ask(usize),
+    /// The same; the answer arrives later.
+    AskLate(usize),
+    Answer(usize),
+    /// A call that was given up is executed.
+    AskForNobody(usize),
     Look(usize),
     Refuse(usize),
     Begin(usize),
@@ -265,6 +236,10 @@ pub enum Action {
     Raise(usize),
     Read(usize),
     Swap(usize),
+    /// The swap is executed, and will be executed once more.
+    SwapTwice(usize),
+    /// The rebuild compares the gate with the store.
+    Compare(usize),
     /// The one that has raised the epoch moves the gate to it, without the leases of an attempt.
     Advance(usize, usize),
     SweepSees(usize, usize),
@@ -277,6 +252,15 @@ pub enum Action {
     GateIsLost,
     GateIsRestored,
     CampaignEnds,
+    /// The store writes a backup, or its replica receives what it has.
+    StoreIsCopied,
+    StoreIsSetBack,
+    /// The gate's replica is promoted, and the primary continues.
+    Split,
+    /// The next steps happen at the other primary.
+    Turn,
+    /// The present primary becomes a replica of the other one, and is promoted again.
+    Return,
 }
 
 impl State {
@@ -297,6 +281,7 @@ impl State {
                 run: 1,
                 units: 0,
                 last_rank: 0,
+                held: [0; USERS],
                 holders: [None; USERS],
                 leases: [None; ATTEMPTS],
                 of_key: None,
@@ -305,6 +290,11 @@ impl State {
             }),
             run: 1,
             saved: None,
+            other: None,
+            highest: 1,
+            copied: None,
+            lost: [false; ATTEMPTS],
+            is_set_back: false,
             attempts: std::array::from_fn(|id| Attempt {
                 phase: if protocol.late.contains(&id) {
                     Phase::Coming
@@ -354,9 +344,27 @@ impl State {
         ids.any(|id| self.store.rows[*id].is_some())
     }
 
-    pub fn user_holds(&self, protocol: &Protocol, user: usize) -> bool {
-        protocol
+    /// Units that are committed for a user.
+    pub fn units_of(&self, protocol: &Protocol, user: usize) -> u8 {
+        let committed = protocol
             .attempts()
-            .any(|id| protocol.user_of[id] == user && self.store.rows[id].is_some())
+            .filter(|id| protocol.user_of[*id] == user && self.store.rows[*id].is_some());
+        u8::try_from(committed.count()).unwrap_or(u8::MAX)
+    }
+
+    /// Whether a user has all units that are allowed.
+    pub fn user_holds(&self, protocol: &Protocol, user: usize) -> bool {
+        self.units_of(protocol, user) >= protocol.limit
+    }
+
+    /// Raises the store's epoch, above this one too.
+    pub fn raise_epoch(&mut self, protocol: &Protocol, beyond: u8) {
+        let unique = if protocol.has(Check::Unique) {
+            self.highest
+        } else {
+            0
+        };
+        self.store.epoch = self.store.epoch.max(beyond).max(unique) + 1;
+        self.highest = self.highest.max(self.store.epoch);
     }
 }

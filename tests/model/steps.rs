@@ -3,45 +3,57 @@
 use crate::faults;
 use crate::fence;
 use crate::keys::{admitted, arrive, campaign_ends, look, note_admission, refuse, refuse_again};
-use crate::protocol::{
-    ATTEMPTS, Action, Answer, Check, Gate, Phase, Protocol, Rebuild, Seen, State, Sweep, Ticket,
-    USERS, Word,
-};
+use crate::late;
+use crate::protocol::{Action, Answer, Check, Phase, Protocol, Seen, State, Sweep, Ticket, Word};
+use crate::rebuilds;
+use crate::servers;
+use crate::set_back;
 
-/// All actions.
+/// All actions that can be possible in this world.
 pub fn all(protocol: &Protocol) -> Vec<Action> {
-    let mut actions = vec![
-        Action::GateSaves,
-        Action::GateIsLost,
-        Action::GateIsRestored,
-        Action::CampaignEnds,
-    ];
+    let budget = protocol.budget;
+    let mut actions = Vec::new();
+    let mut add = |of: &[Action], is_possible: bool| {
+        if is_possible {
+            actions.extend_from_slice(of);
+        }
+    };
+    let saves = budget.restores > 0 || budget.returns > 0;
+    add(&[Action::GateSaves], saves);
+    add(&[Action::GateIsLost], budget.losses > 0);
+    add(&[Action::GateIsRestored], budget.restores > 0);
+    add(&[Action::CampaignEnds], budget.ends > 0);
+    let set_back = [Action::StoreIsCopied, Action::StoreIsSetBack];
+    add(&set_back, budget.setbacks > 0);
+    add(&[Action::Split, Action::Turn], budget.splits > 0);
+    add(&[Action::Return], budget.returns > 0);
     for id in protocol.attempts() {
-        actions.extend([
-            Action::Arrive(id),
-            Action::Ask(id),
-            Action::Look(id),
-            Action::Refuse(id),
-            Action::Begin(id),
-            Action::Commit(id),
-            Action::Direct(id),
-            Action::Deliver(id),
-            Action::LeaseEnds(id),
-            Action::AttemptDies(id),
-        ]);
-        actions.extend((0..protocol.replicas).map(|by| Action::SweepSees(by, id)));
-        actions.extend((0..protocol.replicas).map(|by| Action::Advance(by, id)));
+        add(&[Action::Ask(id)], true);
+        let late = [Action::AskLate(id), Action::Answer(id)];
+        add(&late, budget.late_answers > 0);
+        add(&[Action::AskForNobody(id)], budget.repetitions > 0);
+        add(&[Action::Arrive(id)], protocol.late.contains(&id));
+        add(
+            &[Action::Look(id), Action::Refuse(id)],
+            protocol.has_key(id),
+        );
+        add(&[Action::Begin(id), Action::Commit(id)], true);
+        add(&[Action::Direct(id)], budget.directs > 0);
+        add(&[Action::Deliver(id), Action::LeaseEnds(id)], true);
+        add(&[Action::AttemptDies(id)], budget.crashes > 0);
+        for by in 0..protocol.replicas {
+            add(&[Action::SweepSees(by, id)], true);
+            add(&[Action::Advance(by, id)], budget.deaths > 0);
+        }
     }
     for by in 0..protocol.replicas {
-        actions.extend([
-            Action::Raise(by),
-            Action::Read(by),
-            Action::Swap(by),
-            Action::RebuilderDies(by),
-            Action::SweepLooks(by),
-            Action::SweepEnds(by),
-            Action::SweeperDies(by),
-        ]);
+        let rebuild = [Action::Raise(by), Action::Read(by), Action::Swap(by)];
+        add(&rebuild, budget.raises > 0);
+        add(&[Action::SwapTwice(by)], budget.repetitions > 0);
+        add(&[Action::Compare(by)], budget.setbacks > 0);
+        add(&[Action::SweepLooks(by), Action::SweepEnds(by)], true);
+        let deaths = [Action::RebuilderDies(by), Action::SweeperDies(by)];
+        add(&deaths, budget.crashes > 0);
     }
     actions
 }
@@ -51,6 +63,9 @@ pub fn step(protocol: &Protocol, before: &State, action: Action) -> Option<State
     let mut state = *before;
     let done = match action {
         Action::Ask(id) => ask(protocol, &mut state, id),
+        Action::AskLate(id) => late::ask(protocol, &mut state, id),
+        Action::Answer(id) => late::answer(protocol, &mut state, id),
+        Action::AskForNobody(id) => late::ask_for_nobody(protocol, &mut state, id),
         Action::Arrive(id) => arrive(protocol, &mut state, id),
         Action::Look(id) => look(protocol, &mut state, id),
         Action::Refuse(id) => refuse_again(protocol, &mut state, id),
@@ -59,9 +74,11 @@ pub fn step(protocol: &Protocol, before: &State, action: Action) -> Option<State
         Action::Direct(id) => direct(protocol, &mut state, id),
         Action::Deliver(id) => deliver(protocol, &mut state, id),
         Action::LeaseEnds(id) => lease_ends(protocol, &mut state, id),
-        Action::Raise(by) => raise(&mut state, by),
-        Action::Read(by) => read(&mut state, by),
-        Action::Swap(by) => swap(protocol, &mut state, by),
+        Action::Raise(by) => rebuilds::raise(protocol, &mut state, by),
+        Action::Read(by) => rebuilds::read(&mut state, by),
+        Action::Swap(by) => rebuilds::swap(protocol, &mut state, by),
+        Action::SwapTwice(by) => rebuilds::swap_twice(protocol, &mut state, by),
+        Action::Compare(by) => rebuilds::compare(protocol, &mut state, by),
         Action::Advance(by, id) => fence::advance(protocol, &mut state, by, id),
         Action::SweepSees(by, id) => sweep_sees(protocol, &mut state, by, id),
         Action::SweepLooks(by) => sweep_looks(&mut state, by),
@@ -73,6 +90,11 @@ pub fn step(protocol: &Protocol, before: &State, action: Action) -> Option<State
         Action::GateIsLost => faults::gate_is_lost(&mut state),
         Action::GateIsRestored => faults::gate_is_restored(&mut state),
         Action::CampaignEnds => campaign_ends(&mut state),
+        Action::StoreIsCopied => set_back::copy(&mut state),
+        Action::StoreIsSetBack => set_back::set_back(protocol, &mut state),
+        Action::Split => servers::split(&mut state),
+        Action::Turn => servers::turn(&mut state),
+        Action::Return => servers::return_to_first(protocol, &mut state),
     };
     done?;
     // Replicas are interchangeable: the state does not depend on which one does it.
@@ -88,7 +110,7 @@ pub fn spend(left: &mut u8) -> Option<()> {
 }
 
 /// `admit`. The answer may be lost: this equals a crash directly after it.
-fn ask(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
+pub fn ask(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     let Phase::Asking { not_in } = state.attempts[id].phase else {
         return None;
     };
@@ -101,16 +123,19 @@ fn ask(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     let of_key = gate
         .of_key
         .filter(|_| has_key && protocol.has(Check::KeyLease));
-    if let Some(ticket) = gate.leases[id] {
+    if let Some(mut ticket) = gate.leases[id] {
+        if !protocol.has(Check::LeaseEpoch) {
+            ticket.epoch = gate.epoch;
+        }
         let (phase, word) = admitted(protocol, gate, id, ticket);
         (state.attempts[id].phase, state.attempts[id].word) = (phase, word);
     } else if of_key.is_some_and(|first| gate.leases[first].is_some()) {
         return None;
     } else if state.ended {
         refuse(protocol, state, id, Answer::Ended)?;
-    } else if let Some(first) = gate.holders[user] {
+    } else if gate.held[user] >= protocol.limit {
         // While the first one is leased its outcome is unknown, so there is no reply.
-        if gate.leases[first].is_some() {
+        if gate.holders[user].is_some_and(|first| gate.leases[first].is_some()) {
             return None;
         }
         refuse(protocol, state, id, Answer::Already)?;
@@ -120,7 +145,8 @@ fn ask(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
         let gate = state.gate.as_mut()?;
         gate.units += 1;
         gate.last_rank += 1;
-        gate.holders[user] = Some(id);
+        gate.held[user] += 1;
+        gate.holders[user].get_or_insert(id);
         let ticket = Ticket {
             epoch: gate.epoch,
             rank: gate.last_rank,
@@ -180,6 +206,7 @@ fn commit(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
         (again, release)
     } else {
         state.late_commit |= ticket.swept;
+        state.lost[id] = false;
         insert(state, id, ticket.rank);
         let settle = Some(Word::Settle(ticket.epoch));
         (Phase::Ended(Answer::Yes), settle)
@@ -214,7 +241,7 @@ fn direct(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     };
     // Rejecting a key closes the gate as well: its admissions cannot be committed.
     if (refusal.is_none() || has_key) && protocol.has(Check::Closing) && !state.store.closed {
-        state.store.epoch += 1;
+        state.raise_epoch(protocol, 0);
         state.store.closed = true;
         state.store.closed_after = state.begun();
     }
@@ -272,8 +299,12 @@ fn release(protocol: &Protocol, state: &mut State, id: usize, seen_in: u8) -> bo
         gate.epoch
     };
     if lease.epoch >= since {
+        let user = protocol.user_of[id];
         gate.units -= 1;
-        gate.holders[protocol.user_of[id]] = None;
+        gate.held[user] = gate.held[user].saturating_sub(1);
+        if gate.held[user] == 0 || gate.holders[user] == Some(id) {
+            gate.holders[user] = None;
+        }
     }
     true
 }
@@ -292,6 +323,7 @@ fn lease_ends(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
         .and_then(|gate| gate.leases[id].as_mut());
     let held = match &mut state.attempts[id].phase {
         Phase::Admitted(ticket) => Some(ticket),
+        Phase::Called(ticket) if protocol.has(Check::Asked) => Some(ticket),
         _ => None,
     };
     for ticket in lease.into_iter().chain(held) {
@@ -301,66 +333,6 @@ fn lease_ends(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
         }
     }
     ended
-}
-
-/// The first step of a rebuild, a separate transaction. It may happen at any moment.
-fn raise(state: &mut State, by: usize) -> Option<()> {
-    if state.rebuilds[by] != Rebuild::Idle {
-        return None;
-    }
-    spend(&mut state.left.raises)?;
-    state.store.epoch += 1;
-    state.store.closed = false;
-    state.store.closed_after = [false; ATTEMPTS];
-    state.rebuilds[by] = Rebuild::Raised(state.store.epoch);
-    Some(())
-}
-
-/// The second step of a rebuild: reads the committed units, perhaps much later.
-fn read(state: &mut State, by: usize) -> Option<()> {
-    let Rebuild::Raised(epoch) = state.rebuilds[by] else {
-        return None;
-    };
-    state.rebuilds[by] = Rebuild::Read {
-        epoch,
-        rows: state.store.rows,
-    };
-    Some(())
-}
-
-/// The third step: replaces the gate's state, if that moves the epoch forward.
-fn swap(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
-    let Rebuild::Read { epoch, rows } = state.rebuilds[by] else {
-        return None;
-    };
-    state.rebuilds[by] = Rebuild::Idle;
-    let current = state.present_gate(protocol);
-    if current.is_some_and(|gate| gate.epoch >= epoch) {
-        return Some(());
-    }
-    let mut gate = Gate {
-        epoch,
-        rebuilt: epoch,
-        run: state.run,
-        units: 0,
-        last_rank: 0,
-        holders: [None; USERS],
-        leases: [None; ATTEMPTS],
-        of_key: None,
-        key_refused: state
-            .begun()
-            .map(|begun| begun && protocol.has(Check::KeyRebuild)),
-        key_admitted: [true; ATTEMPTS],
-    };
-    for (id, rank) in rows.iter().enumerate() {
-        if let Some(rank) = rank {
-            gate.units += 1;
-            gate.last_rank = gate.last_rank.max(*rank);
-            gate.holders[protocol.user_of[id]] = Some(id);
-        }
-    }
-    state.gate = Some(gate);
-    Some(())
 }
 
 /// The sweeper reads an expired lease, or one that was left behind in an old epoch.
@@ -415,7 +387,9 @@ fn sweep_ends(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
     let is_same = lease.is_some_and(|lease| lease.rank == seen.rank);
     let was_released =
         (is_same || !protocol.has(Check::SameEnd)) && release(protocol, state, attempt, seen.epoch);
-    if let Phase::Admitted(held) | Phase::Writing(held) = &mut state.attempts[attempt].phase {
+    if let Phase::Called(held) | Phase::Admitted(held) | Phase::Writing(held) =
+        &mut state.attempts[attempt].phase
+    {
         held.swept |= was_released && lease.is_some_and(|lease| lease.epoch == held.epoch);
     }
     Some(())

@@ -72,7 +72,7 @@ fn became(phase: Phase) -> String {
         Phase::Coming => String::new(),
         Phase::Refused(_) => "rejected, with a key".to_owned(),
         Phase::Looked(_) => "nothing found".to_owned(),
-        Phase::Admitted(ticket) => held(ticket),
+        Phase::Called(ticket) | Phase::Admitted(ticket) => held(ticket),
         Phase::Writing(_) => "lease checked, the transaction begins".to_owned(),
         Phase::Ended(answer) => answer_text(answer).to_owned(),
     }
@@ -84,6 +84,15 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
         Action::Ask(id) => {
             let user = protocol.user_of[id] + 1;
             format!("{} (user {user}) requests admission: {}", name(id), of(id))
+        }
+        Action::AskLate(id) => format!(
+            "{} requests admission: {}; the answer is late",
+            name(id),
+            of(id)
+        ),
+        Action::Answer(id) => format!("{} gets the answer", name(id)),
+        Action::AskForNobody(id) => {
+            format!("a call for {} that was given up is executed", name(id))
         }
         Action::Arrive(id) => format!("{} begins", name(id)),
         Action::Refuse(id) => format!(
@@ -115,6 +124,15 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
             }
             _ => String::new(),
         },
+        Action::Compare(by) => match after.rebuilds[by] {
+            Rebuild::Ahead(epoch) => {
+                format!("the rebuild finds the gate in epoch {epoch}, ahead of the store")
+            }
+            _ => "the rebuild ends".to_owned(),
+        },
+        Action::SwapTwice(_) => {
+            "its state is swapped into the gate; the call will be executed again".to_owned()
+        }
         Action::Swap(by) => match before.rebuilds[by] {
             Rebuild::Read { epoch, .. } if before.gate != after.gate => {
                 format!("its state of epoch {epoch} is swapped into the gate")
@@ -124,13 +142,30 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
         Action::Advance(_, id) => taken_for_dead(id, before, after),
         Action::SweepSees(_, id) => format!("a sweeper finds the lease of {}", name(id)),
         Action::SweepLooks(by) | Action::SweepEnds(by) => swept(before.sweeps[by], after),
+        _ => fault(action, after),
+    }
+}
+
+fn fault(action: Action, after: &State) -> String {
+    match action {
         Action::AttemptDies(id) => format!("the process that serves {} dies", name(id)),
         Action::RebuilderDies(_) => "the process that rebuilds dies".to_owned(),
         Action::SweeperDies(_) => "the process that sweeps dies".to_owned(),
         Action::GateSaves => "the gate's server writes a file".to_owned(),
         Action::GateIsLost => "the gate loses everything".to_owned(),
         Action::CampaignEnds => "the campaign ends".to_owned(),
+        Action::StoreIsCopied => "the store is copied".to_owned(),
+        Action::StoreIsSetBack => format!(
+            "the store is set back to the copy, of epoch {}",
+            after.store.epoch
+        ),
+        Action::Split => "a replica of the gate is promoted beside the primary".to_owned(),
+        Action::Turn => "the next steps happen at the other primary".to_owned(),
+        Action::Return => {
+            "this primary becomes a replica of the other one, and is promoted again".to_owned()
+        }
         Action::GateIsRestored => "the gate's server restarts from its file".to_owned(),
+        _ => String::new(),
     }
 }
 

@@ -13,6 +13,30 @@ func oversell(campaign *Campaign, _ *rand.Rand) bool {
 	return true
 }
 
+// sellBeyond turns a refusal into a participation: a unit beyond the stock, in the order of arrival, to a user who may
+// have it.
+func sellBeyond(campaign *Campaign, random *rand.Rand) bool {
+	held := map[int64]int64{}
+	for _, row := range campaign.Listed {
+		held[row.User] += row.Quantity
+	}
+	line := pick(campaign.Requests, random, func(line *Line) bool {
+		return line.Outcome == soldOut && line.Key == "" && held[line.User]+line.Quantity <= campaign.Limit
+	})
+	all, _ := campaign.standing()
+	if line == nil || campaign.Stock == nil || all != *campaign.Stock {
+		return false
+	}
+	campaign.forget()
+	line.Outcome, line.ID, line.Rank = accepted, "beyond", campaign.lastRank()+1
+	// Its response comes after all others, so that its rank is right.
+	line.Return = campaign.End.Call
+	row := *line
+	row.Op, row.Status = "row", "confirmed"
+	campaign.Listed = append(campaign.Listed, row)
+	return true
+}
+
 func overstep(campaign *Campaign, _ *rand.Rand) bool {
 	_, most := campaign.standing()
 	campaign.Limit = most - 1
@@ -170,6 +194,34 @@ func sellOutEarly(campaign *Campaign, _ *rand.Rand) bool {
 	}
 	campaign.Requests = append(campaign.Requests, Line{
 		Op: "participate", User: -1, Quantity: 1, Call: first - 2, Return: first - 1, Outcome: soldOut,
+	})
+	return true
+}
+
+// sellOutLate adds a refusal that was right before units were returned, and is stale now.
+func sellOutLate(campaign *Campaign, _ *rand.Rand) bool {
+	all, _ := campaign.standing()
+	isReturned := false
+	for _, line := range campaign.Cancels {
+		isReturned = isReturned || line.Outcome == done
+	}
+	if campaign.Stock == nil || all >= *campaign.Stock || !isReturned {
+		return false
+	}
+	// When nothing is held any more.
+	late := campaign.End.Call + campaign.Hold + campaign.Lag + 2
+	for _, line := range campaign.Requests {
+		late = max(late, line.Return+campaign.Hold+campaign.Lag+2)
+	}
+	for _, line := range campaign.Cancels {
+		late = max(late, line.Return+campaign.Lag+2)
+	}
+	for _, time := range campaign.Unsettled {
+		late = max(late, time[1]+2)
+	}
+	campaign.End.Call, campaign.End.Return = late+2, late+3
+	campaign.Requests = append(campaign.Requests, Line{
+		Op: "participate", User: -1, Quantity: 1, Call: late, Return: late + 1, Outcome: soldOut,
 	})
 	return true
 }

@@ -139,3 +139,20 @@ func (campaign *Campaign) add(line Line) error {
 	}
 	return nil
 }
+
+// Write writes a campaign as Read reads it.
+func (campaign *Campaign) Write(to io.Writer) error {
+	head := campaign.Line
+	head.Op = "campaign"
+	encoder := json.NewEncoder(to)
+	for _, lines := range [][]Line{
+		{head}, campaign.Requests, campaign.Cancels, campaign.Stocks, campaign.Listed, {campaign.End},
+	} {
+		for _, line := range lines {
+			if err := encoder.Encode(line); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,16 +1,19 @@
 // Checks histories of clients of firstcome with Porcupine.
 //
-//	checker [-timeout 60s] [-html FILE] [-plant SEED] HISTORY…
+//	checker [-timeout 60s] [-html FILE] [-keep PREFIX] [-plant SEED [-plant-every N]] HISTORY…
 //
-// It prints counts, one violation with the operations around it, and a drawing of it as a page. -plant breaks copies of
-// the campaigns in every way that the model knows, and fails unless all are found. Exit codes: 0 linearizable, 1 not,
+// A history may be a named pipe: campaigns are checked while others are still running. It prints counts, one violation with the operations around it, and a drawing of it as a page. -plant breaks copies of
+// the campaigns in every way that the model knows, and fails unless all are found: the first campaigns, or with
+// -plant-every each Nth. Exit codes: 0 linearizable, 1 not,
 // 2 unusable history, 3 a campaign was not decided in time.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,19 +26,22 @@ const together = 8
 type checker struct {
 	timeout time.Duration
 	html    string
+	keep    string
 
 	campaigns, operations int
-	spent                 time.Duration
+	spent, slowest        time.Duration
 	illegal, undecided    []int64
 }
 
 func main() {
 	timeout := flag.Duration("timeout", time.Minute, "limit for each campaign")
 	html := flag.String("html", "porcupine.html", "where a violation is drawn")
+	keep := flag.String("keep", "", "write campaigns that are not linearizable as PREFIX-CAMPAIGN.jsonl")
 	plant := flag.Int64("plant", -1, "break copies with this seed, and see whether that is found")
+	every := flag.Int("plant-every", 0, "break a copy of every so many campaigns in every way; 0: of the first ones")
 	flag.Parse()
-	checker := &checker{timeout: *timeout, html: *html}
-	planter := newPlanter(*plant, *timeout)
+	checker := &checker{timeout: *timeout, html: *html, keep: *keep}
+	planter := newPlanter(*plant, *every, *timeout)
 	var batch []*Campaign
 	for _, name := range flag.Args() {
 		file, err := os.Open(name)
@@ -69,17 +75,22 @@ func (checker *checker) check(batch []*Campaign) {
 		checker.campaigns++
 		checker.operations += campaign.Operations()
 	}
-	results := make([]porcupine.CheckResult, len(batch))
+	results, took := make([]porcupine.CheckResult, len(batch)), make([]time.Duration, len(batch))
 	var group sync.WaitGroup
 	for nth, history := range histories {
 		group.Add(1)
 		go func() {
 			defer group.Done()
+			began := time.Now()
 			results[nth] = porcupine.CheckOperationsTimeout(model, history, checker.timeout)
+			took[nth] = time.Since(began)
 		}()
 	}
 	group.Wait()
 	checker.spent += time.Since(began)
+	for _, took := range took {
+		checker.slowest = max(checker.slowest, took)
+	}
 	for nth, result := range results {
 		switch result {
 		case porcupine.Illegal:
@@ -87,10 +98,38 @@ func (checker *checker) check(batch []*Campaign) {
 				checker.explain(batch[nth], histories[nth])
 			}
 			checker.illegal = append(checker.illegal, batch[nth].Campaign)
+			checker.keepCampaign(batch[nth])
 		case porcupine.Unknown:
 			checker.undecided = append(checker.undecided, batch[nth].Campaign)
+			checker.keepCampaign(batch[nth])
 		}
 	}
+}
+
+// keepCampaign writes a campaign, if a place is given.
+func (checker *checker) keepCampaign(campaign *Campaign) {
+	if checker.keep == "" {
+		return
+	}
+	name := fmt.Sprintf("%s-%d.jsonl", checker.keep, campaign.Campaign)
+	file, err := os.Create(name)
+	if err == nil {
+		err = errors.Join(campaign.Write(file), file.Close())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+}
+
+// memory is the most that this process has used.
+func memory() string {
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if size, is := strings.CutPrefix(line, "VmHWM:"); is {
+			return strings.TrimSpace(size)
+		}
+	}
+	return "unknown"
 }
 
 // explain draws a violation, and prints what could not be placed after the longest order that was found.
@@ -128,6 +167,8 @@ func (checker *checker) report() int {
 	rate := float64(checker.operations) / max(checker.spent.Seconds(), 1e-9)
 	fmt.Printf("checked: %d operations of %d campaigns in %.2f s, %.0f per second\n",
 		checker.operations, checker.campaigns, checker.spent.Seconds(), rate)
+	fmt.Printf("slowest campaign: %.2f s\n", checker.slowest.Seconds())
+	fmt.Printf("memory: %s\n", memory())
 	if len(checker.illegal) > 0 {
 		fmt.Printf("not linearizable: campaigns %v\n", checker.illegal)
 		return 1

@@ -19,6 +19,7 @@ type breach struct {
 
 var breaches = []breach{
 	{"more sold than the stock", oversell},
+	{"a refusal becomes a unit beyond the stock", sellBeyond},
 	{"more than the limit of a user", overstep},
 	{"an accepted participation is lost", lose},
 	{"a participation that nobody asked for", invent},
@@ -28,28 +29,31 @@ var breaches = []breach{
 	{"a key gets another response", answerDifferently},
 	{"a key is refused after its acceptance", refuseKey},
 	{"sold out while there are units", sellOutEarly},
+	{"sold out long after the units were returned", sellOutLate},
 	{"already participated, with the participation of another user", nameAnother},
 	{"a cancellation is lost", loseCancel},
 	{"a cancellation that nobody asked for", inventCancel},
 	{"the stock is read wrongly", misread},
 }
 
-// Of each breach, so many are planted.
+// Of each breach, so many are planted, unless they are planted in every so many campaigns.
 const plantedMax = 3
 
 type planter struct {
 	random  *rand.Rand
 	timeout time.Duration
+	every   int // 0: in the first campaigns
+	seen    int
 	planted []int
 	missed  []string
 }
 
 // newPlanter returns nil, which plants nothing, without a seed.
-func newPlanter(seed int64, timeout time.Duration) *planter {
+func newPlanter(seed int64, every int, timeout time.Duration) *planter {
 	if seed < 0 {
 		return nil
 	}
-	return &planter{random: rand.New(rand.NewSource(seed)), timeout: timeout, planted: make([]int, len(breaches))}
+	return &planter{every: every, random: rand.New(rand.NewSource(seed)), timeout: timeout, planted: make([]int, len(breaches))}
 }
 
 func (planter *planter) plant(batch []*Campaign) {
@@ -57,8 +61,10 @@ func (planter *planter) plant(batch []*Campaign) {
 		return
 	}
 	for _, campaign := range batch {
+		planter.seen++
+		isTurn := planter.every > 0 && planter.seen%planter.every == 0
 		for nth, breach := range breaches {
-			if planter.planted[nth] == plantedMax {
+			if !isTurn && (planter.every > 0 || planter.planted[nth] == plantedMax) {
 				continue
 			}
 			broken := campaign.copy()
@@ -87,6 +93,11 @@ func (planter *planter) report() int {
 		}
 	}
 	fmt.Printf("planted: %d violations of %d kinds, %d missed\n", planted, len(breaches), len(planter.missed))
+	var kinds []string
+	for _, breach := range breaches {
+		kinds = append(kinds, breach.name)
+	}
+	fmt.Println("kinds: " + strings.Join(kinds, "; "))
 	if len(planter.missed) > 0 {
 		fmt.Println("  " + strings.Join(planter.missed, "\n  "))
 		return 1

@@ -2,8 +2,10 @@
 // history for the checker.
 //
 //	client -address HOST:PORT -token TOKEN -supervisor PID -seconds 10 -kills 3 -history FILE
+//	client -address HOST:PORT -token TOKEN -supervisor PID -operations 10000000 -kill-every 2m -history PIPE
 //
-// The supervisor is the process whose only child is the service, and which starts it again when it was killed.
+// The supervisor is the process whose only child is the service, and which starts it again when it was killed. It is
+// not needed without kills.
 package main
 
 import (
@@ -20,6 +22,9 @@ import (
 // So many responses that no client should get are printed.
 const oddMax = 5
 
+// How often a long run says how far it is.
+const progressInterval = 15 * time.Second
+
 // run is what all workers share.
 type run struct {
 	service   *service
@@ -34,6 +39,9 @@ type run struct {
 	oddCount  int
 	unsettled time.Duration
 	kills     [][2]int64 // when gates may be rebuilt, because the service was killed
+	killed    int
+	// How long gates may have been rebuilt, in all.
+	rebuilding time.Duration
 }
 
 func (run *run) isOver() bool { return run.over.Load() }
@@ -58,6 +66,8 @@ func main() {
 	seconds := flag.Int("seconds", 10, "duration; longer until all kills are done and every outcome was seen")
 	operations := flag.Int64("operations", 0, "stop after so many, whatever the time is; 0: by time")
 	kills := flag.Int("kills", 3, "of the service, spread over the duration")
+	killEvery := flag.Duration("kill-every", 0, "kill the service once in each such interval, instead of -kills")
+	secondsMax := flag.Int("seconds-max", 0, "with -kill-every: stop after this time even if there were fewer operations; 0: never")
 	workers := flag.Int("workers", 4, "campaigns at the same time")
 	clients := flag.Int("clients", 6, "of each campaign")
 	seed := flag.Int64("seed", time.Now().UnixNano(), "of the requests and the kills")
@@ -75,6 +85,7 @@ func main() {
 	run.service = newService(*address, *token, *supervisor, *workers**clients)
 	run.history = newHistory(file)
 	random := rand.New(rand.NewSource(*seed))
+	began := time.Now()
 	var group sync.WaitGroup
 	errs := make(chan error, *workers)
 	for nth := range *workers {
@@ -91,11 +102,15 @@ func main() {
 			}
 		}()
 	}
-	failOn(run.disturb(*kills, time.Duration(*seconds)*time.Second, *operations, random))
+	if *killEvery > 0 {
+		failOn(run.disturbOften(*killEvery, *operations, time.Duration(*secondsMax)*time.Second, random))
+	} else {
+		failOn(run.disturb(*kills, time.Duration(*seconds)*time.Second, *operations, random))
+	}
 	run.over.Store(true)
 	group.Wait()
 	failOn(file.Close())
-	run.report(*kills)
+	run.report(time.Since(began))
 	select {
 	case err := <-errs:
 		failOn(err)
@@ -119,14 +134,8 @@ func (run *run) disturb(kills int, lasts time.Duration, operations int64, random
 		for time.Since(began) < at && !run.isOver() {
 			time.Sleep(time.Millisecond)
 		}
-		killed := run.service.now()
-		if err := run.service.kill(); err != nil {
+		if err := run.kill(); err != nil {
 			return err
-		}
-		if run.unsettled > 0 {
-			run.mutex.Lock()
-			run.kills = append(run.kills, [2]int64{killed, run.service.now() + run.unsettled.Nanoseconds()})
-			run.mutex.Unlock()
 		}
 	}
 	isDone := func() bool {
@@ -144,8 +153,57 @@ func (run *run) disturb(kills int, lasts time.Duration, operations int64, random
 	return nil
 }
 
-func (run *run) report(kills int) {
-	fmt.Printf("operations: %d, kills: %d\n", run.history.total, kills)
+// kill kills the service, and notes for how long gates may be rebuilt then.
+func (run *run) kill() error {
+	killed := run.service.now()
+	if err := run.service.kill(); err != nil {
+		return err
+	}
+	run.killed++
+	if run.unsettled > 0 {
+		until := run.service.now() + run.unsettled.Nanoseconds()
+		run.rebuilding += time.Duration(until - killed)
+		run.mutex.Lock()
+		run.kills = append(run.kills, [2]int64{killed, until})
+		run.kills = run.kills[max(0, len(run.kills)-killsMax):]
+		run.mutex.Unlock()
+	}
+	return nil
+}
+
+// disturbOften kills the service about once in each interval, until the number of operations is reached or the time is
+// over. A restart that takes long delays the next kill.
+func (run *run) disturbOften(interval time.Duration, operations int64, most time.Duration, random *rand.Rand) error {
+	began, told := time.Now(), time.Now()
+	pause := func() time.Duration { return interval/2 + time.Duration(random.Int63n(int64(interval))) }
+	next := began.Add(pause())
+	isLate := func() bool { return most > 0 && time.Since(began) > most }
+	for run.operation.Load() < operations && !run.isOver() && !isLate() {
+		if time.Since(told) > progressInterval {
+			told = time.Now()
+			run.progress(time.Since(began))
+		}
+		if time.Now().After(next) {
+			if err := run.kill(); err != nil {
+				return err
+			}
+			next = time.Now().Add(pause())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil
+}
+
+func (run *run) progress(lasts time.Duration) {
+	done := run.operation.Load()
+	rate := float64(done) / lasts.Seconds()
+	fmt.Fprintf(os.Stderr, "%d operations in %.0f s, %.0f per second, %d kills\n", done, lasts.Seconds(), rate, run.killed)
+}
+
+func (run *run) report(lasts time.Duration) {
+	fmt.Printf("operations: %d, kills: %d\n", run.history.total, run.killed)
+	fmt.Printf("lasted: %.0f s\n", lasts.Seconds())
+	fmt.Printf("unsettled: %.0f %%\n", 100*run.rebuilding.Seconds()/lasts.Seconds())
 	var names []string
 	for name := range run.history.counts {
 		names = append(names, name)

@@ -101,12 +101,15 @@ func (service *service) ask(path, key string, body any) (answer response) {
 	return answer
 }
 
-// askUntil repeats a request that changes nothing twice, until it has this status.
+// askUntil repeats a request that changes nothing twice, until it has this status, or is refused for good.
 func (service *service) askUntil(status int, path string, body any) (response, error) {
 	last := response{}
 	for began := time.Now(); time.Since(began) < patienceRestart; time.Sleep(20 * time.Millisecond) {
 		if last = service.ask(path, "", body); last.status == status {
 			return last, nil
+		}
+		if last.status == http.StatusConflict {
+			break
 		}
 	}
 	return last, fmt.Errorf("%s: %d %s", path, last.status, last.text)

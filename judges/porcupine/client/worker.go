@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -77,8 +78,11 @@ func (worker *worker) sell() error {
 	if err := sale.readAll(); err != nil {
 		return err
 	}
+	if err := sale.close(); err != nil {
+		return err
+	}
 	worker.run.mutex.Lock()
-	sale.head.Unsettled = worker.run.kills[max(0, len(worker.run.kills)-killsMax):]
+	sale.head.Unsettled = slices.Clone(worker.run.kills)
 	worker.run.mutex.Unlock()
 	return worker.run.history.write(append([]line{sale.head}, sale.lines...))
 }
@@ -140,4 +144,15 @@ func (sale *sale) readAll() error {
 	end.Return = service.now()
 	sale.record(end)
 	return nil
+}
+
+// close ends the campaign, so that the service does not sweep thousands of them. It may have been closed by a request
+// whose response was lost.
+func (sale *sale) close() error {
+	path := fmt.Sprintf("/api/admin/campaigns/%d/close", sale.head.Campaign)
+	last, err := sale.worker.run.service.askUntil(http.StatusOK, path, map[string]any{})
+	if last.status == http.StatusConflict {
+		return nil
+	}
+	return err
 }
