@@ -122,22 +122,16 @@ fn a_promotion_that_counts_as_another_run_breaks_nothing() {
     );
 }
 
-/// A known gap: a gate that is no longer in force rejects a key, which is admitted at the other primary.
 #[test]
-fn a_gate_out_of_force_rejects_a_key_that_the_other_primary_admits() {
-    let what = "in the service, one key at two primaries";
-    is_found(what, REJECTION_IS_FINAL, one_key_at_two_primaries());
+fn a_key_that_is_rejected_at_one_of_two_primaries_is_rejected_for_good() {
+    holds("one key at two primaries", one_key_at_two_primaries());
 }
 
 #[test]
-fn a_key_that_is_rejected_only_in_the_epoch_of_the_store_is_rejected_for_good() {
-    let with = vec![Check::KeyEpoch];
-    let protocol = Protocol {
-        with,
-        ..one_key_at_two_primaries()
-    };
-    holds(
-        "one key at two primaries, rejected in the epoch of the store",
-        protocol,
+fn without_the_epoch_of_a_rejection_the_other_primary_admits_the_key() {
+    is_for(
+        Check::KeyEpoch,
+        REJECTION_IS_FINAL,
+        one_key_at_two_primaries(),
     );
 }
