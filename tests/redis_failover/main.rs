@@ -1,7 +1,7 @@
 //! Fails Redis over under traffic: a primary with a replica that lags, two primaries at once, a way back to the first
-//! server, no memory; Sentinel promotes; slots of a cluster move and its primaries fail; the server's clock is set. Two replicas of the service and clients that repeat their requests run meanwhile; then it checks
-//! every promise. `make redis-failover SEEDS=1..21` runs more than the default seeds; docs/faults.md explains the
-//! results.
+//! server, no memory; Sentinel promotes; slots of a cluster move, and its primaries fail; the server's clock is set. Two
+//! replicas of the service and clients that repeat their requests run meanwhile; then it checks every promise. `make
+//! redis-failover SEEDS=1..21` runs more than the default seeds; docs/faults.md explains the results.
 
 #![allow(
     clippy::unwrap_used,
