@@ -21,8 +21,8 @@ impl ClockServer {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/redis_failover/clock.c");
         let mut compiler = Command::new("cc");
         compiler.args(["-O2", "-Wall", "-shared", "-fPIC", "-o"]);
-        let compiled = compiler.arg(&library).arg(source).status().unwrap();
-        assert!(compiled.success(), "cc: {compiled}");
+        let ended = compiler.arg(&library).arg(source).status().unwrap();
+        assert!(ended.success(), "cc: {ended}");
         std::fs::write(files.path().join("offset"), "0").unwrap();
         let files = files.path().to_str().unwrap();
         let options = ["--files", files, "maxmemory-policy=noeviction"];
