@@ -10,17 +10,24 @@ use crate::world::World;
 const LEASES: u64 = 8;
 /// Longest wait for them.
 const LEASES_WAIT_MAX: Duration = Duration::from_millis(1_500);
+/// `database.response_timeout` of the replicas.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub async fn set_forward(world: &World) -> u64 {
-    step(world, 1).await
+    let leases = step(world, 1).await;
+    // Set right again, leases of the future are left.
+    if world.plan.cuts {
+        world.servers.clock().set(0).await;
+        between(world).await;
+    }
+    leases
 }
 
 pub async fn set_back(world: &World) -> u64 {
     step(world, -1).await
 }
 
-/// Some commits hang for longer than `database.response_timeout`, so that their outcome is unknown; others continue.
-/// With a seed that cuts connections, the clock is later set right again.
+/// The commits hang for longer than the service waits for them, so that their outcome is unknown, and their leases stay.
 async fn step(world: &World, direction: i64) -> u64 {
     let clock = world.servers.clock();
     commits(world, Mode::Hold(COMMIT));
@@ -31,13 +38,9 @@ async fn step(world: &World, direction: i64) -> u64 {
     }
     let seconds = i64::try_from(world.plan.step.as_secs()).unwrap();
     clock.set(direction * seconds).await;
-    tokio::time::sleep(world.plan.detection).await;
+    tokio::time::sleep(RESPONSE_TIMEOUT + world.plan.detection).await;
     commits(world, Mode::Pass);
     between(world).await;
-    if world.plan.cuts {
-        clock.set(0).await;
-        between(world).await;
-    }
     leases
 }
 
