@@ -124,8 +124,8 @@ if with_key > 0 then
     local refused_at, admitted_at, first = string.match(known_keys[i] or '0:0:', '^(%d+):(%d+):(.*)$')
     local entrant = tonumber(ARGV[at - 1])
     key_of[entrant], refused_here[entrant] = key, ARGV[at] == 'REFUSE'
-    remembered[key] = remembered[key]
-      or {refused_at = math.min(tonumber(refused_at), now_us), admitted_at = tonumber(admitted_at), first = first}
+    remembered[key] = remembered[key] or {refused_at = math.min(tonumber(refused_at), now_us),
+      admitted_at = math.min(tonumber(admitted_at), now_us), first = first}
   end
 end
 

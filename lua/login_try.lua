@@ -30,6 +30,10 @@ local function count_of(field)
   if not count or now_us - tonumber(last_us) > forget_us then
     return 0, 0
   end
+  -- Written before the server's clock was set back: nobody waits as long as that was.
+  if tonumber(last_us) > now_us then
+    return tonumber(count), 0
+  end
   return tonumber(count), tonumber(until_us)
 end
 

@@ -18,6 +18,10 @@ end
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local full_us = math.max(tonumber(redis.call('HGET', KEYS[1], 'full_us') or now_us), now_us)
+-- No bucket takes longer to fill: this one was written before the server's clock was set back, or was larger.
+if full_us > now_us + token_us * tokens then
+  full_us = now_us
+end
 local after_us = full_us + token_us * count
 local missing_us = after_us - now_us
 if missing_us > token_us * tokens then

@@ -77,7 +77,11 @@ spare_up() {
     esac
     shift 2
   done
-  need_part "$what"
+  if [[ $what == sentinel ]]; then
+    [[ $kind == native ]] || die 'a Sentinel is native: it rewrites its file'
+  else
+    need_part "$what"
+  fi
   if [[ $kind == native ]]; then
     need_root
     [[ -f $root/.installed && -f $jars/.installed ]] || die 'not installed yet; run scripts/parts up'
@@ -294,11 +298,15 @@ spare_settings_redis() {
   for option in "$@"; do printf -- '--%s\n%s\n' "${option%%=*}" "${option#*=}"; done
 }
 
+# A library in the given files, preload.so, is loaded into it; it finds those files by the variable PRELOAD_FILES.
 spare_run_redis() {
-  local options
+  local options with=()
   mapfile -t options <"$folder/settings"
   mkdir -p "$data/$part"
-  spawn "$part" chroot "$root" /usr/bin/redis-server --port "$port" --bind 127.0.0.1 \
+  if [[ -f $folder/files/preload.so ]]; then
+    with=(env "LD_PRELOAD=/data/$part/files/preload.so" "PRELOAD_FILES=/data/$part/files")
+  fi
+  spawn "$part" chroot "$root" ${with[@]+"${with[@]}"} /usr/bin/redis-server --port "$port" --bind 127.0.0.1 \
     --daemonize no --dir "/data/$part" ${options[@]+"${options[@]}"}
 }
 
@@ -317,6 +325,22 @@ spare_docker_redis() {
   docker run --detach --name "firstcome-$part" --network host $(spare_volumes) "$(spare_image)" \
     redis-server --port "$port" --bind 127.0.0.1 ${options[@]+"${options[@]}"} >/dev/null
 }
+
+# --- Sentinel: a process of Redis with a file of its own, which it rewrites. Settings are lines of that file ---
+
+spare_settings_sentinel() {
+  local option
+  for option in "$@"; do printf '%s %s\n' "${option%%=*}" "${option#*=}"; done
+}
+
+spare_run_sentinel() {
+  mkdir -p "$data/$part"
+  if [[ ! -f $data/$part/sentinel.conf ]]; then cp "$folder/settings" "$data/$part/sentinel.conf"; fi
+  spawn "$part" chroot "$root" /usr/bin/redis-server "/data/$part/sentinel.conf" --sentinel --port "$port" \
+    --bind 127.0.0.1 --daemonize no --dir "/data/$part"
+}
+
+spare_ready_sentinel() { spare_ready_redis; }
 
 # The image that docker-compose.yml names for the part.
 spare_image() {

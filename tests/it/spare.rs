@@ -53,6 +53,18 @@ impl Spare {
         spare(&[&["set", &self.name], settings].concat()).await;
     }
 
+    /// The name that the script knows it by.
+    #[allow(dead_code, reason = "only the suite of Redis's failovers uses it")]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs a program beside it.
+    #[allow(dead_code, reason = "only the suite of Redis's failovers uses it")]
+    pub async fn exec(&self, words: &[&str]) {
+        spare(&[&["exec", &self.name], words].concat()).await;
+    }
+
     /// Starts it unless it runs.
     pub async fn start(&self) {
         spare(&["start", &self.name]).await;

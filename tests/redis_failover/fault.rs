@@ -7,6 +7,9 @@ use rand::{RngExt, SeedableRng};
 
 use crate::key::Key;
 
+/// Seeds below this have a pair of servers, failed over by hand; the others Sentinel, a cluster, or another clock.
+const NEWER_FROM: u64 = 101;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The replica lags; SIGKILL of the primary, and promotion: writes are lost.
@@ -19,16 +22,68 @@ pub enum Fault {
     ThereAndBack,
     /// The primary has no memory for writes for a while.
     Full,
+    /// The primary is cut off from its replica and from Sentinel, then SIGKILL; Sentinel promotes.
+    SentinelKilled,
+    /// The same with SIGSTOP, and SIGCONT after the promotion; Sentinel makes it a replica.
+    SentinelPaused,
+    /// Slots of a cluster move under traffic, there and back.
+    SlotsMove,
+    /// SIGKILL of a primary of a cluster; its replica takes over.
+    ClusterKilled,
+    /// The same with SIGSTOP, and SIGCONT after the takeover.
+    ClusterPaused,
+    /// The clock of the server is set forward while commits hang.
+    ClockForward,
+    /// The clock of the server is set back while commits hang.
+    ClockBack,
 }
 
 impl Fault {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 12] = [
         Self::Lagging,
         Self::TwoPrimaries,
         Self::Paused,
         Self::ThereAndBack,
         Self::Full,
+        Self::SentinelKilled,
+        Self::SentinelPaused,
+        Self::SlotsMove,
+        Self::ClusterKilled,
+        Self::ClusterPaused,
+        Self::ClockForward,
+        Self::ClockBack,
     ];
+    /// How many of them seeds below [`NEWER_FROM`] choose from.
+    const OLDER: usize = 5;
+
+    fn of(seed: u64) -> Self {
+        let (older, newer) = Self::ALL.split_at(Self::OLDER);
+        let (among, nth) = match seed.checked_sub(NEWER_FROM) {
+            None => (older, seed),
+            Some(nth) => (newer, nth),
+        };
+        among[usize::try_from(nth).unwrap() % among.len()]
+    }
+
+    /// Whether its servers can only run natively: Sentinel, a cluster with replicas, a library that changes the clock.
+    pub const fn is_native(self) -> bool {
+        self.has_sentinels() || self.has_cluster() || self.has_clock()
+    }
+
+    pub const fn has_sentinels(self) -> bool {
+        matches!(self, Self::SentinelKilled | Self::SentinelPaused)
+    }
+
+    pub const fn has_cluster(self) -> bool {
+        matches!(
+            self,
+            Self::SlotsMove | Self::ClusterKilled | Self::ClusterPaused
+        )
+    }
+
+    pub const fn has_clock(self) -> bool {
+        matches!(self, Self::ClockForward | Self::ClockBack)
+    }
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -37,6 +92,13 @@ impl Fault {
             Self::Paused => "primary paused and continued",
             Self::ThereAndBack => "to the replica and back, with the same run id",
             Self::Full => "memory full",
+            Self::SentinelKilled => "primary cut off and killed, Sentinel promotes",
+            Self::SentinelPaused => "primary cut off and paused, Sentinel promotes",
+            Self::SlotsMove => "cluster: slots move under traffic",
+            Self::ClusterKilled => "cluster: a primary killed, its replica takes over",
+            Self::ClusterPaused => "cluster: a primary paused, its replica takes over",
+            Self::ClockForward => "clock set forward, commits hang",
+            Self::ClockBack => "clock set back, commits hang",
         }
     }
 }
@@ -61,15 +123,16 @@ pub struct Plan {
     pub cuts: bool,
     /// How long the state between lasts: two primaries, the other server, no memory.
     pub term: Duration,
+    /// By how much the clock is set forward or back.
+    pub step: Duration,
 }
 
 impl Plan {
     pub fn of(seed: u64) -> Self {
         let random = &mut StdRng::seed_from_u64(seed);
-        let kinds = Fault::ALL.len() as u64;
         Self {
             seed,
-            fault: Fault::ALL[usize::try_from(seed % kinds).unwrap()],
+            fault: Fault::of(seed),
             key: [Key::Participation, Key::User, Key::Campaign][random.random_range(0..3)],
             yes_before: random.random_range(30..90),
             lag: random.random_range(20..60),
@@ -78,14 +141,19 @@ impl Plan {
             gap: Duration::from_millis(random.random_range(0..700)),
             cuts: random.random_ratio(2, 3),
             term: Duration::from_millis(random.random_range(1_000..5_000)),
+            step: Duration::from_secs([30, 3_600][random.random_range(0..2)]),
         }
     }
 }
 
 #[test]
 fn as_many_seeds_as_faults_contain_each() {
-    let mut faults: Vec<Fault> = (1..=5).map(|seed| Plan::of(seed).fault).collect();
-    faults.sort_unstable();
-    faults.dedup();
-    assert_eq!(faults.len(), Fault::ALL.len());
+    let faults_of = |seeds: std::ops::RangeInclusive<u64>| {
+        let mut faults: Vec<Fault> = seeds.map(|seed| Plan::of(seed).fault).collect();
+        faults.sort_unstable();
+        faults.dedup();
+        faults.len()
+    };
+    assert_eq!(faults_of(1..=5), Fault::OLDER);
+    assert_eq!(faults_of(101..=107), Fault::ALL.len() - Fault::OLDER);
 }

@@ -1,7 +1,7 @@
 //! Fails Redis over under traffic: a primary with a replica that lags, two primaries at once, a way back to the first
-//! server, no memory. Two replicas of the service and clients that repeat their requests run meanwhile; then it checks
-//! every promise. `make redis-failover SEEDS=1..21` runs more than the default seeds; docs/faults.md explains the
-//! results.
+//! server, no memory; Sentinel promotes; slots of a cluster move, and its primaries fail; the server's clock is set. Two
+//! replicas of the service and clients that repeat their requests run meanwhile; then it checks every promise. `make
+//! redis-failover SEEDS=1..21` runs more than the default seeds; docs/faults.md explains the results.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,15 +14,20 @@
     reason = "a test that cannot go on should say so and stop"
 )]
 
+mod clock;
+mod cluster;
 mod fault;
+mod leases;
 mod pair;
 mod report;
 mod run;
 mod server;
+mod servers;
 #[path = "../it/spare.rs"]
 #[allow(dead_code, reason = "shared with the other tests, which use all of it")]
 mod spare;
 mod strike;
+mod watch;
 mod world;
 
 /// What this suite has in common with those of MySQL and Kafka.

@@ -8,7 +8,7 @@ pub struct Pair {
 
 impl Pair {
     pub async fn up() -> Self {
-        let (first, second) = tokio::join!(Server::up("redis-a"), Server::up("redis-b"));
+        let (first, second) = tokio::join!(server("redis-a"), server("redis-b"));
         Self {
             servers: [first, second],
         }
@@ -34,8 +34,13 @@ impl Pair {
             server.run(&["CONFIG", "RESETSTAT"]).await;
         }
         let port = self.old().address.port().to_string();
+        self.replicate(&port).await;
+    }
+
+    /// The second server replicates what answers at this port.
+    pub async fn replicate(&self, port: &str) {
         let new = self.successor();
-        new.run(&["REPLICAOF", "127.0.0.1", &port]).await;
+        new.run(&["REPLICAOF", "127.0.0.1", port]).await;
         new.wait_for("replication", "master_link_status", "up")
             .await;
     }
@@ -50,4 +55,8 @@ impl Pair {
     pub async fn promote(&self) {
         self.successor().run(&["REPLICAOF", "NO", "ONE"]).await;
     }
+}
+
+async fn server(stem: &str) -> Server {
+    Server::up("redis", stem, &["maxmemory-policy=noeviction"]).await
 }

@@ -9,7 +9,8 @@ use crate::sale::report::{Outcome, Run};
 #[derive(Clone, Debug)]
 pub struct Record {
     pub outcome: Outcome,
-    /// Units that a server did not know, or writes that it refused.
+    /// Units that a server did not know, writes that it refused, requests that a cluster sent elsewhere, or leases when
+    /// the clock was set.
     pub bites: u64,
     /// Rebuilds of gates during the run, by both replicas.
     pub rebuilds: u64,
@@ -22,7 +23,7 @@ pub struct Record {
 
 impl Run for Record {
     const FOLDER: &'static str = "redis-failover";
-    const HEAD: &'static str = "| failover | runs | violations | units unknown, or writes refused | rebuilds, most \
+    const HEAD: &'static str = "| failover | runs | violations | effect | rebuilds, most \
              | first yes, median (max) s | all sold, median (max) s |\n|---|--:|--:|--:|--:|--:|--:|\n";
 
     fn outcome(&self) -> &Outcome {

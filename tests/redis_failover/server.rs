@@ -1,9 +1,9 @@
-//! One Redis of a pair: a spare part, and the commands of an operator.
+//! One Redis, or a Sentinel: a spare part, and the commands of an operator.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use redis::{Client, Cmd, FromRedisValue};
+use redis::{Client, Cmd, FromRedisValue, RedisResult};
 
 use crate::spare::Spare;
 
@@ -11,13 +11,14 @@ use crate::spare::Spare;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Server {
-    part: Spare,
+    pub part: Spare,
     pub address: SocketAddr,
 }
 
 impl Server {
-    pub async fn up(stem: &str) -> Self {
-        let part = Spare::up("redis", stem, &["maxmemory-policy=noeviction"]).await;
+    /// Starts a `redis` or a `sentinel`.
+    pub async fn up(kind: &str, stem: &str, settings: &[&str]) -> Self {
+        let part = Spare::up(kind, stem, settings).await;
         let address = part.address.parse().unwrap();
         Self { part, address }
     }
@@ -44,16 +45,24 @@ impl Server {
 
     /// Its answer to a command.
     pub async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        let answer = self.try_ask(words).await;
+        answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// Its answer to a command that it may refuse.
+    pub async fn try_ask<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
         let client = Client::open(format!("redis://{}", self.address)).unwrap();
         let connection = client.get_multiplexed_async_connection();
         let connection = tokio::time::timeout(PATIENCE, connection).await;
-        let mut connection = connection
-            .expect("the server accepts a connection")
-            .unwrap();
+        let mut connection = connection.expect("the server answers a connection")?;
         let mut command = Cmd::new();
         command.arg(words);
-        let answer = command.query_async(&mut connection).await;
-        answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        command.query_async(&mut connection).await
+    }
+
+    /// Its id in its cluster.
+    pub async fn id(&self) -> String {
+        self.ask(&["CLUSTER", "MYID"]).await
     }
 
     /// Executes a command.
@@ -61,9 +70,11 @@ impl Server {
         let _: redis::Value = self.ask(words).await;
     }
 
-    /// A field of INFO; empty: it is not there.
+    /// A field of INFO; empty: it is not there, or there was no answer.
     pub async fn info(&self, section: &str, field: &str) -> String {
-        let info: String = self.ask(&["INFO", section]).await;
+        // A server closes connections when its role changes.
+        let info = self.try_ask::<String>(&["INFO", section]).await;
+        let info = info.unwrap_or_default();
         let mut lines = info.lines().filter_map(|line| line.split_once(':'));
         let found = lines.find(|(name, _)| *name == field);
         found.map_or_else(String::new, |(_, value)| value.to_owned())

@@ -1,5 +1,8 @@
 //! Performs the failover of a run.
 
+mod clock;
+mod cluster;
+
 use std::time::Instant;
 
 use crate::fault::Fault;
@@ -12,7 +15,8 @@ const YES_BETWEEN: usize = 15;
 /// What happened until one server was the primary of both replicas again.
 pub struct Struck {
     pub healed: Instant,
-    /// Whether the fault had its effect: units that a server did not know, or writes that it refused.
+    /// Whether the fault had its effect: units that a server did not know, writes that it refused, requests that a
+    /// cluster sent elsewhere, or leases when the clock was set.
     pub bites: u64,
 }
 
@@ -25,6 +29,13 @@ pub async fn strike(world: &World) -> Struck {
         Fault::Paused => paused(world).await,
         Fault::ThereAndBack => there_and_back(world).await,
         Fault::Full => full(world).await,
+        Fault::SentinelKilled => sentinel_killed(world).await,
+        Fault::SentinelPaused => sentinel_paused(world).await,
+        Fault::SlotsMove => cluster::slots_move(world).await,
+        Fault::ClusterKilled => cluster::killed(world).await,
+        Fault::ClusterPaused => cluster::paused(world).await,
+        Fault::ClockForward => clock::set_forward(world).await,
+        Fault::ClockBack => clock::set_back(world).await,
     };
     Struck {
         healed: Instant::now(),
@@ -37,7 +48,7 @@ async fn lagging(world: &World) -> u64 {
     let lost = lag(world).await;
     old.kill().await;
     tokio::time::sleep(world.plan.detection).await;
-    world.pair.promote().await;
+    world.servers.pair().promote().await;
     move_to(world, new).await;
     lost
 }
@@ -45,7 +56,7 @@ async fn lagging(world: &World) -> u64 {
 async fn two_primaries(world: &World) -> u64 {
     let (old, new) = servers(world);
     let lost = lag(world).await;
-    world.pair.promote().await;
+    world.servers.pair().promote().await;
     world.redirect(world.plan.first, new);
     between(world).await;
     let both = world.units(old).await.abs_diff(world.units(new).await);
@@ -59,7 +70,7 @@ async fn paused(world: &World) -> u64 {
     let lost = lag(world).await;
     old.pause().await;
     tokio::time::sleep(world.plan.detection).await;
-    world.pair.promote().await;
+    world.servers.pair().promote().await;
     move_to(world, new).await;
     // Connections that were not closed lead to a server that believes it is the primary.
     old.resume().await;
@@ -70,7 +81,7 @@ async fn paused(world: &World) -> u64 {
 
 async fn there_and_back(world: &World) -> u64 {
     let (old, new) = servers(world);
-    world.pair.promote().await;
+    world.servers.pair().promote().await;
     move_to(world, new).await;
     // Whoever still has a connection to the first server would never notice the way back.
     cut(world);
@@ -95,14 +106,49 @@ async fn full(world: &World) -> u64 {
     count.unwrap_or(0)
 }
 
-const fn servers(world: &World) -> (&Server, &Server) {
-    (world.pair.old(), world.pair.successor())
+async fn sentinel_killed(world: &World) -> u64 {
+    let (old, new) = servers(world);
+    let lost = cut_off_from_sentinel(world).await;
+    old.kill().await;
+    let watch = world.servers.watch();
+    watch.names(new).await;
+    move_to(world, new).await;
+    watch.heal();
+    lost
+}
+
+async fn sentinel_paused(world: &World) -> u64 {
+    let (old, new) = servers(world);
+    let lost = cut_off_from_sentinel(world).await;
+    old.pause().await;
+    let watch = world.servers.watch();
+    watch.names(new).await;
+    move_to(world, new).await;
+    // Connections that were not closed lead to a server that believes it is the primary, until Sentinel finds it.
+    old.resume().await;
+    watch.heal();
+    between(world).await;
+    old.wait_for("replication", "role", "slave").await;
+    cut(world);
+    lost
+}
+
+/// Sentinel and the replica lose the primary; the service does not, until the replica lags.
+async fn cut_off_from_sentinel(world: &World) -> u64 {
+    let (old, new) = servers(world);
+    world.servers.watch().cut_off();
+    wait_for_yeses(world, world.sale.yeses() + world.plan.lag).await;
+    world.units(old).await - world.units(new).await
+}
+
+fn servers(world: &World) -> (&Server, &Server) {
+    (world.servers.pair().old(), world.servers.pair().successor())
 }
 
 /// The replica misses accepted participations. Returns how many units.
 async fn lag(world: &World) -> u64 {
     let (old, new) = servers(world);
-    world.pair.cut_off().await;
+    world.servers.pair().cut_off().await;
     wait_for_yeses(world, world.sale.yeses() + world.plan.lag).await;
     world.units(old).await - world.units(new).await
 }

@@ -1,25 +1,27 @@
 //! The environment of one run: its own schema and topics, and two replicas of the service, which reach MySQL and Kafka as
-//! always and the pair through their proxies.
+//! always, and Redis through their proxies, a cluster directly.
 
 use std::process::Command;
 use std::sync::Arc;
 
+use redis::cluster::ClusterClient;
+use redis::{Client, Cmd, FromRedisValue};
 use sea_orm::sqlx::MySqlConnection;
 use tempfile::TempDir;
 
 use crate::evidence::Evidence;
 use crate::fault::Plan;
-use crate::pair::Pair;
 use crate::proxy::Proxy;
 use crate::replica::Replica;
-use crate::sale::campaigns::Sale;
+use crate::sale::campaigns::{Offer, Sale};
 use crate::sale::parts::{real, remove_topics, settings};
 use crate::sale::schema::Schema;
 use crate::server::Server;
+use crate::servers::Servers;
 
 pub struct World {
     pub plan: Plan,
-    pub pair: Pair,
+    pub servers: Arc<Servers>,
     /// The schema, and the prefix of Redis's keys and of the topics.
     prefix: String,
     pub sale: Arc<Sale>,
@@ -30,8 +32,9 @@ pub struct World {
 
 impl World {
     /// Prepares the run: both replicas use the first server, and the campaigns are open.
-    pub async fn open(pair: Pair, plan: Plan) -> Self {
-        pair.begin().await;
+    pub async fn open(servers: Arc<Servers>, plan: Plan) -> Self {
+        servers.begin(plan.fault).await;
+        let address = servers.first_address(plan.fault);
         let prefix = format!("redis_{}", uuid::Uuid::now_v7().simple());
         let schema = Schema::create(&prefix).await;
         let brokers = real("FIRSTCOME_KAFKA_BROKERS");
@@ -39,9 +42,13 @@ impl World {
         let mut replicas = Vec::new();
         for nth in 0..2 {
             let to_mysql = Proxy::start(schema.address()).await;
-            let to_redis = Proxy::start(pair.old().address).await;
+            let to_redis = Proxy::start(address).await;
             let database = schema.url_at(to_mysql.address);
-            let redis = format!("redis://{}", to_redis.address);
+            let redis = if plan.fault.has_cluster() {
+                servers.cluster().url()
+            } else {
+                format!("redis://{}", to_redis.address)
+            };
             let settings = settings(plan.key, &prefix, (&database, &redis, &brokers));
             let folder = folder.path().to_owned();
             replicas.push(Replica::new(nth, (to_mysql, to_redis), folder, settings));
@@ -49,7 +56,7 @@ impl World {
         let sale = Arc::new(Sale::open(plan.seed, replicas).await);
         Self {
             plan,
-            pair,
+            servers,
             schema,
             prefix,
             sale,
@@ -67,17 +74,53 @@ impl World {
         }
     }
 
+    /// A key of a campaign in the gate.
+    pub fn key(&self, offer: &Offer, name: &str) -> String {
+        format!("{}:{{campaign:{}}}:{name}", self.prefix, offer.id)
+    }
+
     /// Units that a server counts as taken, of all campaigns.
     pub async fn units(&self, server: &Server) -> u64 {
+        self.units_of(server, &self.sale.offers).await
+    }
+
+    /// Units that a server counts as taken, of these campaigns.
+    pub async fn units_of(&self, server: &Server, offers: &[Offer]) -> u64 {
         let mut units = 0;
-        for offer in &self.sale.offers {
-            let key = format!("{}:{{campaign:{}}}:state", self.prefix, offer.id);
-            units += server
-                .ask::<Option<u64>>(&["HGET", &key, "units"])
-                .await
-                .unwrap_or(0);
+        for offer in offers {
+            let key = self.key(offer, "state");
+            let known: Option<u64> = server.ask(&["HGET", &key, "units"]).await;
+            units += known.unwrap_or(0);
         }
         units
+    }
+
+    /// Leases in the gate, wherever the replicas of the service find it.
+    pub async fn leases(&self) -> u64 {
+        let mut leases = 0;
+        for offer in &self.sale.offers {
+            let mut count = redis::cmd("HLEN");
+            count.arg(self.key(offer, "leases"));
+            leases += self.ask_gate::<u64>(&count).await;
+        }
+        leases
+    }
+
+    async fn ask_gate<T: FromRedisValue>(&self, command: &Cmd) -> T {
+        if self.plan.fault.has_cluster() {
+            let nodes = self.servers.cluster().url();
+            let client = ClusterClient::new(nodes.split(',').collect::<Vec<_>>()).unwrap();
+            let mut connection = client.get_async_connection().await.unwrap();
+            command.query_async(&mut connection).await.unwrap()
+        } else {
+            let address = self.sale.replicas[0].redis.address;
+            let client = Client::open(format!("redis://{address}")).unwrap();
+            let connection = client.get_multiplexed_async_connection();
+            command
+                .query_async(&mut connection.await.unwrap())
+                .await
+                .unwrap()
+        }
     }
 
     /// Rebuilds of gates by both replicas.
@@ -111,11 +154,11 @@ impl World {
         evidence.with_topic(&self.brokers, &self.prefix).await
     }
 
-    /// Removes the data of the run. The pair is emptied before its next run.
-    pub async fn close(self) -> Pair {
+    /// Removes the data of the run. The servers are emptied before their next run.
+    pub async fn close(self) {
         self.sale.close();
+        self.servers.end(self.plan.fault).await;
         remove_topics(&self.brokers, &self.prefix).await;
         self.schema.remove().await;
-        self.pair
     }
 }

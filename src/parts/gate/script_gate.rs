@@ -2,6 +2,7 @@
 //! `lua/` and nowhere else; the engines only run them.
 
 mod admit;
+mod clock_steps;
 mod keys;
 mod outage;
 mod rebuild;
@@ -9,11 +10,13 @@ mod server;
 mod settings;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
 use self::admit::micros;
+use self::clock_steps::{ClockSteps, Reading};
 use self::keys::STATE;
 use self::settings::{settings, settings_args};
 use super::answers::held_lease;
@@ -52,6 +55,9 @@ pub struct ScriptGate {
     prefix: String,
     /// Names the leases of this process. Random, because a restarted process holds none of its predecessor's leases.
     owner: String,
+    /// Length of the longest lease that this process has asked for, in microseconds.
+    longest_lease_us: AtomicU64,
+    clock_steps: ClockSteps,
     over_retention: Duration,
 }
 
@@ -77,6 +83,8 @@ impl ScriptGate {
             breaker: None,
             prefix,
             owner: format!("{:016x}", rand::random::<u64>()),
+            longest_lease_us: AtomicU64::new(0),
+            clock_steps: ClockSteps::default(),
             over_retention: OVER_RETENTION,
         }
     }
@@ -268,7 +276,8 @@ impl Gate for ScriptGate {
             .await
     }
 
-    /// At most 1,000 at a time, whatever the limit.
+    /// At most 1,000 at a time, whatever the limit. None for the length of a lease after the server's clock was set
+    /// forward.
     async fn expired(
         &self,
         campaign: CampaignId,
@@ -278,9 +287,23 @@ impl Gate for ScriptGate {
             return Ok(Vec::new());
         }
         let keys = self.keys(campaign, ["leases"]);
-        let args = [limit.min(ITEMS_PER_CALL_MAX).to_string()];
+        let longest_us = self.longest_lease_us.load(Ordering::Relaxed);
+        let limit = limit.min(ITEMS_PER_CALL_MAX).to_string();
+        let args = [limit, self.owner.clone(), longest_us.to_string()];
+        let asked_at = Instant::now();
         let replies = self.run(Script::Expired, &keys, &args).await?.list()?;
-        replies.into_iter().map(held_lease).collect()
+        let mut replies = replies.into_iter();
+        let time_us = replies.next().ok_or_else(|| unknown("nothing"))?.count()?;
+        let reading = Reading {
+            time_us,
+            asked_at,
+            answered_at: Instant::now(),
+        };
+        let longest = Duration::from_micros(longest_us);
+        if self.is_shared() && self.clock_steps.is_ahead(campaign, reading, longest) {
+            return Ok(Vec::new());
+        }
+        replies.map(held_lease).collect()
     }
 
     fn owner(&self) -> &str {

@@ -74,3 +74,18 @@ async fn concurrent_requests_take_exactly_the_available_tokens() {
     many_at_once(redis).await;
     forget(&prefix).await;
 }
+
+#[tokio::test]
+async fn a_bucket_from_before_the_clock_was_set_back_is_full() {
+    let clock = Clock::manual(Timestamp::UNIX_EPOCH + Duration::from_secs(3_600));
+    let gate = ScriptGate::in_process(clock.clone(), "it").unwrap();
+    for left in (0..3).rev() {
+        let full_in = u32::try_from(3 - left).unwrap();
+        assert_eq!(gate.take("a", THREE).await.unwrap(), token(left, full_in));
+    }
+    let Clock::Manual(millis) = &clock else {
+        panic!("{clock:?}");
+    };
+    millis.store(0, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(gate.take("a", THREE).await.unwrap(), token(2, 1));
+}

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::domain::{Refusal, Timestamp};
-use firstcome::parts::gate::{GateError, RedisConfig, ScriptGate, Settings, StartError, UserUnits};
+use firstcome::domain::{Refusal, Timestamp, UserId};
+use firstcome::parts::gate::{
+    Digest, Entrant, GateError, Key, KeyDigest, KeyRefused, LoginBounds, LoginTry, RedisConfig,
+    ScriptGate, Settings, StartError, UserUnits,
+};
 use firstcome::runtime::clock::Clock;
 use secrecy::ExposeSecret;
 use tokio::net::{TcpListener, TcpStream};
@@ -200,4 +203,83 @@ async fn a_closed_connection_is_a_distinct_error_and_reconnects() {
     let again = subject.ask(first).await.unwrap();
     same_again("asked again", &again, &answer).unwrap();
     forget(&prefix).await;
+}
+
+fn set_back_to_noon(clock: &Clock) {
+    let Clock::Manual(millis) = clock else {
+        panic!("{clock:?}");
+    };
+    millis.store(NOON.timestamp_millis(), std::sync::atomic::Ordering::SeqCst);
+}
+
+#[tokio::test]
+async fn a_lease_from_before_the_clock_was_set_back_ends_within_the_length_of_a_lease() {
+    let (subject, clock) = at_noon();
+    clock.advance(10 * LEASE);
+    subject.start(&settings(Some(5))).await.unwrap();
+    let first = entrant(1, 1);
+    subject.enter(first).await.unwrap();
+    set_back_to_noon(&clock);
+    // The lease begins again: the owner may still commit, by its own clock.
+    assert_eq!(subject.expired(9).await.unwrap(), []);
+    clock.advance(LEASE.checked_sub(Duration::from_millis(1)).unwrap());
+    assert_eq!(subject.expired(9).await.unwrap(), []);
+    clock.advance(Duration::from_millis(1));
+    let expired = subject.expired(9).await.unwrap();
+    assert_eq!(expired[0].participation, first.participation);
+    assert_eq!(expired[0].ends_at, NOON + LEASE);
+    let released = subject
+        .gate
+        .release_listed(subject.campaign, &expired)
+        .await;
+    assert_eq!(released.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_key_from_before_the_clock_was_set_back_is_refused_again() {
+    let (subject, clock) = at_noon();
+    clock.advance(10 * LEASE);
+    subject.start(&settings(Some(1))).await.unwrap();
+    let digest = KeyDigest::of(UserId(1), "a key");
+    let keyed = || Entrant {
+        key: Key::Decide(digest),
+        ..entrant(1, 1)
+    };
+    let first = keyed();
+    subject.enter(first).await.unwrap();
+    subject.release(&[first]).await.unwrap();
+    subject.enter(entrant(2, 1)).await.unwrap();
+    set_back_to_noon(&clock);
+    subject
+        .refused(keyed(), Refusal::SoldOut, Some(0))
+        .await
+        .unwrap();
+    clock.advance(Duration::from_secs(2));
+    let (gate, age) = (&subject.gate, Duration::from_secs(1));
+    let refused = gate.refuse_key(subject.campaign, digest, age, LEASE).await;
+    assert_eq!(refused.unwrap(), KeyRefused::Done);
+}
+
+#[tokio::test]
+async fn a_log_in_does_not_wait_for_a_failure_from_before_the_clock_was_set_back() {
+    let clock = Clock::manual(NOON + 10 * LEASE);
+    let gate = ScriptGate::in_process(clock.clone(), "it").unwrap();
+    let bounds = LoginBounds {
+        failures_max: 1,
+        failures_all_max: 1,
+        delay_max: Duration::from_secs(60),
+        forget: Duration::from_secs(900),
+        good: Duration::from_secs(900),
+        good_failures_max: 3,
+        addresses_max: 10,
+    };
+    let name = Digest::of("somebody");
+    let attempt = async || gate.try_login(name, "192.0.2.1", &bounds).await.unwrap();
+    assert_eq!(attempt().await, LoginTry::Unknown);
+    assert_eq!(attempt().await, LoginTry::Unknown);
+    assert!(matches!(attempt().await, LoginTry::Wait(_)));
+    set_back_to_noon(&clock);
+    assert_eq!(attempt().await, LoginTry::Unknown);
+    // The failures still count.
+    assert!(matches!(attempt().await, LoginTry::Wait(_)));
 }

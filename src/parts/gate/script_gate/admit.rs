@@ -1,5 +1,6 @@
 //! The call of the script that admits entrants. It must not decide.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::ScriptGate;
@@ -19,7 +20,9 @@ impl ScriptGate {
         let state = self.keys(campaign, ["state", "users", "leases"]);
         let mut keys = state.to_vec();
         let mut args = Vec::with_capacity(3 + 3 * entrants.len());
-        args.push(micros(lease).to_string());
+        let lease_us = micros(lease);
+        self.longest_lease_us.fetch_max(lease_us, Ordering::Relaxed);
+        args.push(lease_us.to_string());
         args.push(self.owner.clone());
         args.push(entrants.len().to_string());
         for entrant in entrants {

@@ -1,0 +1,66 @@
+/* Moves the wall clock of a process by the seconds in the file "offset", which may change while it runs. Monotonic
+ * clocks stay. No function of the C library is called before it is ready: an allocator may ask for the time first. */
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static long offset_seconds(void) {
+    static long known = 0;
+    static char path[512] = "";
+    if (path[0] == '\0') {
+        const char *folder = getenv("PRELOAD_FILES");
+        if (folder == NULL || strlen(folder) > 480) {
+            return 0;
+        }
+        strcpy(path, folder);
+        strcat(path, "/offset");
+    }
+    int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        return known;
+    }
+    char text[32];
+    long length = syscall(SYS_read, file, text, sizeof text - 1);
+    syscall(SYS_close, file);
+    /* Empty: it is being written. */
+    if (length > 0) {
+        text[length] = '\0';
+        known = strtol(text, NULL, 10);
+    }
+    return known;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    long result = syscall(SYS_clock_gettime, clock, now);
+    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
+        now->tv_sec += offset_seconds();
+    }
+    return (int)result;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    (void)zone;
+    struct timespec precise;
+    if (clock_gettime(CLOCK_REALTIME, &precise) != 0) {
+        return -1;
+    }
+    now->tv_sec = precise.tv_sec;
+    now->tv_usec = precise.tv_nsec / 1000;
+    return 0;
+}
+
+time_t time(time_t *place) {
+    struct timespec now;
+    if (clock_gettime(CLOCK_REALTIME, &now) != 0) {
+        return -1;
+    }
+    if (place != NULL) {
+        *place = now.tv_sec;
+    }
+    return now.tv_sec;
+}
