@@ -22,7 +22,7 @@ use crate::world::{Managed, Offer, World};
 /// The highest limit, which is in force at the beginning and at the end.
 pub const LIMIT_MAX: u64 = 3;
 /// Bounds of a changed stock.
-const STOCK: (u64, u64) = (20, 90);
+const STOCK: (u64, u64) = (10, 50);
 /// The end of a window, if it is not to end during the run.
 const HOUR_MS: i64 = 3_600_000;
 /// How often `restore` checks the campaigns.
@@ -209,13 +209,14 @@ pub async fn restore(world: &World, is_over: &AtomicBool) {
     });
     let mut random = StdRng::seed_from_u64(world.schedule.seed);
     let ended = world.managed(Managed::Ended).id;
-    age_events(world, ended).await.unwrap();
     for offer in ids.clone() {
         for act in [Act::Open, Act::Limit(LIMIT_MAX), Act::Remove] {
             until_known(world, &http, (offer.id, act), &mut random, is_over).await;
         }
     }
     while !is_over.load(Ordering::SeqCst) {
+        // The relay may publish some only now.
+        age_events(world, ended).await.unwrap();
         for offer in ids.clone() {
             for act in missing(world, offer.id).await.unwrap() {
                 until_known(world, &http, (offer.id, act), &mut random, is_over).await;

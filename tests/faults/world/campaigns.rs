@@ -102,17 +102,17 @@ impl World {
         let managed = [
             (
                 Managed::Stock,
-                json!({ "name": "managed", "kind": "general", "totalStock": 40, "perUserLimit": LIMIT_MAX,
+                json!({ "name": "managed", "kind": "general", "totalStock": 25, "perUserLimit": LIMIT_MAX,
                                      "cancellable": true }),
             ),
             (
                 Managed::Points,
-                json!({ "name": "points", "kind": "points", "totalStock": 30, "perUserLimit": LIMIT_MAX,
+                json!({ "name": "points", "kind": "points", "totalStock": 20, "perUserLimit": LIMIT_MAX,
                                       "cancellable": true, "reward": { "points": 10 } }),
             ),
             (
                 Managed::Listed,
-                json!({ "name": "listed", "kind": "general", "totalStock": 50,
+                json!({ "name": "listed", "kind": "general", "totalStock": 25,
                                       "perUserLimit": LIMIT_MAX }),
             ),
             (
