@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Client;
-use sea_orm::sqlx;
+use sea_orm::sqlx::{self, MySqlConnection};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
@@ -26,7 +26,7 @@ const STOCK: (u64, u64) = (10, 50);
 /// The end of a window, if it is not to end during the run.
 const HOUR_MS: i64 = 3_600_000;
 /// How often `restore` checks the campaigns.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(400);
 /// How long a replica may still process a request whose client has gone: `http.request_timeout`, and some more.
 const REQUEST_MAX: Duration = Duration::from_secs(11);
 
@@ -94,9 +94,11 @@ impl Administrator {
         while !self.stop.load(Ordering::SeqCst) {
             for act in self.plan(managed) {
                 self.act(act).await;
-                if managed == Managed::Ended {
-                    // MySQL may be away.
-                    age_events(&self.world, self.offer.id).await.ok();
+                // MySQL may be away.
+                if managed == Managed::Ended
+                    && let Ok(mut mysql) = self.world.mysql().await
+                {
+                    age_events(&mut mysql, self.offer.id).await.ok();
                 }
                 let pause = self.random.random_range(150..500);
                 self.pause(pause).await;
@@ -182,19 +184,26 @@ impl Administrator {
     }
 }
 
-/// Makes the published events of a closed campaign old enough to be deleted.
-async fn age_events(world: &World, campaign: i64) -> sqlx::Result<()> {
-    let mut mysql = world.mysql().await?;
-    sqlx::query(
-        "UPDATE outbox_event e JOIN outbox_position o USING (campaign_id) \
-         SET e.created_at = e.created_at - INTERVAL 2 HOUR WHERE e.campaign_id = ? \
-         AND e.aggregatetype = 'participation' AND e.sequence <= o.published \
-         AND e.created_at > UTC_TIMESTAMP(6) - INTERVAL 1 HOUR \
-         AND (SELECT state FROM campaign WHERE id = e.campaign_id) = 'closed' \
-         AND NOT EXISTS (SELECT 1 FROM outbox_parked p WHERE p.event_id = e.id)",
+/// Makes the published events of a closed campaign old enough to be deleted. It locks only these events.
+async fn age_events(mysql: &mut MySqlConnection, campaign: i64) -> sqlx::Result<()> {
+    let published: Option<i64> = sqlx::query_scalar(
+        "SELECT o.published FROM outbox_position o JOIN campaign c ON c.id = o.campaign_id WHERE c.id = ? \
+         AND c.state = 'closed' AND NOT EXISTS (SELECT 1 FROM outbox_parked p WHERE p.campaign_id = c.id)",
     )
     .bind(campaign)
-    .execute(&mut mysql)
+    .fetch_optional(&mut *mysql)
+    .await?;
+    let Some(published) = published else {
+        return Ok(());
+    };
+    sqlx::query(
+        "UPDATE outbox_event SET created_at = created_at - INTERVAL 2 HOUR WHERE campaign_id = ? \
+         AND aggregatetype = 'participation' AND sequence <= ? \
+         AND created_at > UTC_TIMESTAMP(6) - INTERVAL 1 HOUR",
+    )
+    .bind(campaign)
+    .bind(published)
+    .execute(mysql)
     .await?;
     Ok(())
 }
@@ -209,6 +218,7 @@ pub async fn restore(world: &World, is_over: &AtomicBool) {
     });
     let mut random = StdRng::seed_from_u64(world.schedule.seed);
     let ended = world.managed(Managed::Ended).id;
+    let mut mysql = world.mysql().await.unwrap();
     for offer in ids.clone() {
         for act in [Act::Open, Act::Limit(LIMIT_MAX), Act::Remove] {
             until_known(world, &http, (offer.id, act), &mut random, is_over).await;
@@ -216,9 +226,9 @@ pub async fn restore(world: &World, is_over: &AtomicBool) {
     }
     while !is_over.load(Ordering::SeqCst) {
         // The relay may publish some only now.
-        age_events(world, ended).await.unwrap();
+        age_events(&mut mysql, ended).await.unwrap();
         for offer in ids.clone() {
-            for act in missing(world, offer.id).await.unwrap() {
+            for act in missing(&mut mysql, offer.id).await.unwrap() {
                 until_known(world, &http, (offer.id, act), &mut random, is_over).await;
             }
         }
@@ -243,13 +253,12 @@ async fn until_known(
 }
 
 /// The actions that a campaign needs, so that everybody may participate.
-async fn missing(world: &World, campaign: i64) -> sqlx::Result<Vec<Act>> {
-    let mut mysql = world.mysql().await?;
+async fn missing(mysql: &mut MySqlConnection, campaign: i64) -> sqlx::Result<Vec<Act>> {
     let (state, limit, has_list): (String, i32, bool) = sqlx::query_as(
         "SELECT state, per_user_limit, allow_list_id IS NOT NULL FROM campaign WHERE id = ?",
     )
     .bind(campaign)
-    .fetch_one(&mut mysql)
+    .fetch_one(mysql)
     .await?;
     let is_lower = u64::from(limit.unsigned_abs()) < LIMIT_MAX;
     let acts = [

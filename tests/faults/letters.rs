@@ -26,7 +26,7 @@ use crate::world::World;
 const BYTES_MAX: &str = "100";
 /// How long the broker may take to change the limit.
 const ALTERING: Duration = Duration::from_secs(2);
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(400);
 
 /// Limits the topic, removes the limit, and replays.
 pub fn start(world: &Arc<World>, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
@@ -91,10 +91,9 @@ pub async fn all_replayed(world: &World, patience: Duration) -> bool {
     let mut random = StdRng::seed_from_u64(world.schedule.seed);
     let began = Instant::now();
     while began.elapsed() < patience {
-        if dead(world).await.is_ok_and(|dead| dead == 0) {
+        if replay(world, &http, &mut random).await == Some(0) {
             return true;
         }
-        replay(world, &http, &mut random).await;
         tokio::time::sleep(LOOK).await;
     }
     false
@@ -106,12 +105,20 @@ async fn dead(world: &World) -> sqlx::Result<i64> {
     sqlx::query_scalar(dead).fetch_one(&mut mysql).await
 }
 
-/// Replays all dead letters at any replica, and counts them. A replica may be away.
-async fn replay(world: &World, http: &Client, random: &mut StdRng) {
+/// Replays all dead letters at any replica, and counts them. Returns how many there were; none: MySQL is away. A replica
+/// may be away, too.
+async fn replay(world: &World, http: &Client, random: &mut StdRng) -> Option<i64> {
+    let dead = dead(world).await.ok()?;
     let replica = random.random_range(0..world.replicas.len());
-    let Some(base) = world.replicas[replica].base() else {
-        return;
-    };
+    if dead > 0
+        && let Some(base) = world.replicas[replica].base()
+    {
+        replay_at(world, http, &base).await;
+    }
+    Some(dead)
+}
+
+async fn replay_at(world: &World, http: &Client, base: &str) {
     let request = http
         .post(format!("{base}/api/admin/dead-letters/replay"))
         .bearer_auth(ADMIN_TOKEN)
