@@ -328,6 +328,7 @@ fn settings(
         ("PAYMENT_ALLOW_SIMULATED", "true".to_owned()),
         ("RELAY_RETRY_MAX", "1s".to_owned()),
         // Events of the campaign that its administrator closes are aged, and deleted.
+        ("RETENTION_PUBLISHED_EVENTS", "1h".to_owned()),
         ("RETENTION_INTERVAL", "1s".to_owned()),
         ("RETENTION_SWEEP_INTERVAL", "1s".to_owned()),
         ("SHUTDOWN_DEADLINE", "5s".to_owned()),
