@@ -1,6 +1,8 @@
 //! Reads the database and the topic at the end of a run, without the service, because the service itself is
 //! under test.
 
+mod settings;
+
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
@@ -9,8 +11,10 @@ use firstcome::events::topic_check::ChangeRecord;
 use firstcome::parts::broker::Consumed;
 use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
 use sea_orm::{ConnectionTrait, Database, DbErr, QueryResult, Statement};
+use serde_json::Value;
 use uuid::Uuid;
 
+pub use self::settings::{History, Reading, Settings};
 use crate::key::Key;
 
 /// Longest reading of the topic.
@@ -24,6 +28,8 @@ pub struct Evidence {
     /// Participations that are lines of orders.
     pub lines: HashSet<Uuid>,
     pub events: Vec<Event>,
+    /// Numbers of deleted events about participations, by campaign.
+    pub purged: BTreeMap<i64, u64>,
     pub pending: Vec<String>,
     /// States of parked events.
     pub parked: Vec<String>,
@@ -40,6 +46,21 @@ pub struct Evidence {
     pub revocations: Vec<Uuid>,
     /// The windows of campaigns, in milliseconds since the run began.
     pub windows: Vec<Hours>,
+    /// The settings of the campaigns that administrators change.
+    pub settings: BTreeMap<i64, History>,
+    /// Entries of the ledger of points.
+    pub entries: Vec<Entry>,
+    /// Balances of points by user.
+    pub balances: BTreeMap<i64, i64>,
+}
+
+/// Points that were granted to a participation, or taken back.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub participation: Uuid,
+    pub kind: String,
+    pub user: i64,
+    pub amount: i64,
 }
 
 /// A coupon and its use.
@@ -72,6 +93,7 @@ pub struct Campaign {
     pub total: Option<u64>,
     pub committed: u64,
     pub count: u64,
+    /// The highest limit so far: lowering it takes nothing away.
     pub per_user_limit: u64,
     pub max_quantity: u64,
     /// Participations whose units were returned.
@@ -82,6 +104,10 @@ pub struct Campaign {
     pub is_cancellable: bool,
     /// Whether its units earn coupons.
     pub has_coupons: bool,
+    /// Points that a unit earns.
+    pub points: i64,
+    /// Whether it is closed, so that no unit can be sold any more.
+    pub is_over: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -124,6 +150,8 @@ pub struct Event {
     pub kind: String,
     /// Its campaign, and its number in the stream.
     pub place: (i64, i64),
+    /// Whether it was deleted, and only its record is known.
+    pub is_purged: bool,
 }
 
 /// A record of the topic, in the order of its partition.
@@ -135,6 +163,10 @@ pub struct Seen {
     pub participation: Uuid,
     pub sequence: u32,
     pub campaign: i64,
+    /// Its number in the campaign's stream.
+    pub position: i64,
+    /// `ce_type`
+    pub kind: String,
 }
 
 impl Evidence {
@@ -147,7 +179,27 @@ impl Evidence {
         let topic = Topic::Participation.name(prefix);
         let kafka = kafka.await.unwrap();
         let read = kafka.read_topic(&topic, READING, self, feed);
-        read.await.unwrap().0
+        let mut evidence = read.await.unwrap().0;
+        evidence.add_purged();
+        evidence
+    }
+
+    /// Adds the events that were deleted from the outbox, as the topic has them: only of campaigns with deleted events.
+    pub fn add_purged(&mut self) {
+        let mut known: HashSet<Uuid> = self.events.iter().map(|event| event.id).collect();
+        for record in &self.records {
+            let has_purged = self.purged.contains_key(&record.campaign);
+            if has_purged && known.insert(record.event) {
+                self.events.push(Event {
+                    id: record.event,
+                    participation: record.participation.to_string(),
+                    sequence: record.sequence,
+                    kind: record.kind.clone(),
+                    place: (record.campaign, record.position),
+                    is_purged: true,
+                });
+            }
+        }
     }
 
     /// Reads a database, MySQL or SQLite.
@@ -188,7 +240,13 @@ impl Evidence {
                 sequence: row.try_get_by_index::<i32>(2)?.unsigned_abs(),
                 kind: row.try_get_by_index(3)?,
                 place: (row.try_get_by_index(4)?, row.try_get_by_index(5)?),
+                is_purged: false,
             });
+        }
+        for row in rows("SELECT id, purged_events FROM campaign WHERE purged_events > 0").await? {
+            let purged: i64 = row.try_get_by_index(1)?;
+            let campaign = row.try_get_by_index(0)?;
+            evidence.purged.insert(campaign, purged.unsigned_abs());
         }
         let behind = "SELECT e.type FROM outbox_event e LEFT JOIN outbox_position o USING (campaign_id) \
                       WHERE e.sequence > COALESCE(CASE e.aggregatetype WHEN 'campaign' THEN o.campaign_published \
@@ -223,6 +281,18 @@ impl Evidence {
         }
         for row in rows("SELECT participation_id FROM revocation").await? {
             self.revocations.push(row.try_get_by_index(0)?);
+        }
+        for row in rows("SELECT participation_id, kind, user_id, amount FROM ledger").await? {
+            self.entries.push(Entry {
+                participation: row.try_get_by_index(0)?,
+                kind: row.try_get_by_index(1)?,
+                user: row.try_get_by_index(2)?,
+                amount: row.try_get_by_index(3)?,
+            });
+        }
+        for row in rows("SELECT user_id, points FROM balance").await? {
+            self.balances
+                .insert(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
         }
         db.close().await
     }
@@ -261,14 +331,16 @@ impl Evidence {
     }
 }
 
-const CAMPAIGNS: &str = "SELECT id, total_stock, committed_units, participation_count, per_user_limit, \
-                         max_quantity, `returns`, price, hold_seconds, cancellable, has_coupons \
+const CAMPAIGNS: &str = "SELECT id, total_stock, committed_units, participation_count, per_user_limit_max, \
+                         max_quantity, `returns`, price, hold_seconds, cancellable, has_coupons, reward, state \
                          FROM campaign";
 
 fn campaign(row: &QueryResult) -> Result<Campaign, DbErr> {
     let total: Option<i64> = row.try_get_by_index(1)?;
     let price: Option<i64> = row.try_get_by_index(7)?;
     let hold_seconds = row.try_get_by_index::<i32>(8)?.unsigned_abs();
+    let reward: Option<String> = row.try_get_by_index(11)?;
+    let state: String = row.try_get_by_index(12)?;
     Ok(Campaign {
         id: row.try_get_by_index(0)?,
         total: total.map(i64::unsigned_abs),
@@ -281,7 +353,17 @@ fn campaign(row: &QueryResult) -> Result<Campaign, DbErr> {
         hold: Duration::from_secs(hold_seconds.into()),
         is_cancellable: row.try_get_by_index(9)?,
         has_coupons: row.try_get_by_index(10)?,
+        points: points(reward.as_deref()),
+        is_over: ["closed", "archived"].contains(&state.as_str()),
     })
+}
+
+/// The points of a reward, which is JSON.
+fn points(reward: Option<&str>) -> i64 {
+    let reward = reward.map(|text| serde_json::from_str::<Value>(text).unwrap());
+    reward
+        .and_then(|reward| reward["points"].as_i64())
+        .unwrap_or(0)
 }
 
 const PARTICIPATIONS: &str = "SELECT id, campaign_id, user_id, quantity, `rank`, status, version, ordinal, \
@@ -311,6 +393,8 @@ fn feed(evidence: &mut Evidence, record: &Consumed<'_>) {
             participation: sighting.participation.0,
             sequence: sighting.sequence,
             campaign: sighting.campaign.0,
+            position: sighting.position.cast_signed(),
+            kind: record.header("ce_type").unwrap_or_default().to_owned(),
         }),
         Err(what) => evidence.unreadable.push(format!(
             "partition {} offset {}: {what}",

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use sea_orm::sqlx::{self, MySqlConnection};
 use tokio::task::JoinHandle;
 
+use crate::administrator;
 use crate::client::{Fresh, http};
 use crate::ledger::{Outcome, Phase};
+use crate::letters;
 use crate::load::{Traffic, ask};
-use crate::orders::{Buyer, Order};
+use crate::orders::{Buyer, By, Order};
 use crate::replica::ADMIN_TOKEN;
 use crate::replicas;
-use crate::world::World;
+use crate::world::{Managed, World};
 
 /// Longest wait for the last unit, and for the first acceptance.
 const SELLING: Duration = Duration::from_secs(60);
@@ -41,8 +43,16 @@ pub async fn recover(world: &Arc<World>, traffic: &Traffic) -> Recovery {
     let fresh = Arc::new(Fresh::new());
     let probes = [0, 1].map(|nth| first_yes(world, nth, &fresh, healed));
     let [one, other] = probes;
-    let selling = sell_out(world, traffic, &fresh, healed);
-    let (one, other, all_sold) = tokio::join!(one, other, selling);
+    let is_sold = AtomicBool::new(false);
+    let selling = async {
+        let sold = sell_out(world, traffic, &fresh, healed).await;
+        is_sold.store(true, Ordering::SeqCst);
+        sold
+    };
+    let restoring = administrator::restore(world, &is_sold);
+    let replaying = letters::restore(world, &is_sold);
+    let (one, other, all_sold, (), ()) = tokio::join!(one, other, selling, restoring, replaying);
+    letters::all_replayed(world, PUBLISHING).await;
     let all_published = all_published(world, healed).await;
     Recovery {
         first_yes: [one, other],
@@ -95,7 +105,7 @@ async fn sell_out(
             traffic.abandon();
         }
         // A request that ends later may have returned units.
-        let is_settled = traffic.is_settled();
+        let is_settled = traffic.is_settled() && !administrator::may_still_act(world);
         let left = unsold_campaigns(&mut mysql).await.unwrap();
         let is_sold = is_settled && left.is_empty();
         sold = is_sold.then(|| healed.elapsed().as_secs_f64());
@@ -113,7 +123,7 @@ async fn sell_out(
 /// Campaigns with units left, or units that may return: one read, because units move from the one to the other.
 async fn unsold_campaigns(mysql: &mut MySqlConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
-        "SELECT id FROM campaign WHERE committed_units < total_stock \
+        "SELECT id FROM campaign WHERE committed_units < total_stock AND state <> 'closed' \
          OR id IN (SELECT campaign_id FROM participation WHERE status = 'reserved')",
     )
     .fetch_all(mysql)
@@ -156,6 +166,7 @@ async fn sell(
                     http: &http,
                     phase,
                     abandon: is_over,
+                    by: By::User,
                 };
                 buyer.pay(order, turn).await;
             }
@@ -172,11 +183,12 @@ pub async fn all_published(world: &World, healed: Instant) -> Option<f64> {
     replicas::all_published(&mut mysql, PUBLISHING, healed).await
 }
 
-/// Waits until confirmed participations have their coupons and cancelled ones have none.
+/// Waits until confirmed participations have their coupons and points, and cancelled ones have none.
 async fn all_rewarded(world: &World, healed: Instant) -> Option<f64> {
     let began = Instant::now();
     let mut mysql = world.mysql().await.unwrap();
     let (schema, campaign) = (world.rewards_schema(), world.couponing().id);
+    let points = world.managed(Managed::Points).id;
     let unsettled = format!(
         "SELECT (SELECT COUNT(*) FROM {schema}.revocation) \
          + (SELECT COUNT(*) FROM {schema}.coupon WHERE status = 'suspended') \
@@ -184,7 +196,14 @@ async fn all_rewarded(world: &World, healed: Instant) -> Option<f64> {
             WHERE campaign_id = {campaign} AND status = 'confirmed' \
             AND id NOT IN (SELECT participation_id FROM {schema}.coupon)) \
          + (SELECT COUNT(*) FROM {schema}.coupon WHERE status <> 'revoked' \
-            AND participation_id IN (SELECT id FROM participation WHERE status = 'cancelled'))"
+            AND participation_id IN (SELECT id FROM participation WHERE status = 'cancelled')) \
+         + (SELECT COUNT(*) FROM participation \
+            WHERE campaign_id = {points} AND status = 'confirmed' \
+            AND id NOT IN (SELECT participation_id FROM {schema}.ledger)) \
+         + (SELECT COUNT(*) FROM {schema}.ledger gain WHERE gain.kind = 'granted' \
+            AND participation_id IN (SELECT id FROM participation WHERE status = 'cancelled') \
+            AND NOT EXISTS (SELECT 1 FROM {schema}.ledger back WHERE back.kind = 'reversed' \
+                            AND back.participation_id = gain.participation_id))"
     );
     while began.elapsed() < REWARDING {
         let waiting: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(unsettled.clone()))

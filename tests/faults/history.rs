@@ -25,7 +25,8 @@ pub fn export(folder: &str, seed: u64, evidence: &Evidence, answers: &[Answer]) 
     fs::write(file, lines.join("\n") + "\n").unwrap();
 }
 
-/// The campaigns whose units nobody returns: the format has no payments, coupons and orders.
+/// The campaigns whose units nobody returns and whose settings nobody changes: the format has no payments, coupons, orders
+/// and changes of settings.
 fn lines(evidence: &Evidence, answers: &[Answer]) -> Vec<Value> {
     let rows = evidence.participations.iter();
     let ordered: HashSet<i64> = rows
@@ -33,7 +34,11 @@ fn lines(evidence: &Evidence, answers: &[Answer]) -> Vec<Value> {
         .map(|row| row.campaign)
         .collect();
     let campaigns = evidence.campaigns.iter().filter(|campaign| {
-        !campaign.is_paid && !campaign.has_coupons && !ordered.contains(&campaign.id)
+        let has_changes = evidence.settings.contains_key(&campaign.id);
+        !campaign.is_paid
+            && !campaign.has_coupons
+            && !ordered.contains(&campaign.id)
+            && !has_changes
     });
     campaigns
         .flat_map(|campaign| campaign_lines(campaign, evidence, answers))
@@ -119,6 +124,8 @@ fn a_history_has_every_response_between_its_campaign_and_its_end() {
         hold: Duration::ZERO,
         is_cancellable: false,
         has_coupons: false,
+        points: 0,
+        is_over: false,
     };
     let evidence = Evidence {
         campaigns: vec![campaign(1, false), campaign(2, true)],

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::client::http;
 use crate::ledger::{Change, Outcome, ParticipationRequest, Path, Phase};
 use crate::load::ask;
-use crate::orders::{Buyer, Order};
+use crate::orders::{Buyer, By, Order};
 use crate::world::World;
 
 /// Their number, and the delay between them: the last one comes during the faults.
@@ -125,6 +125,7 @@ impl Holder {
                 http: &self.http,
                 phase: Phase::Traffic,
                 abandon: &self.abandon,
+                by: By::User,
             };
             buyer.ask_at_once(order, changes, &mut self.random).await;
         }
@@ -226,6 +227,7 @@ pub async fn use_what_is_left(world: &World) {
         http: &http,
         phase: Phase::Healing,
         abandon: &abandon,
+        by: By::User,
     };
     let deadline = tokio::time::sleep(Duration::from_secs(20));
     let using = async {

@@ -5,6 +5,8 @@ mod answers;
 mod changes;
 mod coupons;
 mod events;
+mod points;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod windows;
@@ -48,6 +50,8 @@ pub fn judge(evidence: &Evidence, answers: &[Answer], changes: &[ChangeAnswer]) 
     windows::judge(evidence, answers, &mut found);
     changes::judge(evidence, changes, &mut found);
     coupons::judge(evidence, changes, &mut found);
+    points::judge(evidence, &mut found);
+    settings::judge(evidence, answers, &mut found);
     found.breaches()
 }
 
@@ -86,7 +90,7 @@ fn stock(evidence: &Evidence, found: &mut Found) {
             found.hold("I1", held <= total, oversold);
             let left =
                 || format!("campaign {id}: {held} of {total} units sold, and no more could be");
-            found.hold("I7", held >= total, left);
+            found.hold("I7", held >= total || campaign.is_over, left);
         }
         let committed = campaign.committed;
         found.hold("I1", committed == held, || {

@@ -1,5 +1,6 @@
 //! Records the requests of clients and the responses to them. The judge compares them with the database.
 
+mod acts;
 mod changes;
 
 use std::sync::{Arc, Mutex};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use self::acts::{Act, ActAnswer};
 pub use self::changes::{Change, ChangeAnswer, ChangeOutcome, ChangeRequest, DECLINED};
 
 /// A request and its response, as the client saw it.
@@ -71,13 +73,14 @@ pub struct Yes {
     pub rank: u64,
 }
 
-/// Refusals of a campaign; those of its window are correct only at certain times.
-const REFUSALS: [&str; 5] = [
+/// Refusals of a campaign; those of its window and its state are correct only at certain times.
+const REFUSALS: [&str; 6] = [
     "ALREADY_PARTICIPATED",
     "SOLD_OUT",
     "LIMIT_EXCEEDED",
     "NOT_OPEN_YET",
     "ENDED",
+    "PAUSED",
 ];
 
 impl Outcome {
@@ -96,6 +99,7 @@ impl Outcome {
                 code,
                 first: uuid(&value),
             },
+            403 if code == "NOT_ALLOWED" => Self::No { code, first: None },
             429 | 503 if has_retry_after && !code.is_empty() => Self::Later { status, code },
             _ => odd(),
         }
@@ -150,6 +154,7 @@ pub struct Ledger {
     began: Instant,
     answers: Arc<Mutex<Vec<Answer>>>,
     changes: Arc<Mutex<Vec<ChangeAnswer>>>,
+    acts: Arc<Mutex<Vec<ActAnswer>>>,
 }
 
 impl Ledger {
@@ -158,6 +163,7 @@ impl Ledger {
             began,
             answers: Arc::default(),
             changes: Arc::default(),
+            acts: Arc::default(),
         }
     }
 
@@ -198,6 +204,28 @@ impl Ledger {
         });
     }
 
+    /// Records the response to an act that was sent at `sent`.
+    pub fn write_act(
+        &self,
+        replica: usize,
+        (campaign, act): (i64, Act),
+        sent: Instant,
+        outcome: ChangeOutcome,
+    ) {
+        self.acts.lock().unwrap().push(ActAnswer {
+            sent: sent.saturating_duration_since(self.began),
+            at: self.began.elapsed(),
+            replica,
+            campaign,
+            act,
+            outcome,
+        });
+    }
+
+    pub fn read_acts(&self) -> Vec<ActAnswer> {
+        self.acts.lock().unwrap().clone()
+    }
+
     pub fn read(&self) -> Vec<Answer> {
         self.answers.lock().unwrap().clone()
     }
@@ -224,7 +252,8 @@ fn answers_are_distinguished() {
     for (status, retry, body) in [
         (503, false, busy),
         (500, true, r#"{"code":"INTERNAL"}"#),
-        (409, true, r#"{"code":"PAUSED"}"#),
+        (409, true, r#"{"code":"NOT_ALLOWED"}"#),
+        (403, true, r#"{"code":"PAUSED"}"#),
         (201, false, "{}"),
         (200, false, "no json"),
     ] {

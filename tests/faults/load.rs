@@ -9,11 +9,14 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Client;
 
+use crate::administrator;
 use crate::client::{http, send, sends_keys};
 use crate::holders;
 use crate::ledger::{Outcome, ParticipationRequest, Path, Phase};
+use crate::letters;
 use crate::lines;
-use crate::orders::{Buyer, Errand, Order, plan};
+use crate::managed;
+use crate::orders::{Buyer, By, Errand, Order, plan};
 use crate::world::World;
 
 /// Concurrent clients.
@@ -49,6 +52,9 @@ impl Traffic {
             .collect();
         clients.extend(holders::start(world, &stop, &abandon));
         clients.extend(lines::start(world, &stop, &abandon));
+        clients.extend(managed::start(world, &stop, &abandon));
+        clients.extend(administrator::start(world, &stop, &abandon));
+        clients.push(letters::start(world, &stop));
         Self {
             stop,
             abandon,
@@ -101,6 +107,7 @@ impl OneClient {
                     http: &self.http,
                     phase: Phase::Traffic,
                     abandon: &self.abandon,
+                    by: By::User,
                 };
                 buyer.run(errand, &mut self.random).await;
                 continue;

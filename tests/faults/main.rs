@@ -16,6 +16,7 @@
     reason = "a test that cannot go on should say so and stop"
 )]
 
+mod administrator;
 mod client;
 mod disk;
 mod evidence;
@@ -35,8 +36,10 @@ mod holders;
 mod judge;
 mod key;
 mod ledger;
+mod letters;
 mod lines;
 mod load;
+mod managed;
 mod orders;
 mod parts;
 mod points;
@@ -46,6 +49,7 @@ mod replicas;
 mod report;
 mod run;
 mod schedule;
+mod settings;
 mod strike;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "shared with the other tests, which use all of it")]

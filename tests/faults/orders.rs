@@ -13,6 +13,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::ledger::{Change, ChangeOutcome, ChangeRequest, DECLINED, Phase, Yes};
+use crate::replica::ADMIN_TOKEN;
 use crate::world::{HOLD, World};
 
 /// A participation that its user changes.
@@ -105,6 +106,16 @@ pub struct Buyer<'a> {
     pub phase: Phase,
     /// Set when clients must not retry any more.
     pub abandon: &'a AtomicBool,
+    pub by: By,
+}
+
+/// Who requests a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    User,
+    Administrator,
+    /// The user at the first replica, an administrator at the others.
+    Either,
 }
 
 impl Buyer<'_> {
@@ -172,10 +183,12 @@ impl Buyer<'_> {
                 format!("participations/{}", request.participation)
             }
         };
-        let call = self
-            .http
-            .post(format!("{base}/api/{what}/{word}"))
-            .header("Authorization", request.user.to_string());
+        let call = self.http.post(format!("{base}/api/{what}/{word}"));
+        let call = if self.by == By::User || self.by == By::Either && replica == 0 {
+            call.header("Authorization", request.user.to_string())
+        } else {
+            call.bearer_auth(ADMIN_TOKEN)
+        };
         let call = match &request.change {
             Change::Confirm { reference } => call.json(&json!({ "paymentReference": reference })),
             Change::Cancel => call,

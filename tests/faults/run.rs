@@ -4,25 +4,28 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use serde_json::Value;
 
+use crate::administrator;
 use crate::evidence::{Evidence, Hours};
 use crate::fault::Fault;
 use crate::heal::{Recovery, Watch, all_published, recover};
 use crate::history;
 use crate::holders;
 use crate::judge::{Breach, judge, redelivered};
-use crate::ledger::{Answer, ChangeAnswer};
+use crate::ledger::{ActAnswer, ChangeAnswer};
 use crate::lines;
 use crate::load::Traffic;
 use crate::parts::Parts;
 use crate::replicas::{panics, stopped};
 use crate::report::{Record, Report, Struck};
 use crate::schedule::{Schedule, covering};
+use crate::settings::SettingsWatch;
 use crate::strike::strike;
 use crate::windows::Windows;
 use crate::world::{GATE_LEASE, World};
@@ -100,7 +103,7 @@ async fn short_round(parts: &Parts, faults: &[Fault], report: &mut Report) {
         names.is_empty(),
         "these faults never had an effect: {names:?}"
     );
-    let mut missing = holders::ENDINGS.to_vec();
+    let mut missing = [&holders::ENDINGS[..], &administrator::ENDINGS].concat();
     missing.retain(|answer| report.answers(answer) == 0);
     assert!(missing.is_empty(), "no response with {missing:?}");
 }
@@ -121,6 +124,7 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     let traffic = Traffic::start(&world);
     let watch = Watch::start(&world);
     let windows = Windows::start(&world);
+    let settings = SettingsWatch::start(&world);
     let struck = break_things(&world, &traffic).await;
     world.heal().await;
 
@@ -138,7 +142,8 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     }
     breaches.extend(stopped(&world.replicas).await);
     breaches.extend(ended_well(&world, &struck));
-    let evidence = evidence(&world).await;
+    let mut evidence = evidence(&world).await;
+    evidence.settings = settings.stop(&world).await;
     let (answers, changes) = (world.ledger.read(), world.ledger.read_changes());
     breaches.extend(judge(&evidence, &answers, &changes));
     if let Some(folder) = setting("FIRSTCOME_FAULTS_HISTORY") {
@@ -156,7 +161,7 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
         all_rewarded_seconds: recovery.all_rewarded,
         redelivered: redelivered(&evidence),
         oldest_event_seconds,
-        answers: counted(&answers, &changes),
+        answers: counted(&world, &evidence),
         orders: evidence.orders(),
         coupons: evidence.coupons_by_status(),
         ends: ends(&world),
@@ -310,15 +315,23 @@ fn ended_well(world: &World, struck: &[Struck]) -> Vec<Breach> {
     breaches
 }
 
-fn counted(answers: &[Answer], changes: &[ChangeAnswer]) -> BTreeMap<String, u64> {
+/// Responses by word, and the effects of administrators.
+fn counted(world: &World, evidence: &Evidence) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
-    for answer in answers {
+    for answer in world.ledger.read() {
         *counts.entry(answer.outcome.word()).or_default() += 1;
     }
-    for one in changes {
+    for one in world.ledger.read_changes() {
         let word = format!("{} {}", one.request.change.word(), one.outcome.word());
         *counts.entry(word).or_default() += 1;
     }
+    for act in world.ledger.read_acts() {
+        let word = format!("{} {}", act.act.word(), act.outcome.word());
+        *counts.entry(word).or_default() += 1;
+    }
+    let replayed = world.replayed.load(Ordering::SeqCst);
+    counts.insert("replayed".to_owned(), replayed);
+    counts.insert("purged".to_owned(), evidence.purged.values().sum());
     counts
 }
 
@@ -349,5 +362,8 @@ fn print_evidence(world: &World, record: &Record, folder: &Path) {
     let changes = world.ledger.read_changes();
     let lines: Vec<String> = changes.iter().map(ChangeAnswer::line).collect();
     fs::write(folder.join("changes.txt"), lines.join("\n")).unwrap();
+    let acts = world.ledger.read_acts();
+    let lines: Vec<String> = acts.iter().map(ActAnswer::line).collect();
+    fs::write(folder.join("acts.txt"), lines.join("\n")).unwrap();
     eprintln!("    all logs and answers: {}", folder.display());
 }

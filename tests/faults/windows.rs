@@ -16,9 +16,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Longest wait until a finished campaign is closed: schedules check at least every ten seconds.
 const CLOSING: Duration = Duration::from_secs(15);
 
-/// Campaigns with a state that is too early for the time.
+/// Campaigns with a state that is too early for the time, except those whose ends administrators change.
 const EARLY: &str = "SELECT id, state FROM campaign WHERE \
-    state = 'closed' AND (closes_at IS NULL OR closes_at > UTC_TIMESTAMP(6)) OR \
+    state = 'closed' AND name NOT IN ('ended', 'listed') AND (closes_at IS NULL OR closes_at > UTC_TIMESTAMP(6)) OR \
     state = 'open' AND opens_at > UTC_TIMESTAMP(6)";
 /// Campaigns that have ended and are not closed.
 const LATE: &str =

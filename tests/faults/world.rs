@@ -1,10 +1,13 @@
 //! The environment of one run: its own schema, key prefix and topics, two replicas behind their proxies, and
 //! the campaigns. It is deleted at the end of the run.
 
+mod campaigns;
+
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use firstcome::domain::Topic;
 use firstcome::runtime::clock::Clock;
 use rdkafka::ClientConfig;
@@ -12,10 +15,10 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sea_orm::sqlx::{self, Connection, MySqlConnection};
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+pub use self::campaigns::{Managed, Offer};
 use crate::ledger::Ledger;
 use crate::lines::OrderLedger;
 use crate::parts::{Part, Parts};
@@ -42,31 +45,6 @@ const DATABASE_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub const HOLD: Duration = Duration::from_secs(2);
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(300);
 
-/// A campaign of the run.
-#[derive(Clone, Copy, Debug)]
-pub struct Offer {
-    pub id: i64,
-    pub total: Option<u64>,
-    pub max_quantity: u32,
-    /// Whether its units are held until paid for.
-    pub is_paid: bool,
-    /// Whether its units earn coupons.
-    pub has_coupons: bool,
-    /// Its window.
-    pub window: Window,
-}
-
-/// The first and the last moment of a campaign's window, if it has one.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Window {
-    pub opens_at: Option<DateTime<Utc>>,
-    pub closes_at: Option<DateTime<Utc>>,
-}
-
-/// When the campaign opens and closes under traffic, since its creation.
-const OPENS: TimeDelta = TimeDelta::milliseconds(2_000);
-const CLOSES: TimeDelta = TimeDelta::milliseconds(6_000);
-
 pub struct World {
     pub parts: Parts,
     pub schedule: Schedule,
@@ -81,6 +59,8 @@ pub struct World {
     pub offers: Vec<Offer>,
     pub ledger: Ledger,
     pub order_ledger: OrderLedger,
+    /// Dead letters that were replayed.
+    pub replayed: AtomicU64,
     keepers: Vec<JoinHandle<()>>,
     _folder: TempDir,
 }
@@ -101,10 +81,6 @@ pub async fn restore_connections(admin: &mut MySqlConnection) -> sqlx::Result<()
     let restored = sqlx::raw_sql(sqlx::AssertSqlSafe(restore));
     restored.execute(admin).await?;
     Ok(())
-}
-
-fn time(value: &Value) -> Option<DateTime<Utc>> {
-    value.as_str().map(|text| text.parse().unwrap())
 }
 
 fn millis(duration: Duration) -> String {
@@ -162,6 +138,7 @@ impl World {
             offers: Vec::new(),
             ledger: Ledger::new(Instant::now()),
             order_ledger: OrderLedger::default(),
+            replayed: AtomicU64::new(0),
             keepers,
             _folder: folder,
         };
@@ -171,62 +148,6 @@ impl World {
         world.began_at = Clock::System.now();
         world.ledger = Ledger::new(world.began);
         world
-    }
-
-    /// Campaigns: with limited stock; with several units per user; with a price and cancellable, with some
-    /// seeds also after payment; without end; sold out early; opening and closing under traffic; with
-    /// coupons and cancellable; and two that are ordered together, with odd seeds at a price. Two are open for hours
-    /// before and after, but not for as long as a clock may be off.
-    async fn create_campaigns(&mut self) {
-        let is_cancellable = self.is_cancellable();
-        let now = Clock::System.now();
-        let (an_hour_ago, in_an_hour) = (now - TimeDelta::hours(1), now + TimeDelta::hours(1));
-        let mut wanted = [
-            json!({ "name": "limited", "kind": "general", "totalStock": 160,
-                    "opensAt": an_hour_ago, "closesAt": in_an_hour }),
-            json!({ "name": "several", "kind": "general", "totalStock": 130, "perUserLimit": 3, "maxQuantity": 2 }),
-            json!({ "name": "paid", "kind": "time_deal", "totalStock": 70, "perUserLimit": 4, "maxQuantity": 3,
-                    "price": 500, "holdSeconds": HOLD.as_secs(), "cancellable": is_cancellable,
-                    "opensAt": an_hour_ago, "closesAt": in_an_hour }),
-            json!({ "name": "endless", "kind": "general" }),
-            json!({ "name": "small", "kind": "general", "totalStock": 20 }),
-            json!({ "name": "windowed", "kind": "general", "opensAt": now + OPENS, "closesAt": now + CLOSES }),
-            json!({ "name": "coupons", "kind": "coupon", "totalStock": 70, "perUserLimit": 2, "maxQuantity": 2,
-                    "cancellable": true, "reward": { "coupon": { "discountAmount": 500 } } }),
-            json!({ "name": "one line", "kind": "general", "totalStock": 40, "perUserLimit": 3 }),
-            json!({ "name": "other line", "kind": "general", "totalStock": 50, "perUserLimit": 3 }),
-        ];
-        if self.has_paid_orders() {
-            for line in wanted.last_chunk_mut::<2>().unwrap() {
-                line["price"] = json!(300);
-                line["holdSeconds"] = json!(HOLD.as_secs());
-                line["cancellable"] = json!(is_cancellable);
-            }
-        }
-        let base = self.replicas[0].base().unwrap();
-        let client = reqwest::Client::new();
-        for campaign in wanted {
-            let made = client
-                .post(format!("{base}/api/admin/campaigns"))
-                .bearer_auth(ADMIN_TOKEN)
-                .json(&campaign)
-                .send()
-                .await
-                .unwrap();
-            assert_eq!(made.status(), 201);
-            let made: Value = made.json().await.unwrap();
-            self.offers.push(Offer {
-                id: made["id"].as_i64().unwrap(),
-                total: made["totalStock"].as_u64(),
-                max_quantity: made["maxQuantity"].as_u64().unwrap().try_into().unwrap(),
-                is_paid: made["price"].is_u64(),
-                has_coupons: made["reward"]["coupon"].is_object(),
-                window: Window {
-                    opens_at: time(&made["opensAt"]),
-                    closes_at: time(&made["closesAt"]),
-                },
-            });
-        }
     }
 
     /// Whether orders of two lines are to be paid for.
@@ -256,6 +177,12 @@ impl World {
     /// The campaign whose units earn coupons.
     pub fn couponing(&self) -> Offer {
         *self.offers.iter().find(|offer| offer.has_coupons).unwrap()
+    }
+
+    /// The campaign with this administrator.
+    pub fn managed(&self, managed: Managed) -> Offer {
+        let mut offers = self.offers.iter();
+        *offers.find(|offer| offer.managed == Some(managed)).unwrap()
     }
 
     /// The rewards database of the service.
@@ -394,12 +321,16 @@ fn settings(
             "DATABASE_RESPONSE_TIMEOUT",
             millis(DATABASE_RESPONSE_TIMEOUT),
         ),
-        ("CONSUMERS_ENABLED", "coupons".to_owned()),
+        ("CONSUMERS_ENABLED", "points,coupons".to_owned()),
         ("CONSUMERS_SESSION_TIMEOUT", millis(CONSUMER_SESSION)),
         ("REWARDS_SUSPEND_MAX", millis(SUSPEND_MAX)),
         ("PAYMENT_EXPIRY_INTERVAL", millis(EXPIRY_INTERVAL)),
         ("PAYMENT_ALLOW_SIMULATED", "true".to_owned()),
         ("RELAY_RETRY_MAX", "1s".to_owned()),
+        // Events of the campaign that its administrator closes are aged, and deleted.
+        ("RETENTION_PUBLISHED_EVENTS", "1h".to_owned()),
+        ("RETENTION_INTERVAL", "1s".to_owned()),
+        ("RETENTION_SWEEP_INTERVAL", "1s".to_owned()),
         ("SHUTDOWN_DEADLINE", "5s".to_owned()),
     ]
     .map(|(name, value)| (format!("FIRSTCOME_{name}"), value))

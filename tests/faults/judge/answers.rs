@@ -75,6 +75,12 @@ fn refusals(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
                 });
             }
             Outcome::No { code, .. } if answer.phase == Phase::Healing && code != "SOLD_OUT" => {
+                let by_settings = ["PAUSED", "ENDED", "NOT_OPEN_YET", "NOT_ALLOWED"];
+                if evidence.settings.contains_key(&request.campaign)
+                    && by_settings.contains(&code.as_str())
+                {
+                    continue;
+                }
                 found.hold("answer", false, || {
                     format!(
                         "a user without participations, {}, was refused with {code}",

@@ -35,6 +35,13 @@ fn outbox(evidence: &Evidence, found: &mut Found) {
         let what = || format!("an outbox row tells of {participation}, which there is not");
         found.hold("I3", false, what);
     }
+    for (campaign, purged) in &evidence.purged {
+        let theirs = |event: &&Event| event.is_purged && event.place.0 == *campaign;
+        let published = evidence.events.iter().filter(theirs).count() as u64;
+        found.hold("I4", published == *purged, || {
+            format!("campaign {campaign}: {purged} events were deleted, and {published} of them published")
+        });
+    }
     let mut streams: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
     for event in &evidence.events {
         let (campaign, sequence) = event.place;

@@ -3,6 +3,9 @@
 mod coupons;
 mod keys;
 mod orders;
+mod points;
+mod purged;
+mod settings;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -102,6 +105,7 @@ fn event(row: &Participation, nth: u64, sequence: u32, status: &str) -> Event {
         sequence,
         kind: format!("firstcome.participation.{status}"),
         place: (row.campaign, 0),
+        is_purged: false,
     }
 }
 
@@ -113,6 +117,8 @@ fn record(event: &Event, row: &Participation) -> Seen {
         participation: row.id,
         sequence: event.sequence,
         campaign: row.campaign,
+        position: event.place.1,
+        kind: event.kind.clone(),
     }
 }
 
@@ -156,6 +162,8 @@ fn sound() -> (Evidence, Vec<Answer>) {
         hold: Duration::from_secs(120),
         is_cancellable: false,
         has_coupons: false,
+        points: 0,
+        is_over: false,
     };
     let paid = Campaign {
         returns: 3,
@@ -284,6 +292,11 @@ fn a_duplicate_rank_is_reported() {
 fn an_unsold_unit_is_reported() {
     let found = broken(|evidence, _| evidence.campaigns[0].total = Some(3));
     assert_eq!(found, promises(["I7"]));
+    let closed = broken(|evidence, _| {
+        evidence.campaigns[0].total = Some(3);
+        evidence.campaigns[0].is_over = true;
+    });
+    assert_eq!(closed, BTreeSet::new(), "a closed campaign sells nothing");
 }
 
 #[test]

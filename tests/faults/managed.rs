@@ -1,0 +1,126 @@
+//! The clients of the campaigns that administrators change. Some participations are cancelled soon, by their users or by
+//! an administrator.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use reqwest::Client;
+use tokio::task::JoinHandle;
+
+use crate::client::{http, sends_keys};
+use crate::ledger::{Change, Outcome, ParticipationRequest, Path, Phase};
+use crate::load::ask;
+use crate::orders::{Buyer, By, Order};
+use crate::world::{Managed, Offer, World};
+
+/// Concurrent clients.
+const CLIENTS: u64 = 5;
+/// Their users, who send no other requests.
+pub const FIRST_USER: i64 = 20_000;
+pub const USERS: i64 = 150;
+
+/// Starts the clients.
+pub fn start(
+    world: &Arc<World>,
+    stop: &Arc<AtomicBool>,
+    abandon: &Arc<AtomicBool>,
+) -> Vec<JoinHandle<()>> {
+    let client = |nth: u64| {
+        let one = OneClient {
+            world: Arc::clone(world),
+            http: http(),
+            random: StdRng::seed_from_u64(world.schedule.seed * 1_000 + 800 + nth),
+            abandon: Arc::clone(abandon),
+            nth,
+            sent: 0,
+        };
+        tokio::spawn(one.run(Arc::clone(stop)))
+    };
+    (0..CLIENTS).map(client).collect()
+}
+
+struct OneClient {
+    world: Arc<World>,
+    http: Client,
+    random: StdRng,
+    abandon: Arc<AtomicBool>,
+    nth: u64,
+    sent: u64,
+}
+
+impl OneClient {
+    async fn run(mut self, stop: Arc<AtomicBool>) {
+        let offers: Vec<Offer> = self.world.offers.clone();
+        let offers: Vec<Offer> = offers
+            .into_iter()
+            .filter(|one| one.managed.is_some())
+            .collect();
+        while !stop.load(Ordering::SeqCst) {
+            let offer = offers[self.random.random_range(0..offers.len())];
+            if let Some(order) = self.take_part(offer).await
+                && matches!(offer.managed, Some(Managed::Stock | Managed::Points))
+                && self.random.random_ratio(1, 3)
+            {
+                self.cancel(order).await;
+            }
+            let pause = self.random.random_range(40..160);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    /// A request with a key is repeated at any replica until the outcome is known.
+    async fn take_part(&mut self, offer: Offer) -> Option<Order> {
+        self.sent += 1;
+        let user = FIRST_USER + self.random.random_range(0..USERS);
+        let request = ParticipationRequest {
+            campaign: offer.id,
+            user,
+            quantity: 1,
+            key: sends_keys(user).then(|| format!("managed-{}-{}", self.nth, self.sent)),
+            path: if self.random.random_ratio(1, 8) {
+                Path::Sync
+            } else {
+                Path::Grouped
+            },
+        };
+        let asked_at = Instant::now();
+        loop {
+            let replica = self.random.random_range(0..self.world.replicas.len());
+            let sent = Instant::now();
+            let outcome = ask(&self.world, &self.http, replica, &request).await;
+            let order = match &outcome {
+                Outcome::Yes(yes) => Some(Order::of(yes, asked_at)),
+                _ => None,
+            };
+            let is_over = outcome.is_definite() || request.key.is_none();
+            let ledger = &self.world.ledger;
+            ledger.write(Phase::Traffic, replica, (request.clone(), sent), outcome);
+            if is_over || self.abandon.load(Ordering::SeqCst) {
+                return order;
+            }
+            let pause = self.random.random_range(150..500);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    /// By the user, by an administrator, or by both at once through different replicas.
+    async fn cancel(&mut self, order: Order) {
+        let (changes, by) = match self.random.random_range(0..3) {
+            0 => (1, By::User),
+            1 => (1, By::Administrator),
+            _ => (2, By::Either),
+        };
+        let buyer = Buyer {
+            world: &self.world,
+            http: &self.http,
+            phase: Phase::Traffic,
+            abandon: &self.abandon,
+            by,
+        };
+        let changes = vec![Change::Cancel; changes];
+        buyer.ask_at_once(order, changes, &mut self.random).await;
+    }
+}
