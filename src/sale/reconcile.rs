@@ -31,6 +31,8 @@ use crate::runtime::supervisor::Spawner;
 
 /// Leases of a campaign swept at a time.
 const SWEEP_BATCH: usize = 1_000;
+/// Attempts to configure a gate that other callers rebuild at the same time.
+const CONFIGURE_ATTEMPTS_MAX: usize = 3;
 /// Campaigns read in one page.
 const PAGE: u64 = 500;
 /// Ended campaigns whose gates are configured in one sweep.
@@ -122,17 +124,25 @@ impl Reconciler {
         patience: Patience,
     ) -> Result<Renewed, ReconcileError> {
         let (id, settings) = (campaign.id, Settings::from(campaign));
-        match self.gate.configure(id, &settings).await? {
-            Configured::Applied => Ok(Renewed::InStep),
-            Configured::Missing => self.renew(id, None, patience).await,
-            Configured::Stale => match self.gate.inspect(id).await? {
-                None => self.renew(id, None, patience).await,
-                Some(gate) if self.has_lost(id, &gate.settings).await? => {
-                    self.renew(id, Some(gate.epoch), patience).await
-                }
-                Some(_) => Ok(Renewed::InStep),
-            },
+        for _ in 0..CONFIGURE_ATTEMPTS_MAX {
+            match self.gate.configure(id, &settings).await? {
+                Configured::Applied => return Ok(Renewed::InStep),
+                Configured::Missing => {}
+                Configured::Stale => match self.gate.inspect(id).await? {
+                    None => {}
+                    Some(gate) if self.has_lost(id, &gate.settings).await? => {
+                        return self.renew(id, Some(gate.epoch), patience).await;
+                    }
+                    Some(_) => return Ok(Renewed::InStep),
+                },
+            }
+            let renewed = self.renew(id, None, patience).await?;
+            if renewed != Renewed::InStep {
+                return Ok(renewed);
+            }
+            // Another caller may have rebuilt the gate, with the campaign as it was before this change.
         }
+        Ok(Renewed::Later)
     }
 
     /// Whether these settings of the gate are newer than the store's, because the store was restored to an older copy.

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use firstcome::domain::{CampaignId, ParticipationId};
+use firstcome::domain::{CampaignId, ParticipationId, State};
 use firstcome::parts::gate::{
     Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, HeldLease,
     KeyDigest, KeyRefused, Mark, Return, Settings, UserUnits,
 };
+use firstcome::parts::store::CampaignChange;
 use firstcome::sale::reconcile::{Patience, Reconciler, Renewed};
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
@@ -129,8 +130,15 @@ impl Gate for LostGate {
         unreachable!()
     }
 
-    async fn configure(&self, _: CampaignId, _: &Settings) -> Result<Configured, GateError> {
-        unreachable!()
+    async fn configure(&self, _: CampaignId, settings: &Settings) -> Result<Configured, GateError> {
+        Ok(match self.state.lock().unwrap().as_mut() {
+            None => Configured::Missing,
+            Some(state) if state.settings.is_newer_than(settings) => Configured::Stale,
+            Some(state) => {
+                state.settings = *settings;
+                Configured::Applied
+            }
+        })
     }
 
     async fn expired(&self, _: CampaignId, _: usize) -> Result<Vec<HeldLease>, GateError> {
@@ -198,4 +206,38 @@ async fn a_crowd_that_waits_for_a_rebuild_does_not_ask_the_gate_one_by_one() {
     assert_eq!(gate.begun.load(Ordering::SeqCst), 1);
     let inspected = gate.inspected.load(Ordering::SeqCst);
     assert!(inspected <= 3, "{inspected} questions");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_during_the_rebuild_of_another_caller_reaches_the_gate() {
+    let test = sqlite().await;
+    let campaign = create(&test.store, campaign_of(Some(5))).await;
+    let gate = LostGate::new(0);
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone(), spawner());
+    let other = {
+        let reconciler = reconciler.clone();
+        tokio::spawn(async move { reconciler.renew(campaign.id, None, Patience::Waits).await })
+    };
+    until("the other rebuild has begun", async || {
+        gate.begun.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    let pause = CampaignChange {
+        state: Some(State::Paused),
+        ..CampaignChange::default()
+    };
+    let version = campaign.version;
+    let changed = test
+        .store
+        .change_campaign(campaign.id, version, &pause, None)
+        .await;
+    assert!(changed.unwrap());
+    let paused = test.store.campaign(campaign.id).await.unwrap().unwrap();
+    let (configured, ()) = tokio::join!(reconciler.configure(&paused, Patience::Waits), async {
+        gate.may_end.add_permits(1);
+    });
+    assert_eq!(configured.unwrap(), Renewed::InStep);
+    assert_eq!(other.await.unwrap().unwrap(), Renewed::InStep);
+    let state = gate.state.lock().unwrap().unwrap();
+    assert_eq!(state.settings.state, State::Paused);
 }
