@@ -1,6 +1,7 @@
 //! Three servers with group replication, one of them the primary. Each run begins with an empty group, and may end with
 //! members that are dead, paused, expelled or read-only.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a server is asked for its view of the group.
 const ANSWER_MAX: Duration = Duration::from_millis(300);
 const PAUSE: Duration = Duration::from_millis(50);
+/// Time between two attempts to join.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A server's own state and role, whether it accepts writes, the port of the primary, and the numbers of members that
 /// it reaches, that are complete, and that it knows.
@@ -81,6 +84,8 @@ pub struct Group {
     servers: Vec<Server>,
     /// The primary since the last fault.
     primary: AtomicUsize,
+    /// The statements that make a server one of this run's group: it has forgotten them when it starts again.
+    settings: Mutex<Vec<String>>,
 }
 
 impl Group {
@@ -93,7 +98,12 @@ impl Group {
         Self {
             servers: join_all(servers).await,
             primary: AtomicUsize::new(0),
+            settings: Mutex::default(),
         }
+    }
+
+    fn settings(&self) -> Vec<String> {
+        self.settings.lock().unwrap().clone()
     }
 
     /// The primary at the begin of a run.
@@ -119,8 +129,7 @@ impl Group {
     pub async fn begin(&self, plan: &Plan) {
         join_all(self.servers.iter().map(clean)).await;
         self.primary.store(0, Ordering::SeqCst);
-        // Another name each time: a late message of the previous group is not of this one. A server that starts again
-        // needs them, too.
+        // Another name each time: a late message of the previous group is not of this one.
         let name = uuid::Uuid::now_v7();
         let seeds: Vec<String> = self
             .ports()
@@ -128,20 +137,22 @@ impl Group {
             .map(|port| member_address(*port))
             .collect();
         let settings = [
-            format!("SET PERSIST group_replication_group_name = '{name}'"),
+            format!("SET GLOBAL group_replication_group_name = '{name}'"),
             format!(
-                "SET PERSIST group_replication_group_seeds = '{}'",
+                "SET GLOBAL group_replication_group_seeds = '{}'",
                 seeds.join(",")
             ),
             format!(
-                "SET PERSIST group_replication_exit_state_action = '{}'",
+                "SET GLOBAL group_replication_exit_state_action = '{}'",
                 plan.exit.value()
             ),
             format!(
-                "SET PERSIST group_replication_unreachable_majority_timeout = {}",
+                "SET GLOBAL group_replication_unreachable_majority_timeout = {}",
                 plan.unreachable_majority_seconds
             ),
         ];
+        *self.settings.lock().unwrap() = settings.into();
+        let settings = self.settings();
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         join_all(self.servers.iter().map(|server| server.run(&settings))).await;
         let form = [
@@ -211,7 +222,7 @@ impl Group {
                     return alone.into_iter().collect();
                 }
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY).await;
         }
         let what = format!("not all members returned: {:?}", self.views().await);
         vec![Breach::new("group", what)]
@@ -231,11 +242,12 @@ impl Group {
         }
         let breach = beyond(server, &self.primary().executed().await).await;
         if breach.is_none() {
+            let settings = self.settings();
+            let mut statements = vec![STOP, "SET GLOBAL offline_mode = OFF"];
+            statements.extend(settings.iter().map(String::as_str));
+            statements.push(START);
             // Refused while the group changes: then it is tried again.
-            server
-                .try_run(&[STOP, "SET GLOBAL offline_mode = OFF", START])
-                .await
-                .ok();
+            server.try_run(&statements).await.ok();
         }
         breach
     }

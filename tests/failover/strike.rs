@@ -23,6 +23,7 @@ pub struct Struck {
     pub noticed: Option<[Option<f64>; 2]>,
     pub breaches: Vec<Breach>,
     /// The session of the vanished client, which keeps its lock while this exists.
+    #[expect(dead_code, reason = "only its end matters")]
     pub half_open: Option<MySqlConnection>,
 }
 
