@@ -243,8 +243,8 @@ faults: ## Break the parts by random schedules: SEEDS=1..201, or MINUTES=30 of n
 	  cargo test --locked --features failpoints --test faults no_schedule_of_faults -- --nocapture
 
 .PHONY: failover
-failover: SEEDS := 1..22
-failover: ## Fail MySQL over under traffic, with two servers of its own: SEEDS=1..22; docs/faults.md
+failover: SEEDS := 1..25
+failover: ## Fail MySQL over under traffic, with two or three servers of its own: SEEDS=1..25; docs/faults.md
 	scripts/parts up
 	FIRSTCOME_FAILOVER_SEEDS=$(SEEDS) scripts/parts env -- \
 	  cargo test --locked --features failpoints,kafka-tls --test failover no_failover -- --nocapture

@@ -258,7 +258,8 @@ spare_run_mysql() {
   local data=/data/$part options
   mapfile -t options <"$folder/settings"
   mkdir -p "$root$data"
-  cp "$checkout/scripts/mysql/init.sql" "$root$data/init.sql"
+  # Not in the binary log: a member of a replication group that starts again has no transactions of its own.
+  { echo 'SET sql_log_bin = 0;'; cat "$checkout/scripts/mysql/init.sql"; } >"$root$data/init.sql"
   if [[ ! -d $root$data/mysql ]]; then
     chroot "$root" /usr/sbin/mysqld --no-defaults --initialize-insecure --user=root \
       --datadir="$data/mysql" --secure-file-priv=NULL --innodb-redo-log-capacity=8M \

@@ -25,10 +25,21 @@ pub enum Fault {
     StalledAndKilled,
     /// The control: asynchronous replication without the last transactions.
     TailCut,
+    /// A group: SIGKILL of the primary. The group elects another, and the old one returns as a secondary.
+    GroupKilled,
+    /// A group: SIGSTOP of the primary until the group has expelled it, SIGCONT: for some seconds two are primary, each
+    /// in its own view.
+    GroupPaused,
+    /// A group: `group_replication_set_as_primary()`.
+    GroupSwitchover,
+    /// A group: SIGKILL of a secondary, which then returns.
+    GroupSecondaryLost,
+    /// A group: SIGSTOP of both secondaries for longer than a lease, and SIGCONT.
+    GroupMajorityLost,
 }
 
 impl Fault {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::Killed,
         Self::TwoPrimaries,
         Self::Switchover,
@@ -36,6 +47,11 @@ impl Fault {
         Self::HalfOpen,
         Self::StalledAndKilled,
         Self::TailCut,
+        Self::GroupKilled,
+        Self::GroupPaused,
+        Self::GroupSwitchover,
+        Self::GroupSecondaryLost,
+        Self::GroupMajorityLost,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -47,19 +63,43 @@ impl Fault {
             Self::Stalled => "COMMITs stalled beyond the lease",
             Self::StalledAndKilled => "COMMITs stalled, then primary killed",
             Self::TailCut => "control: asynchronous, tail cut",
+            Self::GroupKilled => "group: primary killed",
+            Self::GroupPaused => "group: primary paused, expelled and continued",
+            Self::GroupSwitchover => "group: planned switchover",
+            Self::GroupSecondaryLost => "group: secondary killed, and returned",
+            Self::GroupMajorityLost => "group: majority lost, and returned",
         }
     }
 
+    /// The replication between the servers.
     pub const fn replication(self) -> Replication {
         match self {
             Self::TailCut => Replication::Asynchronous,
+            Self::GroupKilled
+            | Self::GroupPaused
+            | Self::GroupSwitchover
+            | Self::GroupSecondaryLost
+            | Self::GroupMajorityLost => Replication::Group,
             _ => Replication::SemiSynchronous,
         }
     }
+}
 
-    /// Whether the replica becomes the primary.
-    pub const fn fails_over(self) -> bool {
-        !matches!(self, Self::Stalled)
+/// What a member does that has left its group because of an error: `group_replication_exit_state_action`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitAction {
+    ReadOnly,
+    OfflineMode,
+    AbortServer,
+}
+
+impl ExitAction {
+    pub const fn value(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "READ_ONLY",
+            Self::OfflineMode => "OFFLINE_MODE",
+            Self::AbortServer => "ABORT_SERVER",
+        }
     }
 }
 
@@ -81,6 +121,12 @@ pub struct Plan {
     pub gap: Duration,
     /// How long COMMITs wait.
     pub stall: Duration,
+    /// What a member does that has left its group.
+    pub exit: ExitAction,
+    /// How long a member without a majority waits before it leaves; 0: forever.
+    pub unreachable_majority_seconds: u32,
+    /// The secondary that is lost, or becomes the primary.
+    pub secondary: usize,
 }
 
 impl Plan {
@@ -88,6 +134,11 @@ impl Plan {
         let random = &mut StdRng::seed_from_u64(seed);
         let kinds = Fault::ALL.len() as u64;
         let lease_ms = u64::try_from(GATE_LEASE.as_millis()).unwrap();
+        let exits = [
+            ExitAction::ReadOnly,
+            ExitAction::OfflineMode,
+            ExitAction::AbortServer,
+        ];
         Self {
             seed,
             fault: Fault::ALL[usize::try_from(seed % kinds).unwrap()],
@@ -98,14 +149,18 @@ impl Plan {
             first: random.random_range(0..2),
             gap: Duration::from_millis(random.random_range(0..700)),
             stall: Duration::from_millis(lease_ms + random.random_range(500..4_000)),
+            exit: exits[random.random_range(0..exits.len())],
+            unreachable_majority_seconds: [0, 3][random.random_range(0..2)],
+            secondary: random.random_range(1..3),
         }
     }
 }
 
 #[test]
 fn as_many_seeds_as_faults_contain_each() {
-    let mut faults: Vec<Fault> = (1..=7).map(|seed| Plan::of(seed).fault).collect();
+    let all = Fault::ALL.len();
+    let mut faults: Vec<Fault> = (1..=all as u64).map(|seed| Plan::of(seed).fault).collect();
     faults.sort_unstable();
     faults.dedup();
-    assert_eq!(faults.len(), Fault::ALL.len());
+    assert_eq!(faults.len(), all);
 }

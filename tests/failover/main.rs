@@ -1,6 +1,6 @@
-//! Fails MySQL over under traffic: two servers with replication between them, two replicas of the service, and clients
-//! that repeat their requests. Then it checks every promise on the new primary. `make failover SEEDS=1..21` runs more
-//! than the default seeds; docs/faults.md explains the results.
+//! Fails MySQL over under traffic: two servers with semi-synchronous replication, or three with group replication, two
+//! replicas of the service, and clients that repeat their requests. Then it checks every promise on the new primary.
+//! `make failover SEEDS=1..25` runs more than the default seeds; docs/faults.md explains the results.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,9 +14,14 @@
 )]
 
 mod control;
+mod errors;
 mod fault;
+mod group;
+mod group_faults;
 mod pair;
+mod pair_faults;
 mod report;
+mod router;
 mod run;
 mod server;
 #[path = "../it/spare.rs"]

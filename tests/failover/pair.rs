@@ -10,6 +10,8 @@ pub enum Replication {
     SemiSynchronous,
     /// At once: the replica may never get it.
     Asynchronous,
+    /// After most members of a group of three have it.
+    Group,
 }
 
 pub struct Pair {
@@ -18,8 +20,7 @@ pub struct Pair {
 
 impl Pair {
     pub async fn up() -> Self {
-        let (first, second) =
-            tokio::join!(Server::up("failover-a", 1), Server::up("failover-b", 2));
+        let (first, second) = tokio::join!(server("failover-a", 1), server("failover-b", 2));
         Self {
             servers: [first, second],
         }
@@ -83,7 +84,7 @@ impl Pair {
 
     /// The replica applies all that the demoted primary has.
     pub async fn catch_up(&self) {
-        let all = self.old().text("SELECT @@global.gtid_executed").await;
+        let all = self.old().executed().await;
         self.successor().catch_up(&all).await;
     }
 
@@ -105,11 +106,19 @@ impl Pair {
     }
 }
 
+/// A server with both sides of semi-synchronous replication.
+async fn server(stem: &str, id: u8) -> Server {
+    let options = [
+        "skip-replica-start=ON",
+        "plugin-load-add=semisync_source.so",
+        "plugin-load-add=semisync_replica.so",
+    ];
+    Server::up(stem, id, &options).await
+}
+
 /// Makes a server as empty as a new one, in any state of it.
 async fn clean(server: &Server) {
     server.start().await;
-    let names = "SELECT COALESCE(GROUP_CONCAT(schema_name), '') FROM information_schema.schemata \
-                 WHERE schema_name LIKE 'failover%'";
     server
         .run(&[
             "SET GLOBAL rpl_semi_sync_source_enabled = OFF",
@@ -120,13 +129,5 @@ async fn clean(server: &Server) {
             "SET GLOBAL read_only = OFF",
         ])
         .await;
-    for name in server
-        .text(names)
-        .await
-        .split(',')
-        .filter(|name| !name.is_empty())
-    {
-        server.run(&[&format!("DROP DATABASE {name}")]).await;
-    }
-    server.run(&["RESET BINARY LOGS AND GTIDS"]).await;
+    server.forget().await;
 }

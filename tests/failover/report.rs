@@ -9,6 +9,8 @@ use crate::sale::report::{Outcome, Run};
 #[derive(Clone, Debug)]
 pub struct Record {
     pub outcome: Outcome,
+    /// From the fault until both addresses led to a primary, if the servers decide when.
+    pub outage: Option<f64>,
     pub first_yes: [Option<f64>; 2],
     pub noticed: Option<[Option<f64>; 2]>,
     pub all_sold: Option<f64>,
@@ -23,9 +25,9 @@ pub struct Record {
 
 impl Run for Record {
     const FOLDER: &'static str = "failover";
-    const HEAD: &'static str = "| failover | runs | violations | 503 of `/readyz`, median (max) s | first yes, median (max) s \
+    const HEAD: &'static str = "| failover | runs | violations | primary again, median (max) s | 503 of `/readyz`, median (max) s | first yes, median (max) s \
              | all sold, median (max) s | all published, median (max) s | acceptances lost |\n\
-             |---|--:|--:|--:|--:|--:|--:|--:|\n";
+             |---|--:|--:|--:|--:|--:|--:|--:|--:|\n";
 
     fn outcome(&self) -> &Outcome {
         &self.outcome
@@ -38,9 +40,11 @@ impl Run for Record {
             (breaches, _) => format!("{breaches} BREACHES"),
         };
         format!(
-            "seed {}: {verdict}; {} | yes after {} s, sold after {} s, published after {} s | {:?} | {:?}",
+            "seed {}: {verdict}; {} | primary again after {} s | yes after {} s, sold after {} s, published after {} s | {:?} | {:?}",
             self.outcome.seed,
             self.outcome.fault.name(),
+            self.outage
+                .map_or_else(|| "–".to_owned(), |outage| seconds_text(Some(outage))),
             seconds_text(slowest(self.first_yes)),
             seconds_text(self.all_sold),
             seconds_text(self.all_published),
@@ -52,8 +56,10 @@ impl Run for Record {
     fn cells(runs: &[&Self]) -> String {
         let noticed = runs.iter().filter_map(|run| run.noticed).map(slowest);
         let lost: usize = runs.iter().filter_map(|run| run.lost).sum();
+        let outages = runs.iter().filter(|run| run.outage.is_some());
         format!(
-            "{} | {} | {} | {} | {lost}",
+            "{} | {} | {} | {} | {} | {lost}",
+            spread(outages.map(|run| run.outage)),
             spread(noticed),
             spread(runs.iter().map(|run| slowest(run.first_yes))),
             spread(runs.iter().map(|run| run.all_sold)),

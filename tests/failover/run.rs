@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::control;
 use crate::fault::{Fault, Plan};
+use crate::group::Group;
 use crate::judge::{Breach, judge};
-use crate::pair::Pair;
+use crate::pair::{Pair, Replication};
 use crate::replicas::stopped;
 use crate::report::Record;
 use crate::sale::recovery::Recovery;
@@ -13,48 +14,80 @@ use crate::sale::report::{Outcome, Report};
 use crate::sale::round::{counted, ended_well, keep_evidence, output_of, seeds, verified};
 use crate::sale::traffic::{Crowd, Traffic};
 use crate::strike::{NOTICING, Struck, strike};
-use crate::world::World;
+use crate::world::{Servers, World};
 
 /// Longest wait for the last event.
 const PUBLISHING: Duration = Duration::from_secs(30);
-/// The seeds of `make test`: two primaries, stalled COMMITs, the control, and a killed primary. A switchover is in
-/// `tests/it/switchover.rs`.
-const SHORT_ROUND: [u64; 4] = [1, 3, 6, 7];
+/// The seeds of `make test`: two primaries, stalled COMMITs, the control, a killed primary, and a group's paused one. A
+/// switchover is in `tests/it/switchover.rs`.
+const SHORT_ROUND: [u64; 5] = [1, 3, 6, 12, 8];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_failover_of_mysql_breaks_a_promise() {
-    let mut pair = Pair::up().await;
+    let (mut pair, mut group) = (None, None);
     let mut report = Report::begin();
     for seed in seeds("FIRSTCOME_FAILOVER_SEEDS", &SHORT_ROUND) {
         let plan = Plan::of(seed);
         eprintln!("seed {seed}: {plan:?}");
-        pair = run(pair, plan, &mut report).await;
+        // Started when a seed needs them.
+        let servers = match (plan.fault.replication(), pair.take(), group.take()) {
+            (Replication::Group, kept, group) => {
+                pair = kept;
+                Servers::Group(match group {
+                    Some(group) => group,
+                    None => Group::up().await,
+                })
+            }
+            (_, pair, kept) => {
+                group = kept;
+                Servers::Pair(match pair {
+                    Some(pair) => pair,
+                    None => Pair::up().await,
+                })
+            }
+        };
+        match run(servers, plan, &mut report).await {
+            Servers::Pair(used) => pair = Some(used),
+            Servers::Group(used) => group = Some(used),
+        }
     }
     report.judge();
 }
 
-async fn run(pair: Pair, plan: Plan, report: &mut Report<Record>) -> Pair {
+async fn run(servers: Servers, plan: Plan, report: &mut Report<Record>) -> Servers {
     let began = Instant::now();
     let mut stages = Vec::new();
     let mut ended = |stage| stages.push((stage, began.elapsed().as_secs()));
-    let world = World::open(pair, plan).await;
+    let world = World::open(servers, plan).await;
     ended("open");
-    let traffic = Traffic::start(&world.sale, Crowd::Limited);
+    // A group takes seconds to elect, or to take a member back: meanwhile not every user shall have participated.
+    let crowd = match world.servers {
+        Servers::Pair(_) => Crowd::Limited,
+        Servers::Group(_) => Crowd::Growing,
+    };
+    let traffic = Traffic::start(&world.sale, crowd);
     let struck = strike(&world).await;
     ended("struck");
     let mut mysql = world.session().await;
     let (sale, healed) = (&world.sale, struck.healed);
-    let recovery = Recovery::wait(sale, &traffic, &mut mysql, healed, PUBLISHING).await;
+    let (recovery, returned) = tokio::join!(
+        Recovery::wait(sale, &traffic, &mut mysql, healed, PUBLISHING),
+        world.reunite_meanwhile()
+    );
     traffic.ended().await;
     ended("recovered");
 
     let mut breaches = recovery.breaches();
+    breaches.extend(returned);
+    breaches.extend(struck.breaches.iter().cloned());
     breaches.extend(unnoticed(&struck));
     breaches.extend(verify(&world).await);
     ended("verified");
     breaches.extend(stopped(&sale.replicas).await);
     ended("stopped");
     breaches.extend(ended_well(&sale.replicas));
+    breaches.extend(world.agree().await);
+    ended("agreed");
     let evidence = world.evidence().await;
     let answers = sale.ledger.read();
     let mut found = judge(&evidence, &answers, &[]);
@@ -79,6 +112,7 @@ async fn run(pair: Pair, plan: Plan, report: &mut Report<Record>) -> Pair {
             fault: world.plan.fault,
             breaches,
         },
+        outage: struck.outage,
         first_yes: recovery.first_yes,
         noticed: struck.noticed,
         all_sold: recovery.all_sold,

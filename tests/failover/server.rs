@@ -1,4 +1,4 @@
-//! One MySQL of a pair: a spare part, and the statements of an operator.
+//! One MySQL of a pair or a group: a spare part, and the statements of an operator.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -19,21 +19,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it with global transaction ids, and with both sides of semi-synchronous replication.
-    pub async fn up(stem: &str, id: u8) -> Self {
+    /// Starts it with global transaction ids, durable commits, and the options of its replication.
+    pub async fn up(stem: &str, id: u8, replication: &[&str]) -> Self {
         let id = format!("server-id={id}");
         let options = [
             &*id,
             "gtid-mode=ON",
             "enforce-gtid-consistency=ON",
-            "skip-replica-start=ON",
-            "plugin-load-add=semisync_source.so",
-            "plugin-load-add=semisync_replica.so",
             "innodb-flush-log-at-trx-commit=1",
             "sync-binlog=1",
             "max-connections=500",
+            // Small: five of them may run.
+            "table-open-cache=400",
+            "table-definition-cache=400",
+            "performance-schema-digests-size=100",
+            "performance-schema-error-size=0",
         ];
-        let part = Spare::up("mysql", stem, &options).await;
+        let part = Spare::up("mysql", stem, &[&options, replication].concat()).await;
         let address = part.address.parse().unwrap();
         Self { part, address }
     }
@@ -60,24 +62,42 @@ impl Server {
 
     /// A session, without a proxy.
     pub async fn session(&self) -> MySqlConnection {
-        let options = MySqlConnectOptions::new()
-            .host("127.0.0.1")
-            .port(self.address.port())
-            .username("root")
-            .ssl_mode(MySqlSslMode::Disabled);
-        let session = MySqlConnection::connect_with(&options);
+        let session = connect(self.address);
         let session = tokio::time::timeout(ANSWER_MAX, session).await;
         session.expect("the server accepts a session").unwrap()
     }
 
+    /// Whether its process exists.
+    pub async fn is_running(&self) -> bool {
+        self.part.is_running().await
+    }
+
     /// Executes statements in one session.
     pub async fn run(&self, statements: &[&str]) {
+        let executed = self.try_run(statements).await;
+        executed.unwrap_or_else(|(statement, error)| panic!("{statement}: {error}"));
+    }
+
+    /// Executes statements in one session, until one fails.
+    pub async fn try_run(&self, statements: &[&str]) -> Result<(), (String, sqlx::Error)> {
         let mut session = self.session().await;
         for statement in statements {
             let executed = sqlx::raw_sql(AssertSqlSafe((*statement).to_owned()));
             let executed = executed.execute(&mut session).await;
-            executed.unwrap_or_else(|error| panic!("{statement}: {error}"));
+            executed.map_err(|error| ((*statement).to_owned(), error))?;
         }
+        Ok(())
+    }
+
+    /// Removes the schemas of earlier runs, and every transaction.
+    pub async fn forget(&self) {
+        let names = "SELECT COALESCE(GROUP_CONCAT(schema_name), '') FROM information_schema.schemata \
+                     WHERE schema_name LIKE 'failover%'";
+        let names = self.text(names).await;
+        for name in names.split(',').filter(|name| !name.is_empty()) {
+            self.run(&[&format!("DROP DATABASE {name}")]).await;
+        }
+        self.run(&["RESET BINARY LOGS AND GTIDS"]).await;
     }
 
     /// The first value that a statement selects.
@@ -109,6 +129,12 @@ impl Server {
         }
     }
 
+    /// The transactions that it has executed.
+    pub async fn executed(&self) -> String {
+        let executed = self.text("SELECT @@global.gtid_executed").await;
+        executed.replace('\n', "")
+    }
+
     /// Waits until it has executed these transactions.
     pub async fn catch_up(&self, transactions: &str) {
         let seconds = PATIENCE.as_secs();
@@ -118,6 +144,31 @@ impl Server {
         let reached = text(&mut session, &wait).await;
         assert_eq!(reached, "0", "the replica did not apply {transactions}");
     }
+}
+
+/// A session of the operator.
+async fn connect(address: SocketAddr) -> sqlx::Result<MySqlConnection> {
+    let options = MySqlConnectOptions::new()
+        .host("127.0.0.1")
+        .port(address.port())
+        .username("root")
+        .ssl_mode(MySqlSslMode::Disabled);
+    MySqlConnection::connect_with(&options).await
+}
+
+/// The columns of the first row that a statement selects, as texts; none: the server does not answer within this time.
+pub async fn row_within(
+    limit: Duration,
+    address: SocketAddr,
+    select: &'static str,
+) -> Option<Vec<String>> {
+    let row = async {
+        let mut session = connect(address).await?;
+        let row = sqlx::raw_sql(select).fetch_one(&mut session).await?;
+        let columns = (0..row.len()).map(|nth| row.try_get_unchecked(nth));
+        columns.collect::<sqlx::Result<Vec<String>>>()
+    };
+    tokio::time::timeout(limit, row).await.ok()?.ok()
 }
 
 async fn text(session: &mut MySqlConnection, select: &str) -> String {

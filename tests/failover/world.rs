@@ -7,17 +7,45 @@ use sea_orm::sqlx::{self, AssertSqlSafe, MySqlConnection};
 use tempfile::TempDir;
 
 use crate::evidence::Evidence;
-use crate::fault::Plan;
+use crate::fault::{Fault, Plan};
+use crate::group::Group;
+use crate::judge::Breach;
 use crate::pair::Pair;
 use crate::proxy::Proxy;
 use crate::replica::Replica;
+use crate::router::Router;
 use crate::sale::campaigns::Sale;
 use crate::sale::parts::{real, remove_keys, remove_topics, settings};
 use crate::server::Server;
 
+/// The servers of a run.
+pub enum Servers {
+    Pair(Pair),
+    Group(Group),
+}
+
+impl Servers {
+    /// The primary at the begin of a run.
+    pub fn old(&self) -> &Server {
+        match self {
+            Self::Pair(pair) => pair.old(),
+            Self::Group(group) => group.old(),
+        }
+    }
+
+    async fn begin(&self, plan: &Plan) {
+        match self {
+            Self::Pair(pair) => pair.begin(plan.fault.replication()).await,
+            Self::Group(group) => group.begin(plan).await,
+        }
+    }
+}
+
 pub struct World {
     pub plan: Plan,
-    pub pair: Pair,
+    pub servers: Servers,
+    /// They lead the addresses of the replicas to the primary of a group.
+    pub routers: Vec<Router>,
     /// The schema, and the prefix of Redis's keys and of the topics.
     pub prefix: String,
     pub sale: Arc<Sale>,
@@ -28,18 +56,17 @@ pub struct World {
 
 impl World {
     /// Prepares the run: both replicas serve from the old primary, and the campaigns are open.
-    pub async fn open(pair: Pair, plan: Plan) -> Self {
-        pair.begin(plan.fault.replication()).await;
+    pub async fn open(servers: Servers, plan: Plan) -> Self {
+        servers.begin(&plan).await;
         let prefix = format!("failover_{}", uuid::Uuid::now_v7().simple());
         let (redis_url, brokers) = (real("FIRSTCOME_REDIS_URL"), real("FIRSTCOME_KAFKA_BROKERS"));
-        pair.old()
-            .run(&[&format!("CREATE DATABASE {prefix}")])
-            .await;
+        let old = servers.old();
+        old.run(&[&format!("CREATE DATABASE {prefix}")]).await;
         let folder = TempDir::new().unwrap();
         let redis = redis_url.trim_start_matches("redis://").parse().unwrap();
         let mut replicas = Vec::new();
         for nth in 0..2 {
-            let mysql = Proxy::start(pair.old().address).await;
+            let mysql = Proxy::start(old.address).await;
             let redis = Proxy::start(redis).await;
             let database = format!("mysql://root@{}/{prefix}", mysql.address);
             let parts = (
@@ -52,9 +79,19 @@ impl World {
             replicas.push(Replica::new(nth, (mysql, redis), folder, settings));
         }
         let sale = Arc::new(Sale::open(plan.seed, replicas).await);
+        let routers = match &servers {
+            Servers::Pair(_) => Vec::new(),
+            Servers::Group(group) => {
+                let replicas = sale.replicas.iter().map(Arc::clone);
+                replicas
+                    .map(|one| Router::start(one, group.ports()))
+                    .collect()
+            }
+        };
         Self {
             plan,
-            pair,
+            servers,
+            routers,
             prefix,
             sale,
             redis_url,
@@ -64,11 +101,29 @@ impl World {
     }
 
     /// The server that is the primary after the fault.
-    pub const fn primary(&self) -> &Server {
-        if self.plan.fault.fails_over() {
-            self.pair.successor()
-        } else {
-            self.pair.old()
+    pub fn primary(&self) -> &Server {
+        match &self.servers {
+            Servers::Group(group) => group.primary(),
+            Servers::Pair(pair) if self.plan.fault == Fault::Stalled => pair.old(),
+            Servers::Pair(pair) => pair.successor(),
+        }
+    }
+
+    /// Lets a killed member return while the traffic continues.
+    pub async fn reunite_meanwhile(&self) -> Vec<Breach> {
+        match &self.servers {
+            Servers::Group(group) if self.plan.fault == Fault::GroupKilled => {
+                group.reunite(self.plan.exit).await
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// After the traffic: all members of a group have the same transactions. Returns what differs.
+    pub async fn agree(&self) -> Vec<Breach> {
+        match &self.servers {
+            Servers::Group(group) => group.agree(self.plan.exit).await,
+            Servers::Pair(_) => Vec::new(),
         }
     }
 
@@ -101,11 +156,11 @@ impl World {
         evidence.with_topic(&self.brokers, &self.prefix).await
     }
 
-    /// Removes the data of the run from Redis and Kafka. The pair is cleaned before its next run.
-    pub async fn close(self) -> Pair {
+    /// Removes the data of the run from Redis and Kafka. The servers are cleaned before their next run.
+    pub async fn close(self) -> Servers {
         self.sale.close();
         remove_keys(&self.redis_url, &self.prefix).await.unwrap();
         remove_topics(&self.brokers, &self.prefix).await;
-        self.pair
+        self.servers
     }
 }

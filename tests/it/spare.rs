@@ -1,6 +1,6 @@
 //! Parts that a test may break: `scripts/parts spare`. Each ends with this process, in any case.
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use tokio::process::Command;
 
@@ -65,6 +65,16 @@ impl Spare {
         spare(&[&["exec", &self.name], words].concat()).await;
     }
 
+    /// Whether its process exists.
+    #[allow(
+        dead_code,
+        reason = "only in the suite of failovers does a part end by itself"
+    )]
+    pub async fn is_running(&self) -> bool {
+        let ran = run(&["status", &self.name]).await;
+        ran.status.success()
+    }
+
     /// Starts it unless it runs.
     pub async fn start(&self) {
         spare(&["start", &self.name]).await;
@@ -75,19 +85,24 @@ fn name(stem: &str) -> String {
     format!("{stem}-{}", std::process::id())
 }
 
-/// Runs an action of the script that started the other parts, or of this checkout's script.
+/// Runs an action that must succeed. Returns what it prints.
 async fn spare(arguments: &[&str]) -> String {
+    let ran = run(arguments).await;
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "spare {arguments:?}: {said}");
+    String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+}
+
+/// Runs an action of the script that started the other parts, or of this checkout's script.
+async fn run(arguments: &[&str]) -> Output {
     let script = std::env::vars()
         .find_map(|(name, value)| (name == "FIRSTCOME_PARTS_SCRIPT").then_some(value))
         .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/parts").to_owned());
-    let ran = Command::new(script)
+    Command::new(script)
         .arg("spare")
         .args(arguments)
         .stdin(Stdio::null())
         .output()
         .await
-        .unwrap();
-    let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "spare {arguments:?}: {said}");
-    String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+        .unwrap()
 }

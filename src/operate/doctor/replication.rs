@@ -15,6 +15,12 @@ const FALLBACK_MS_MIN: u64 = 3_600_000;
 
 type Rule = fn(&str) -> SettingJudgement;
 
+/// Longest suspicion before a silent member is expelled, in seconds: the default. Its detection takes 5 s more.
+const EXPEL_SECONDS_MAX: u64 = 5;
+
+const CLIENTS: &str = "status.Rpl_semi_sync_source_clients";
+const CLIENTS_WAITED_FOR: &str = "rpl_semi_sync_source_wait_for_replica_count";
+
 /// The variables of semi-synchronous replication, if it is on.
 const SEMI_SYNCHRONOUS: [(&str, Rule); 4] = [
     ("rpl_semi_sync_source_wait_point", wait_point),
@@ -24,15 +30,23 @@ const SEMI_SYNCHRONOUS: [(&str, Rule); 4] = [
 ];
 
 /// The variables of group replication, if the server belongs to a group.
-const OF_GROUP: [(&str, Rule); 2] = [
+const OF_GROUP: [(&str, Rule); 7] = [
     ("group_replication_consistency", consistency),
     ("group_replication_single_primary_mode", single_primary),
+    ("group_replication_bootstrap_group", bootstrap),
+    ("group_replication_start_on_boot", start_on_boot),
+    (
+        "group_replication_unreachable_majority_timeout",
+        unreachable_majority,
+    ),
+    ("group_replication_exit_state_action", exit_state_action),
+    ("group_replication_member_expel_timeout", expel),
 ];
 
 /// The variables that are judged; status variables with [`STATUS`] before their names.
 pub fn replication_names() -> impl Iterator<Item = &'static str> {
     let rules = SEMI_SYNCHRONOUS.iter().chain(&OF_GROUP);
-    [ENABLED, GROUP]
+    [ENABLED, GROUP, CLIENTS, CLIENTS_WAITED_FOR]
         .into_iter()
         .chain(rules.map(|(name, _)| *name))
 }
@@ -46,6 +60,11 @@ pub fn replication(settings: &Settings) -> Vec<Finding> {
         findings.push(judge(&(ENABLED, semi_synchronous)));
         if is_on(enabled) {
             findings.extend(SEMI_SYNCHRONOUS.iter().map(judge));
+            let waited_for = settings.get(CLIENTS_WAITED_FOR);
+            let waited_for = waited_for.and_then(|count| count.parse().ok());
+            findings.push(judged("mysql", settings, CLIENTS, |clients| {
+                enough_clients(clients, waited_for)
+            }));
         }
     }
     if settings.get(GROUP).is_some_and(|name| !name.is_empty()) {
@@ -90,6 +109,19 @@ fn status(value: &str) -> SettingJudgement {
     good_if(is_on(value), Bad(advice))
 }
 
+/// `waited_for`: the number of replicas that a commit waits for; none: unknown.
+fn enough_clients(clients: &str, waited_for: Option<u64>) -> SettingJudgement {
+    let few = "connect as many replicas as rpl_semi_sync_source_wait_for_replica_count: commits wait for them";
+    let just = "connect one replica more than rpl_semi_sync_source_wait_for_replica_count: if one is lost, no commit \
+                is answered";
+    match (clients.parse::<u64>(), waited_for) {
+        (Ok(clients), Some(waited_for)) if clients > waited_for => Good,
+        (Ok(clients), Some(waited_for)) if clients == waited_for => Warn(just),
+        (Ok(_), Some(_)) => Warn(few),
+        _ => Warn("compare it with rpl_semi_sync_source_wait_for_replica_count"),
+    }
+}
+
 fn consistency(value: &str) -> SettingJudgement {
     let advice = "set it to BEFORE_ON_PRIMARY_FAILOVER: a new primary otherwise answers before it has applied all \
                   commits";
@@ -101,25 +133,71 @@ fn single_primary(value: &str) -> SettingJudgement {
     if is_on(value) { Good } else { Warn(advice) }
 }
 
+fn bootstrap(value: &str) -> SettingJudgement {
+    let advice = "turn it off: a server that starts with it forms a second group, and two primaries accept writes";
+    good_if(!is_on(value), Bad(advice))
+}
+
+fn start_on_boot(value: &str) -> SettingJudgement {
+    let advice = "turn it on, or start servers with super_read_only: a member that restarts outside of its group \
+                  accepts writes";
+    good_if(is_on(value), Warn(advice))
+}
+
+fn unreachable_majority(value: &str) -> SettingJudgement {
+    let advice = "set it to some seconds: 0 lets a primary that was cut off answer reads with old data, and wait with \
+                  commits, without end";
+    good_if(
+        value.parse().is_ok_and(|seconds: u64| seconds > 0),
+        Warn(advice),
+    )
+}
+
+fn exit_state_action(value: &str) -> SettingJudgement {
+    let advice = "set it to OFFLINE_MODE or ABORT_SERVER: a member that has left its group otherwise answers reads with \
+                  old data";
+    let leaves = ["OFFLINE_MODE", "ABORT_SERVER"];
+    let leaves = leaves
+        .iter()
+        .any(|action| value.eq_ignore_ascii_case(action));
+    good_if(leaves, Warn(advice))
+}
+
+fn expel(value: &str) -> SettingJudgement {
+    let advice = "lower it to 5 or less: a silent primary is replaced 5 s and this time later, and meanwhile nobody can \
+                  participate";
+    let is_short = value
+        .parse()
+        .is_ok_and(|seconds: u64| seconds <= EXPEL_SECONDS_MAX);
+    good_if(is_short, Warn(advice))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Level, changed, complaints, settings};
     use super::replication;
 
-    const LOSSLESS: [(&str, &str); 5] = [
+    const LOSSLESS: [(&str, &str); 7] = [
         ("rpl_semi_sync_source_enabled", "ON"),
         ("rpl_semi_sync_source_wait_point", "AFTER_SYNC"),
         ("rpl_semi_sync_source_timeout", "4294967295"),
         ("rpl_semi_sync_source_wait_no_replica", "ON"),
         ("status.Rpl_semi_sync_source_status", "ON"),
+        ("rpl_semi_sync_source_wait_for_replica_count", "1"),
+        ("status.Rpl_semi_sync_source_clients", "2"),
     ];
-    const GROUP: [(&str, &str); 3] = [
+    const GROUP: [(&str, &str); 8] = [
         ("group_replication_group_name", "a group"),
         (
             "group_replication_consistency",
             "BEFORE_ON_PRIMARY_FAILOVER",
         ),
         ("group_replication_single_primary_mode", "ON"),
+        ("group_replication_bootstrap_group", "OFF"),
+        ("group_replication_start_on_boot", "ON"),
+        ("group_replication_unreachable_majority_timeout", "5"),
+        ("group_replication_exit_state_action", "OFFLINE_MODE"),
+        ("group_replication_member_expel_timeout", "5"),
     ];
 
     #[test]
@@ -146,9 +224,40 @@ mod tests {
             let found = complaints(replication(&changed(&LOSSLESS, &[(name, value)])));
             assert_eq!(found, [(name.to_owned(), Level::Bad)]);
         }
-        let name = "group_replication_consistency";
-        let found = complaints(replication(&changed(&GROUP, &[(name, "EVENTUAL")])));
-        assert_eq!(found, [(name.to_owned(), Level::Bad)]);
+        for (name, value) in [
+            ("group_replication_consistency", "EVENTUAL"),
+            ("group_replication_bootstrap_group", "ON"),
+        ] {
+            let found = complaints(replication(&changed(&GROUP, &[(name, value)])));
+            assert_eq!(found, [(name.to_owned(), Level::Bad)]);
+        }
+    }
+
+    #[test]
+    fn a_group_that_serves_old_data_or_is_slow_to_elect_is_a_warning() {
+        for (name, value) in [
+            ("group_replication_start_on_boot", "OFF"),
+            ("group_replication_unreachable_majority_timeout", "0"),
+            ("group_replication_exit_state_action", "READ_ONLY"),
+            ("group_replication_member_expel_timeout", "30"),
+        ] {
+            let found = complaints(replication(&changed(&GROUP, &[(name, value)])));
+            assert_eq!(found, [(name.to_owned(), Level::Warn)]);
+        }
+        let aborts = [("group_replication_exit_state_action", "ABORT_SERVER")];
+        assert_eq!(complaints(replication(&changed(&GROUP, &aborts))), []);
+    }
+
+    #[test]
+    fn commits_that_wait_for_every_replica_are_a_warning() {
+        let name = "status.Rpl_semi_sync_source_clients";
+        for clients in ["0", "1"] {
+            let found = complaints(replication(&changed(&LOSSLESS, &[(name, clients)])));
+            assert_eq!(found, [(name.to_owned(), Level::Warn)]);
+        }
+        let count = "rpl_semi_sync_source_wait_for_replica_count";
+        let found = complaints(replication(&changed(&LOSSLESS, &[(count, "2")])));
+        assert_eq!(found, [(name.to_owned(), Level::Warn)]);
     }
 
     #[test]

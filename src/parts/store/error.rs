@@ -49,23 +49,26 @@ pub enum StoreError {
 }
 
 /// MySQL: deadlock found, lock wait timeout, the NOWAIT refusal, and a replication group that found the
-/// transaction in conflict with another member's.
+/// transaction in conflict with another one: every member decides so, so no member commits it. (First releases of
+/// MySQL 8.0 also say this when the member leaves its group; they are older than what this service supports.)
 const CONTENDED: [&str; 4] = ["1213", "1205", "3572", "3101"];
 /// MySQL: duplicate entry, check constraint violated; SQLite: unique, primary key, check.
 const CONSTRAINT: [&str; 7] = ["1062", "3819", "2067", "1555", "275", "19", "1586"];
 /// SQLite: busy and locked in their kinds.
 const BUSY: [&str; 5] = ["5", "6", "261", "517", "262"];
 /// MySQL: too many connections (in total, of a user), shutdown in progress, interrupted, killed, idle timeout,
-/// statement timeout, offline, not available: all temporary.
-const AWAY: [&str; 10] = [
-    "1040", "1203", "1053", "1317", "1927", "3169", "4031", "3024", "3032", "3168",
+/// statement timeout, offline, not available, a new primary of a group that still applies what its predecessor has
+/// committed: all temporary.
+const AWAY: [&str; 11] = [
+    "1040", "1203", "1053", "1317", "1927", "3169", "4031", "3024", "3032", "3168", "3781",
 ];
 /// MySQL: an option prevents the statement (`read_only`, `super_read_only`), the transaction, the server or
 /// the engine is read-only. At COMMIT as well the server has rolled back.
 const READ_ONLY: [&str; 4] = ["1290", "1792", "1836", "1874"];
 /// MySQL: a member of a replication group that cannot commit, or cannot begin while it joins, elects or leaves. The
-/// statement may have been executed.
-const GROUP: [&str; 5] = ["3100", "3796", "3797", "3798", "3799"];
+/// statement may have been executed: 3100 ends a COMMIT that waits for the group when the member leaves it. The member
+/// rolls back, but the others commit the transaction if they have received it.
+const GROUP: [&str; 7] = ["3100", "3782", "3783", "3796", "3797", "3798", "3799"];
 /// MySQL: further codes of a server that is shutting down.
 const LEAVING: [&str; 3] = ["1053", "3032", "3168"];
 /// MySQL and what speaks its protocol: the user lacks the privilege, or there is no such table.
@@ -185,13 +188,9 @@ fn answer(error: &DbErr) -> Option<&dyn sqlx::error::DatabaseError> {
 
 /// Whether the error means that the server accepts no writes, or is about to shut down.
 pub(super) fn is_demotion(error: &DbErr) -> bool {
-    let is_demotion = |number: String| {
-        let mut numbers = READ_ONLY.iter().chain(&GROUP).chain(&LEAVING);
-        numbers.any(|known| *known == number)
-    };
     answer(error)
         .and_then(mysql_number)
-        .is_some_and(is_demotion)
+        .is_some_and(|number| is_demotion_number(&number))
 }
 
 /// Whether the connection is lost, so that its server may have been replaced.
@@ -211,27 +210,43 @@ fn classify(error: &sqlx::Error) -> fn(DbErr) -> StoreError {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => StoreError::Unavailable,
-        sqlx::Error::Database(answer) => {
-            let is_mysql = mysql_number(answer.as_ref()).is_some();
-            let number = number(answer.as_ref());
-            let number = number.as_str();
-            if is_mysql && READ_ONLY.contains(&number) {
-                // SQLite uses the same code for one failure of a disk.
-                StoreError::WriteRefused
-            } else if is_mysql && GROUP.contains(&number) {
-                StoreError::Unavailable
-            } else if CONTENDED.contains(&number) || BUSY.contains(&number) {
-                StoreError::Contended
-            } else if CONSTRAINT.contains(&number) {
-                StoreError::Constraint
-            } else if AWAY.contains(&number) {
-                StoreError::Unavailable
-            } else {
-                StoreError::Database
-            }
-        }
+        sqlx::Error::Database(answer) => match mysql_number(answer.as_ref()) {
+            Some(number) => classify_mysql(&number),
+            None => classify_code(&number(answer.as_ref())),
+        },
         _ => StoreError::Database,
     }
+}
+
+/// The kind of failure for a code of MySQL.
+fn classify_mysql(number: &str) -> fn(DbErr) -> StoreError {
+    if READ_ONLY.contains(&number) {
+        // SQLite uses the same code for one failure of a disk.
+        StoreError::WriteRefused
+    } else if GROUP.contains(&number) {
+        StoreError::Unavailable
+    } else {
+        classify_code(number)
+    }
+}
+
+/// The kind of failure for a code that means the same in every database, or exists in only one.
+fn classify_code(number: &str) -> fn(DbErr) -> StoreError {
+    if CONTENDED.contains(&number) || BUSY.contains(&number) {
+        StoreError::Contended
+    } else if CONSTRAINT.contains(&number) {
+        StoreError::Constraint
+    } else if AWAY.contains(&number) {
+        StoreError::Unavailable
+    } else {
+        StoreError::Database
+    }
+}
+
+/// Whether a code of MySQL means that the server accepts no writes, or is about to shut down.
+fn is_demotion_number(number: &str) -> bool {
+    let mut numbers = READ_ONLY.iter().chain(&GROUP).chain(&LEAVING);
+    numbers.any(|known| *known == number)
 }
 
 /// The database's error code.
@@ -245,4 +260,53 @@ fn mysql_number(answer: &dyn sqlx::error::DatabaseError) -> Option<String> {
     answer
         .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
         .map(|mysql| mysql.number().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_of(number: &str) -> StoreError {
+        classify_mysql(number)(DbErr::Custom(number.to_owned()))
+    }
+
+    #[test]
+    fn a_commit_is_rolled_back_only_if_no_server_can_have_it() {
+        let conflict = "3101";
+        for number in ["1213", "1205", "3572", conflict, "1290", "1792", "1836"] {
+            let error = error_of(number);
+            assert!(error.is_rolled_back(), "{number}");
+            assert_eq!(error.verdict(), RetryDecision::again_if(true), "{number}");
+        }
+        // The hook of a member that leaves, an interrupted or killed COMMIT, a shutdown, an unknown code.
+        for number in [
+            "3100", "1317", "1927", "1053", "3032", "3168", "3169", "1180", "1",
+        ] {
+            assert!(!error_of(number).is_rolled_back(), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_elects_or_leaves_is_unavailable_and_not_a_bug() {
+        for number in [
+            "3100", "3781", "3782", "3783", "3796", "3797", "3798", "3799", "3032",
+        ] {
+            let error = error_of(number);
+            assert!(error.is_unavailable(), "{number}");
+            assert_eq!(error.code(), "STORE_UNAVAILABLE", "{number}");
+        }
+    }
+
+    #[test]
+    fn connections_to_a_member_that_left_are_replaced_and_those_to_a_new_primary_stay() {
+        for number in [
+            "1290", "1836", "3100", "3782", "3783", "3796", "3799", "3032",
+        ] {
+            assert!(is_demotion_number(number), "{number}");
+        }
+        let (applies_its_backlog, conflict) = ("3781", "3101");
+        for number in [applies_its_backlog, conflict, "1213", "1040"] {
+            assert!(!is_demotion_number(number), "{number}");
+        }
+    }
 }

@@ -1,0 +1,112 @@
+//! The failovers of a pair, which an operator performs.
+
+use std::time::Instant;
+
+use sea_orm::sqlx::{self, AssertSqlSafe, MySqlConnection};
+
+use crate::client::http;
+use crate::fault::Fault;
+use crate::pair::Pair;
+use crate::strike::{Struck, noticed, wait_for_yeses};
+use crate::world::World;
+
+/// Accepted participations that the asynchronous replica never gets.
+const TAIL: usize = 25;
+
+/// Performs the failover of this run.
+pub async fn strike(world: &World, pair: &Pair) -> Struck {
+    let half_open = match world.plan.fault {
+        Fault::HalfOpen => Some(lock_first_campaign(world, pair).await),
+        _ => None,
+    };
+    begin(world, pair).await;
+    let noticed = if world.plan.waits_for_readiness {
+        Some(noticed(world).await)
+    } else {
+        None
+    };
+    end(world, pair).await;
+    Struck {
+        healed: Instant::now(),
+        outage: None,
+        noticed,
+        breaches: Vec::new(),
+        half_open,
+    }
+}
+
+/// Until the primary accepts no writes, or acknowledges none.
+async fn begin(world: &World, pair: &Pair) {
+    match world.plan.fault {
+        Fault::Killed => pair.old().kill().await,
+        Fault::TwoPrimaries => pair.old().pause().await,
+        Fault::Switchover | Fault::HalfOpen => pair.demote().await,
+        Fault::Stalled => {
+            pair.cut_off().await;
+            tokio::time::sleep(world.plan.stall).await;
+        }
+        Fault::StalledAndKilled => {
+            pair.cut_off().await;
+            tokio::time::sleep(world.plan.stall).await;
+            pair.old().kill().await;
+        }
+        Fault::TailCut => {
+            pair.cut_off().await;
+            wait_for_yeses(world, world.sale.yeses() + TAIL).await;
+            raise_stock(world).await;
+            pair.old().kill().await;
+        }
+        _ => unreachable!("a fault of a group"),
+    }
+}
+
+/// Until a primary accepts writes and both addresses lead to it.
+async fn end(world: &World, pair: &Pair) {
+    let plan = &world.plan;
+    match plan.fault {
+        Fault::Stalled => return pair.reconnect().await,
+        Fault::Switchover | Fault::HalfOpen => pair.catch_up().await,
+        _ => tokio::time::sleep(plan.detection).await,
+    }
+    pair.promote().await;
+    let redirect = |nth: usize| {
+        world.sale.replicas[nth]
+            .mysql
+            .redirect(pair.successor().address);
+    };
+    redirect(plan.first);
+    if plan.fault == Fault::TwoPrimaries {
+        // Half of its connections still lead to the old primary, which believes in itself.
+        pair.old().resume().await;
+    }
+    tokio::time::sleep(plan.gap).await;
+    redirect(1 - plan.first);
+}
+
+/// The control also loses a setting: the last change of a campaign.
+async fn raise_stock(world: &World) {
+    let campaign = world.sale.offers[0];
+    let base = world.sale.replicas[0].base().unwrap();
+    let more = serde_json::json!({ "totalStock": campaign.total.unwrap() + 40 });
+    let changed = http()
+        .patch(format!("{base}/api/admin/campaigns/{}", campaign.id))
+        .bearer_auth(crate::replica::ADMIN_TOKEN)
+        .json(&more)
+        .send();
+    assert_eq!(changed.await.unwrap().status(), 200);
+}
+
+/// A session as of a client that has vanished in a transaction.
+async fn lock_first_campaign(world: &World, pair: &Pair) -> MySqlConnection {
+    let mut session = pair.old().session().await;
+    let id = world.sale.offers[0].id;
+    let lock = format!(
+        "SELECT id FROM {}.campaign WHERE id = {id} FOR UPDATE",
+        world.prefix
+    );
+    for statement in ["BEGIN".to_owned(), lock] {
+        let executed = sqlx::raw_sql(AssertSqlSafe(statement));
+        executed.execute(&mut session).await.unwrap();
+    }
+    session
+}
