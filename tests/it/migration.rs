@@ -11,6 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::support::{patient, real, unique, until};
 
+mod newer;
+
 /// An empty database.
 struct Empty {
     url: String,
