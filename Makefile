@@ -21,7 +21,7 @@ build_tests := cargo test --no-run --quiet --workspace --locked --features failp
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Start everything in one process, on embedded parts unless FIRSTCOME_… says otherwise
@@ -115,9 +115,15 @@ contract: ## Hold the service's answers against its OpenAPI document, on embedde
 	judges/run schemathesis
 
 .PHONY: drill
-drill: ## Restore MySQL to an earlier moment, under traffic, and judge the result; docs/operating.md
+drill: ## Restore MySQL, and replace replicas, under traffic, and judge the result; docs/operating.md
 	$(build_tests)
 	scripts/drill restore
+	scripts/drill upgrade --short
+
+.PHONY: drill-upgrade
+drill-upgrade: ## From the last release to this build and back, under traffic; builds the old one; docs/upgrading.md
+	$(build_tests)
+	scripts/drill upgrade
 
 .PHONY: dashboard
 dashboard: ## Write dashboard/dist anew from dashboard/src; takes Node, and `cargo build` does not

@@ -36,7 +36,7 @@ Documents, in the folder docs of the source:
   configuration.md  all settings    operating.md  running it        admin.md        admin tasks
   authentication.md authentication  runbooks/     alerts            architecture.md how it works";
 
-/// With the commit, if the build has it: `0.1.0+COMMIT`.
+/// With the commit, if the build has it: `0.2.0+COMMIT`.
 const VERSION: &str = match option_env!("FIRSTCOME_BUILD_VERSION") {
     Some(version) => version,
     None => env!("CARGO_PKG_VERSION"),

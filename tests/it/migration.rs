@@ -11,6 +11,9 @@ use tokio::task::JoinHandle;
 
 use crate::support::{patient, real, unique, until};
 
+mod killed;
+mod newer;
+
 /// An empty database.
 struct Empty {
     url: String,
@@ -54,6 +57,11 @@ impl Empty {
             DbBackend::Sqlite => Self::sqlite().await,
             _ => Self::mysql().await,
         }
+    }
+
+    /// The name of its schema in MySQL.
+    fn schema(&self) -> &str {
+        self.url.rsplit('/').next().unwrap()
     }
 
     async fn store(&self) -> Store {

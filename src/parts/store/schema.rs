@@ -4,11 +4,15 @@
 //! The session that holds the lock also changes the schema, so the lock cannot be lost without the change failing,
 //! and MySQL does not release it before the running statement ends. MySQL commits each change of a schema separately:
 //! a killed process leaves some of the tables, and the next process runs all statements again.
+//!
+//! A schema may be newer than this release, during an upgrade and after a rollback. The process uses it if each migration
+//! that it does not know only adds to the schema.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use migration::MigratorTrait;
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
 
 use super::StoreError;
 use super::bounded::{Db, Tx};
@@ -28,12 +32,31 @@ pub(super) struct Lock {
 
 /// Applies missing migrations. If none is missing it takes no lock and changes nothing.
 pub(super) async fn up<M: MigratorTrait>(db: &Db, lock: Lock) -> Result<(), StoreError> {
-    if M::get_pending_migrations_read_only(db).await?.is_empty() {
+    if is_complete::<M>(db).await? {
         return Ok(());
     }
     let session = Session::enter(db, lock).await?;
     let done = M::up(session.tx.unbounded(), None).await;
     session.leave(done.map_err(StoreError::from)).await
+}
+
+/// Whether the schema has everything that this release needs. A newer one that this release may not use is an error.
+async fn is_complete<M: MigratorTrait>(db: &Db) -> Result<bool, StoreError> {
+    let unknown = match M::get_pending_migrations_read_only(db).await {
+        Ok(pending) => return Ok(pending.is_empty()),
+        // Migrations were applied that this release does not know.
+        Err(error @ DbErr::Custom(_)) => error,
+        Err(error) => return Err(error.into()),
+    };
+    let applied = M::get_migration_models(db).await?;
+    let mut applied: BTreeSet<String> = applied.into_iter().map(|row| row.version).collect();
+    let is_complete = M::migrations().iter().all(|own| applied.remove(own.name()));
+    let is_usable = applied.iter().all(|newer| migration::is_additive(newer));
+    if !(is_complete && is_usable) {
+        return Err(unknown.into());
+    }
+    tracing::warn!(newer = ?applied, "the schema is of a newer release, which only added to it");
+    Ok(true)
 }
 
 /// Drops the schema with all its data.

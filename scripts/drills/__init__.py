@@ -1,0 +1,1 @@
+"""The drills of scripts/drill, and what they share."""
