@@ -27,8 +27,14 @@ pub(super) enum Known {
     /// There is no participation, but the database serves the campaign, or did so until now: no gate knows all its
     /// keys.
     GateClosed,
-    /// The campaign has this epoch.
-    Epoch(u64),
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug)]
+enum Answer {
+    Known(Known),
+    /// None: there is no such campaign.
+    Epoch(Option<u64>),
 }
 
 /// What is looked up.
@@ -47,7 +53,7 @@ enum Question {
 struct LookupRequest {
     campaign: CampaignId,
     question: Question,
-    reply: oneshot::Sender<Option<Known>>,
+    reply: oneshot::Sender<Option<Answer>>,
 }
 
 /// Looks participations up.
@@ -105,9 +111,9 @@ impl Lookups {
         &self,
         campaign: CampaignId,
     ) -> Result<Option<u64>, ParticipateError> {
-        match self.ask(campaign, Question::Epoch).await? {
-            Known::Epoch(epoch) => Ok(Some(epoch)),
-            _ => Ok(None),
+        match self.answer(campaign, Question::Epoch).await? {
+            Answer::Epoch(epoch) => Ok(epoch),
+            Answer::Known(_) => Ok(None),
         }
     }
 
@@ -116,7 +122,18 @@ impl Lookups {
         campaign: CampaignId,
         question: Question,
     ) -> Result<Known, ParticipateError> {
-        let (reply, known) = oneshot::channel();
+        match self.answer(campaign, question).await? {
+            Answer::Known(known) => Ok(known),
+            Answer::Epoch(_) => Ok(Known::Nothing),
+        }
+    }
+
+    async fn answer(
+        &self,
+        campaign: CampaignId,
+        question: Question,
+    ) -> Result<Answer, ParticipateError> {
+        let (reply, answer) = oneshot::channel();
         let asking = LookupRequest {
             campaign,
             question,
@@ -125,8 +142,8 @@ impl Lookups {
         let queued = self.batchers.offer(campaign, asking);
         queued.map_err(|_| ParticipateError::Busy)?;
         // The reason was logged, once for the whole batch.
-        let known = known.await.ok().flatten();
-        known.ok_or(ParticipateError::Unavailable { part: "store" })
+        let answer = answer.await.ok().flatten();
+        answer.ok_or(ParticipateError::Unavailable { part: "store" })
     }
 }
 
@@ -134,7 +151,7 @@ impl Known {
     fn participation(self) -> Option<Participation> {
         match self {
             Self::Participation(participation) => Some(participation),
-            Self::Nothing | Self::UnderWay | Self::GateClosed | Self::Epoch(_) => None,
+            Self::Nothing | Self::UnderWay | Self::GateClosed => None,
         }
     }
 }
@@ -165,9 +182,9 @@ async fn answer_all(store: Store, batch: Vec<LookupRequest>) {
         }
     };
     for asking in batch {
-        let known = results.as_ref().map(|results| results.known(&asking));
+        let answer = results.as_ref().map(|results| results.answer(&asking));
         // The caller may be disconnected.
-        drop(asking.reply.send(known));
+        drop(asking.reply.send(answer));
     }
 }
 
@@ -233,21 +250,18 @@ impl LookupRequest {
 }
 
 impl LookupResults {
-    fn known(&self, asking: &LookupRequest) -> Known {
+    fn answer(&self, asking: &LookupRequest) -> Answer {
         let found = match &asking.question {
             Question::Id(id) => self.by_id.get(id),
             Question::Committed(key) | Question::Any(key) => self.by_key.get(key),
-            Question::Epoch => {
-                let epoch = self.epochs.get(&asking.campaign);
-                return epoch.map_or(Known::Nothing, |epoch| Known::Epoch(*epoch));
-            }
+            Question::Epoch => return Answer::Epoch(self.epochs.get(&asking.campaign).copied()),
         };
-        match (found, &asking.question) {
+        Answer::Known(match (found, &asking.question) {
             (Some(participation), _) => Known::Participation(participation.clone()),
             (None, Question::Any(key)) if self.under_way.contains(key) => Known::UnderWay,
             (None, Question::Any(_)) if self.closed.contains(&asking.campaign) => Known::GateClosed,
             (None, _) => Known::Nothing,
-        }
+        })
     }
 }
 

@@ -257,7 +257,7 @@ async fn a_key_from_before_the_clock_was_set_back_is_refused_again() {
     clock.advance(Duration::from_secs(2));
     let (gate, age) = (&subject.gate, Duration::from_secs(1));
     let refused = gate.refuse_key(subject.campaign, digest, age, LEASE).await;
-    assert_eq!(refused.unwrap(), KeyRefused::Done);
+    assert_eq!(refused.unwrap(), KeyRefused::Done { epoch: 1 });
 }
 
 #[tokio::test]
