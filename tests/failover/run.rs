@@ -60,12 +60,7 @@ async fn run(servers: Servers, plan: Plan, report: &mut Report<Record>) -> Serve
     let mut ended = |stage| stages.push((stage, began.elapsed().as_secs()));
     let world = World::open(servers, plan).await;
     ended("open");
-    // A group takes seconds to elect, or to take a member back: meanwhile not every user shall have participated.
-    let crowd = match world.servers {
-        Servers::Pair(_) => Crowd::Limited,
-        Servers::Group(_) => Crowd::Growing,
-    };
-    let traffic = Traffic::start(&world.sale, crowd);
+    let traffic = Traffic::start(&world.sale, crowd(&world.servers));
     let struck = strike(&world).await;
     ended("struck");
     let mut mysql = world.session().await;
@@ -128,6 +123,14 @@ async fn run(servers: Servers, plan: Plan, report: &mut Report<Record>) -> Serve
     report.add(record);
     drop(struck);
     world.close().await
+}
+
+/// A group takes seconds to elect, or to take a member back: meanwhile not every user shall have participated.
+const fn crowd(servers: &Servers) -> Crowd {
+    match servers {
+        Servers::Pair(_) => Crowd::Limited,
+        Servers::Group(_) => Crowd::Growing,
+    }
 }
 
 /// Replicas that did not report what was missing.

@@ -88,6 +88,10 @@ pub struct Hours {
 }
 
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "they are independent columns of a row"
+)]
 pub struct Campaign {
     pub id: i64,
     pub total: Option<u64>,

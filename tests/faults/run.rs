@@ -64,7 +64,7 @@ async fn no_schedule_of_faults_breaks_a_promise() {
     let mut report = Report::begin();
     if let Some(seeds) = setting("FIRSTCOME_FAULTS_SEEDS") {
         for seed in range(&seeds) {
-            run(&parts, seed, &faults, &mut report).await;
+            Box::pin(run(&parts, seed, &faults, &mut report)).await;
         }
     } else if let Some(minutes) = setting("FIRSTCOME_FAULTS_MINUTES") {
         let minutes: u64 = minutes.parse().unwrap();
@@ -73,11 +73,11 @@ async fn no_schedule_of_faults_breaks_a_promise() {
         let first = firstcome::runtime::clock::Clock::System.now().timestamp();
         let mut seed = first.unsigned_abs();
         while began.elapsed() < Duration::from_secs(minutes * 60) {
-            run(&parts, seed, &faults, &mut report).await;
+            Box::pin(run(&parts, seed, &faults, &mut report)).await;
             seed += 1;
         }
     } else {
-        short_round(&parts, &faults, &mut report).await;
+        Box::pin(short_round(&parts, &faults, &mut report)).await;
     }
     eprintln!("\n{}", report.table());
     assert_eq!(report.broken(), [0; 0], "seeds with violations");
@@ -93,7 +93,7 @@ async fn short_round(parts: &Parts, faults: &[Fault], report: &mut Report) {
     for _ in 0..=MORE_MAX {
         let seeds = covering(&ineffective, &run_already, faults, lease_ms());
         for seed in seeds {
-            run(parts, seed, faults, report).await;
+            Box::pin(run(parts, seed, faults, report)).await;
             run_already.push(seed);
         }
         ineffective.retain(|fault| report.bites(*fault) == 0);
@@ -128,7 +128,7 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     let struck = break_things(&world, &traffic).await;
     world.heal().await;
 
-    let recovery = recover(&world, &traffic).await;
+    let recovery = Box::pin(recover(&world, &traffic)).await;
     traffic.ended().await;
     holders::use_what_is_left(&world).await;
     let mut breaches = in_time(&world, recovery);
@@ -322,12 +322,12 @@ fn counted(world: &World, evidence: &Evidence) -> BTreeMap<String, u64> {
         *counts.entry(answer.outcome.word()).or_default() += 1;
     }
     for one in world.ledger.read_changes() {
-        let word = format!("{} {}", one.request.change.word(), one.outcome.word());
-        *counts.entry(word).or_default() += 1;
+        let counted = format!("{} {}", one.request.change.word(), one.outcome.word());
+        *counts.entry(counted).or_default() += 1;
     }
     for act in world.ledger.read_acts() {
-        let word = format!("{} {}", act.act.word(), act.outcome.word());
-        *counts.entry(word).or_default() += 1;
+        let counted = format!("{} {}", act.act.word(), act.outcome.word());
+        *counts.entry(counted).or_default() += 1;
     }
     let replayed = world.replayed.load(Ordering::SeqCst);
     counts.insert("replayed".to_owned(), replayed);

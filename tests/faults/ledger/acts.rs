@@ -129,8 +129,11 @@ impl Act {
             | (Self::Import, 409, "SUPERSEDED")
             | (Self::Remove, 404, "NOT_FOUND") => true,
             (Self::Stock(_), 422, "INVALID") => ["totalStock", "id"].contains(&field),
-            (Self::Limit(_) | Self::Window { .. }, 422, "INVALID") => field == "id",
-            (Self::Open | Self::Pause | Self::Close, 422, "INVALID") => field == "id",
+            (
+                Self::Limit(_) | Self::Window { .. } | Self::Open | Self::Pause | Self::Close,
+                422,
+                "INVALID",
+            ) => field == "id",
             _ => false,
         }
     }
