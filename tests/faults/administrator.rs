@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(400);
 const REQUEST_MAX: Duration = Duration::from_secs(11);
 
 /// Responses and effects that must occur in each short round; otherwise nothing was administrated.
-pub const ENDINGS: [&str; 13] = [
+pub const ENDINGS: [&str; 11] = [
     "stock yes",
     "limit yes",
     "window yes",
@@ -39,11 +39,9 @@ pub const ENDINGS: [&str; 13] = [
     "close yes",
     "import yes",
     "remove list yes",
-    "open wrong_state",
     "paused",
     "ended",
     "not_allowed",
-    "replayed",
     "purged",
 ];
 

@@ -2,6 +2,7 @@
 //! and the process is killed in that state. Afterwards there is space again: everything must be sold, and every
 //! accepted participation must exist.
 
+use sea_orm::ConnectionTrait;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -349,11 +350,31 @@ impl Scene {
                 .get(format!("{}/api/admin/outbox", self.base))
                 .bearer_auth(ADMIN_TOKEN);
             let outbox: Value = outbox.send().await.unwrap().json().await.unwrap();
-            if outbox["pending"] == 0 && outbox["retry"] == 0 && outbox["blocked"] == 0 {
+            let is_empty = outbox["pending"] == 0 && outbox["retry"] == 0 && outbox["blocked"] == 0;
+            // The event about the sold-out campaign is written a moment later.
+            if is_empty && self.has_sold_out_event().await {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    async fn has_sold_out_event(&self) -> bool {
+        let db = sea_orm::Database::connect(self.database_url())
+            .await
+            .unwrap();
+        let count = sea_orm::Statement::from_string(
+            sea_orm::DbBackend::Sqlite,
+            "SELECT COUNT(*) AS events FROM outbox_event WHERE type = 'firstcome.campaign.sold_out'",
+        );
+        let row = db.query_one_raw(count).await.unwrap().unwrap();
+        let events: i64 = row.try_get("", "events").unwrap();
+        db.close().await.unwrap();
+        events > 0
+    }
+
+    fn database_url(&self) -> String {
+        format!("sqlite://{}", self.data.join("firstcome.db").display())
     }
 
     fn stop(&mut self) -> Vec<Breach> {
@@ -371,8 +392,7 @@ impl Scene {
     }
 
     async fn judged(&self) -> Vec<Breach> {
-        let url = format!("sqlite://{}", self.data.join("firstcome.db").display());
-        let mut evidence = Evidence::of_database(&url).await.unwrap();
+        let mut evidence = Evidence::of_database(&self.database_url()).await.unwrap();
         // The first start creates a campaign; no test participates in it.
         let campaign = self.campaign;
         evidence.campaigns.retain(|one| one.id == campaign);

@@ -1,6 +1,6 @@
 //! Dead letters: for a moment of the run an administrator of Kafka limits the size of records in the topic of
-//! participations so much that the broker refuses each of them. The events become dead letters, and later events of their
-//! keys wait. Another administrator replays them until there are none.
+//! participations so much that the broker refuses each of them. The events become dead letters, and the next events of
+//! their keys are tried. Another administrator replays the dead ones until there are none.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +27,12 @@ const BYTES_MAX: &str = "100";
 /// How long the broker may take to change the limit.
 const ALTERING: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(400);
+
+/// Whether this run has dead letters: if `FIRSTCOME_FAULTS_DEAD_LETTERS` is set. A replayed one comes after later events of
+/// its key, which the judge cannot tell from a violation.
+pub fn is_on() -> bool {
+    std::env::vars().any(|(key, value)| key == "FIRSTCOME_FAULTS_DEAD_LETTERS" && !value.is_empty())
+}
 
 /// Limits the topic, removes the limit, and replays.
 pub fn start(world: &Arc<World>, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
