@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::client::http;
-use crate::ledger::{Change, Outcome, ParticipationRequest, Path, Phase};
-use crate::load::ask;
+use crate::ledger::{Change, ParticipationRequest, Phase};
+use crate::load::{any_path, ask_until_known};
 use crate::orders::{Buyer, By, Order};
 use crate::world::World;
 
@@ -154,30 +154,10 @@ impl Holder {
             user: self.user,
             quantity: self.random.random_range(1..=offer.max_quantity),
             key: Some(format!("holder-{}", self.user)),
-            path: if self.random.random_ratio(1, 8) {
-                Path::Sync
-            } else {
-                Path::Grouped
-            },
+            path: any_path(&mut self.random),
         };
-        let asked_at = Instant::now();
-        loop {
-            let replica = self.random.random_range(0..self.world.replicas.len());
-            let sent = Instant::now();
-            let outcome = ask(&self.world, &self.http, replica, &request).await;
-            let order = match &outcome {
-                Outcome::Yes(yes) => Some(Order::of(yes, asked_at)),
-                _ => None,
-            };
-            let is_known = outcome.is_definite();
-            let ledger = &self.world.ledger;
-            ledger.write(Phase::Traffic, replica, (request.clone(), sent), outcome);
-            if is_known || self.abandon.load(Ordering::SeqCst) {
-                return order;
-            }
-            let pause = self.random.random_range(150..500);
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-        }
+        let (world, random) = (&self.world, &mut self.random);
+        ask_until_known(world, &self.http, &request, random, &self.abandon).await
     }
 
     /// The coupons of the participation, once they are issued.

@@ -113,7 +113,7 @@ impl OneClient {
                 continue;
             }
             let request = self.wish();
-            self.ask_until_known(request).await;
+            self.take_part(request).await;
             let pause = self.random.random_range(60..220);
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
@@ -142,39 +142,58 @@ impl OneClient {
             user,
             quantity: random.random_range(1..=offer.max_quantity),
             key: sends_keys(user).then(|| format!("client-{}-{}", self.nth, self.sent)),
-            path: if random.random_ratio(1, 8) {
-                Path::Sync
-            } else {
-                Path::Grouped
-            },
+            path: any_path(random),
         }
     }
 
-    /// A request with a key is retried at any replica until the outcome is known.
-    async fn ask_until_known(&mut self, request: ParticipationRequest) {
-        let asked_at = Instant::now();
-        loop {
-            let replica = self.random.random_range(0..self.world.replicas.len());
-            let sent = Instant::now();
-            let outcome = ask(&self.world, &self.http, replica, &request).await;
-            let phase = Phase::Traffic;
-            let is_known = outcome.is_definite();
-            if let Outcome::Yes(yes) = &outcome
-                && self.world.offer(request.campaign).is_paid
-            {
-                let name = format!("{}-{}", self.nth, self.sent);
-                let order = Order::of(yes, asked_at);
-                self.errands.extend(plan(order, &name, &mut self.random));
-            }
-            self.world
-                .ledger
-                .write(phase, replica, (request.clone(), sent), outcome);
-            if is_known || request.key.is_none() || self.abandon.load(Ordering::SeqCst) {
-                return;
-            }
-            let pause = self.random.random_range(150..500);
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+    /// Plans what to do with a reservation.
+    async fn take_part(&mut self, request: ParticipationRequest) {
+        let (world, random) = (&self.world, &mut self.random);
+        let order = ask_until_known(world, &self.http, &request, random, &self.abandon).await;
+        if let Some(order) = order
+            && world.offer(request.campaign).is_paid
+        {
+            let name = format!("{}-{}", self.nth, self.sent);
+            self.errands.extend(plan(order, &name, random));
         }
+    }
+}
+
+/// One request in eight takes the synchronous path.
+pub fn any_path(random: &mut StdRng) -> Path {
+    if random.random_ratio(1, 8) {
+        Path::Sync
+    } else {
+        Path::Grouped
+    }
+}
+
+/// Sends a request of the traffic; with a key, at any replica until the outcome is known. Returns the order if it is
+/// accepted.
+pub async fn ask_until_known(
+    world: &World,
+    http: &Client,
+    request: &ParticipationRequest,
+    random: &mut StdRng,
+    abandon: &AtomicBool,
+) -> Option<Order> {
+    let asked_at = Instant::now();
+    loop {
+        let replica = random.random_range(0..world.replicas.len());
+        let sent = Instant::now();
+        let outcome = ask(world, http, replica, request).await;
+        let order = match &outcome {
+            Outcome::Yes(yes) => Some(Order::of(yes, asked_at)),
+            _ => None,
+        };
+        let is_over = outcome.is_definite() || request.key.is_none();
+        let ledger = &world.ledger;
+        ledger.write(Phase::Traffic, replica, (request.clone(), sent), outcome);
+        if is_over || abandon.load(Ordering::SeqCst) {
+            return order;
+        }
+        let pause = random.random_range(150..500);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -11,8 +11,8 @@ use reqwest::Client;
 use tokio::task::JoinHandle;
 
 use crate::client::{http, sends_keys};
-use crate::ledger::{Change, Outcome, ParticipationRequest, Path, Phase};
-use crate::load::ask;
+use crate::ledger::{Change, ParticipationRequest, Phase};
+use crate::load::{any_path, ask_until_known};
 use crate::orders::{Buyer, By, Order};
 use crate::world::{Managed, Offer, World};
 
@@ -80,30 +80,10 @@ impl OneClient {
             user,
             quantity: 1,
             key: sends_keys(user).then(|| format!("managed-{}-{}", self.nth, self.sent)),
-            path: if self.random.random_ratio(1, 8) {
-                Path::Sync
-            } else {
-                Path::Grouped
-            },
+            path: any_path(&mut self.random),
         };
-        let asked_at = Instant::now();
-        loop {
-            let replica = self.random.random_range(0..self.world.replicas.len());
-            let sent = Instant::now();
-            let outcome = ask(&self.world, &self.http, replica, &request).await;
-            let order = match &outcome {
-                Outcome::Yes(yes) => Some(Order::of(yes, asked_at)),
-                _ => None,
-            };
-            let is_over = outcome.is_definite() || request.key.is_none();
-            let ledger = &self.world.ledger;
-            ledger.write(Phase::Traffic, replica, (request.clone(), sent), outcome);
-            if is_over || self.abandon.load(Ordering::SeqCst) {
-                return order;
-            }
-            let pause = self.random.random_range(150..500);
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-        }
+        let (world, random) = (&self.world, &mut self.random);
+        ask_until_known(world, &self.http, &request, random, &self.abandon).await
     }
 
     /// By the user, by an administrator, or by both at once through different replicas.
