@@ -67,8 +67,18 @@ impl Scene {
         let folder = TempDir::new().unwrap();
         let first = Service::start(&folder, &through).await;
         let other = Service::start(&folder, parts.settings()).await;
-        let gate = ScriptGate::redis(&redis_config(), &parts.prefix).await;
         let campaign = first.create(campaign()).await;
+        Self::of(parts, mysql, (first, other), campaign, folder).await
+    }
+
+    async fn of(
+        parts: Parts,
+        mysql: Proxy,
+        (first, other): (Service, Service),
+        campaign: i64,
+        folder: TempDir,
+    ) -> Self {
+        let gate = ScriptGate::redis(&redis_config(), &parts.prefix).await;
         Self {
             mysql,
             first,
@@ -236,7 +246,6 @@ async fn on_the_database_path_no_key_is_rejected_while_its_commit_is_stalled() {
     let folder = TempDir::new().unwrap();
     let first = Service::start(&folder, &through).await;
     let other = Service::start(&folder, parts.settings()).await;
-    let gate = ScriptGate::redis(&redis_config(), &parts.prefix).await;
     let campaign = first.create(ending_in(6)).await;
     redis.set(Mode::Refuse);
     redis.cut();
@@ -247,15 +256,7 @@ async fn on_the_database_path_no_key_is_rejected_while_its_commit_is_stalled() {
         })
         .await;
     }
-    let scene = Scene {
-        mysql,
-        first,
-        other,
-        gate: gate.unwrap(),
-        campaign,
-        parts,
-        _folder: folder,
-    };
+    let scene = Scene::of(parts, mysql, (first, other), campaign, folder).await;
     scene.mysql.set(Mode::Hold(COMMIT));
     let first = scene.ask(&scene.first, 1, 1);
     until("it is held back", async || scene.mysql.harm.total() > 0).await;

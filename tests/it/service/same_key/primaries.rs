@@ -1,11 +1,9 @@
 //! Redis has two primaries, and each replica reaches another one.
 
-use firstcome::parts::gate::ScriptGate;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::{LEASE, Scene, TAKE_UNITS, proxy_of};
-use crate::gate::redis_config;
 use crate::proxy::Mode;
 use crate::service::process::{ADMIN_TOKEN, Service, body};
 use crate::service::real::parts;
@@ -29,19 +27,10 @@ async fn a_key_in_progress_at_another_primary_is_not_rejected() {
     let mut settings = parts.settings.clone();
     settings.push(("FIRSTCOME_REDIS_PREFIX", other_prefix));
     let other = Service::start(&folder, &settings).await;
-    let gate = ScriptGate::redis(&redis_config(), &parts.prefix).await;
     let one_unit =
         json!({ "name": "one key", "kind": "general", "totalStock": 1, "cancellable": true });
     let campaign = first.create(one_unit).await;
-    let scene = Scene {
-        mysql,
-        first,
-        other,
-        gate: gate.unwrap(),
-        campaign,
-        parts,
-        _folder: folder,
-    };
+    let scene = Scene::of(parts, mysql, (first, other), campaign, folder).await;
     // The other gate is built, then the first one, which gets the unit back.
     let taken = body(scene.other.take_part(campaign, 8).await).await;
     let refused = scene.first.take_part(campaign, 9).await;
