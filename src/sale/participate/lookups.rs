@@ -29,14 +29,6 @@ pub(super) enum Known {
     GateClosed,
 }
 
-/// The answer to a question.
-#[derive(Clone, Debug)]
-enum Answer {
-    Known(Known),
-    /// None: there is no such campaign.
-    Epoch(Option<u64>),
-}
-
 /// What is looked up.
 #[derive(Clone)]
 enum Question {
@@ -46,14 +38,20 @@ enum Question {
     Committed(UserKey),
     /// The participation of this key, or whether one may still be committed.
     Any(UserKey),
-    /// The current epoch of the campaign.
-    Epoch,
 }
 
-struct LookupRequest {
-    campaign: CampaignId,
-    question: Question,
-    reply: oneshot::Sender<Option<Answer>>,
+/// What a caller waits for. A reply that is dropped: the store did not answer.
+enum LookupRequest {
+    Known {
+        campaign: CampaignId,
+        question: Question,
+        reply: oneshot::Sender<Known>,
+    },
+    /// The current epoch of the campaign.
+    Epoch {
+        campaign: CampaignId,
+        reply: oneshot::Sender<Option<u64>>,
+    },
 }
 
 /// Looks participations up.
@@ -111,10 +109,8 @@ impl Lookups {
         &self,
         campaign: CampaignId,
     ) -> Result<Option<u64>, ParticipateError> {
-        match self.answer(campaign, Question::Epoch).await? {
-            Answer::Epoch(epoch) => Ok(epoch),
-            Answer::Known(_) => Ok(None),
-        }
+        let asking = |reply| LookupRequest::Epoch { campaign, reply };
+        self.answer(campaign, asking).await
     }
 
     async fn ask(
@@ -122,28 +118,25 @@ impl Lookups {
         campaign: CampaignId,
         question: Question,
     ) -> Result<Known, ParticipateError> {
-        match self.answer(campaign, question).await? {
-            Answer::Known(known) => Ok(known),
-            Answer::Epoch(_) => Ok(Known::Nothing),
-        }
-    }
-
-    async fn answer(
-        &self,
-        campaign: CampaignId,
-        question: Question,
-    ) -> Result<Answer, ParticipateError> {
-        let (reply, answer) = oneshot::channel();
-        let asking = LookupRequest {
+        let asking = |reply| LookupRequest::Known {
             campaign,
             question,
             reply,
         };
-        let queued = self.batchers.offer(campaign, asking);
+        self.answer(campaign, asking).await
+    }
+
+    async fn answer<T>(
+        &self,
+        campaign: CampaignId,
+        asking: impl FnOnce(oneshot::Sender<T>) -> LookupRequest,
+    ) -> Result<T, ParticipateError> {
+        let (reply, answer) = oneshot::channel();
+        let queued = self.batchers.offer(campaign, asking(reply));
         queued.map_err(|_| ParticipateError::Busy)?;
         // The reason was logged, once for the whole batch.
-        let answer = answer.await.ok().flatten();
-        answer.ok_or(ParticipateError::Unavailable { part: "store" })
+        let unknown = |_| ParticipateError::Unavailable { part: "store" };
+        answer.await.map_err(unknown)
     }
 }
 
@@ -175,16 +168,24 @@ struct LookupResults {
 
 async fn answer_all(store: Store, batch: Vec<LookupRequest>) {
     let results = match read(&store, &batch).await {
-        Ok(results) => Some(results),
+        Ok(results) => results,
         Err(error) => {
             unavailable("store", &error);
-            None
+            return;
         }
     };
     for asking in batch {
-        let answer = results.as_ref().map(|results| results.answer(&asking));
         // The caller may be disconnected.
-        drop(asking.reply.send(answer));
+        match asking {
+            LookupRequest::Known {
+                campaign,
+                question,
+                reply,
+            } => drop(reply.send(results.known(campaign, &question))),
+            LookupRequest::Epoch { campaign, reply } => {
+                let _disconnected = reply.send(results.epochs.get(&campaign).copied());
+            }
+        }
     }
 }
 
@@ -192,18 +193,20 @@ async fn answer_all(store: Store, batch: Vec<LookupRequest>) {
 /// before and after, because commits of the database path in between would not be seen.
 async fn read(store: &Store, batch: &[LookupRequest]) -> Result<LookupResults, StoreError> {
     let mut results = LookupResults::default();
-    let (mut ids, mut keys, mut asked_epochs) = (Vec::new(), Vec::new(), HashSet::new());
+    let (mut ids, mut keys, mut in_epochs) = (Vec::new(), Vec::new(), HashSet::new());
     for asking in batch {
-        match &asking.question {
-            Question::Id(id) => ids.push(*id),
-            Question::Committed(key) | Question::Any(key) => keys.push(key.clone()),
-            Question::Epoch => {
-                asked_epochs.insert(asking.campaign);
+        match asking {
+            LookupRequest::Epoch { campaign, .. } => {
+                in_epochs.insert(*campaign);
             }
+            LookupRequest::Known { question, .. } => match question {
+                Question::Id(id) => ids.push(*id),
+                Question::Committed(key) | Question::Any(key) => keys.push(key.clone()),
+            },
         }
     }
-    if !asked_epochs.is_empty() {
-        let campaigns: Vec<CampaignId> = asked_epochs.into_iter().collect();
+    if !in_epochs.is_empty() {
+        let campaigns: Vec<CampaignId> = in_epochs.into_iter().collect();
         let gates = store.current_gates_in_force(&campaigns).await?.into_iter();
         results.epochs = gates.map(|(id, gate)| (id, gate.epoch)).collect();
     }
@@ -219,8 +222,11 @@ async fn read(store: &Store, batch: &[LookupRequest]) -> Result<LookupResults, S
     }
     let before = store.gate_statuses(&campaigns).await?;
     results.by_key = store.participations_by_keys(&keys).await?;
-    let in_doubt = batch.iter().filter_map(|asking| match &asking.question {
-        Question::Any(key) if !results.by_key.contains_key(key) => Some(key.clone()),
+    let in_doubt = batch.iter().filter_map(|asking| match asking {
+        LookupRequest::Known {
+            question: Question::Any(key),
+            ..
+        } if !results.by_key.contains_key(key) => Some(key.clone()),
         _ => None,
     });
     let in_doubt: Vec<UserKey> = in_doubt.collect();
@@ -245,23 +251,29 @@ fn had_no_gate(before: Option<&GateStatus>, after: Option<&GateStatus>) -> bool 
 impl LookupRequest {
     /// The campaign, if the question includes open transactions.
     fn in_doubt(&self) -> Option<CampaignId> {
-        matches!(self.question, Question::Any(_)).then_some(self.campaign)
+        match self {
+            Self::Known {
+                campaign,
+                question: Question::Any(_),
+                ..
+            } => Some(*campaign),
+            _ => None,
+        }
     }
 }
 
 impl LookupResults {
-    fn answer(&self, asking: &LookupRequest) -> Answer {
-        let found = match &asking.question {
+    fn known(&self, campaign: CampaignId, question: &Question) -> Known {
+        let found = match question {
             Question::Id(id) => self.by_id.get(id),
             Question::Committed(key) | Question::Any(key) => self.by_key.get(key),
-            Question::Epoch => return Answer::Epoch(self.epochs.get(&asking.campaign).copied()),
         };
-        Answer::Known(match (found, &asking.question) {
+        match (found, question) {
             (Some(participation), _) => Known::Participation(participation.clone()),
             (None, Question::Any(key)) if self.under_way.contains(key) => Known::UnderWay,
-            (None, Question::Any(_)) if self.closed.contains(&asking.campaign) => Known::GateClosed,
+            (None, Question::Any(_)) if self.closed.contains(&campaign) => Known::GateClosed,
             (None, _) => Known::Nothing,
-        })
+        }
     }
 }
 

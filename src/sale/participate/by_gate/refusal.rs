@@ -53,8 +53,8 @@ impl Dependencies {
 
     /// A refusal by the gate. With a key it is returned only when nothing can be committed under that key any more:
     /// no lease exists (the gate knows), no transaction is open (the store knows), later calls of the gate for
-    /// attempts that began earlier learn when the key was refused, and no other gate is in force. `asked`: when the gate was asked; none if nothing
-    /// is ever admitted to the campaign again.
+    /// attempts that began earlier learn when the key was refused, and no other gate is in force. `asked`: when the gate
+    /// was asked; none if nothing is ever admitted to the campaign again.
     pub(super) async fn refused_by_gate(
         &self,
         request: &Request,
