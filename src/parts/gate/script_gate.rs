@@ -16,21 +16,21 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use self::admit::micros;
-use self::clock_steps::{ClockSteps, Reading};
+use self::clock_steps::ClockSteps;
 use self::keys::STATE;
 use self::settings::{settings, settings_args};
 use super::answers::held_lease;
 use super::breaker::{Breaker, OnFailure};
 use super::in_process::InProcessEngine;
 use super::redis::{RedisConfig, RedisEngine};
-use super::reply::{Reply, unknown};
+use super::reply::{Reply, instant, unknown};
 use super::script::Script;
 use super::{
     Admission, Configured, EXACT_MAX, Entrant, Footprint, Gate, GateError, GateState, GivenBack,
     HeldLease, KeyDigest, KeyRefused, Mark, Return, Settings, StartError, UserUnits,
 };
 use crate::domain::{CampaignId, ParticipationId};
-use crate::runtime::clock::Clock;
+use crate::runtime::clock::{Clock, TimeReading};
 
 /// Entrants, users or leases in one script call. This bounds how long Redis is blocked, and is far below the 8,000
 /// values that Lua can unpack at once.
@@ -290,14 +290,16 @@ impl Gate for ScriptGate {
         let longest_us = self.longest_lease_us.load(Ordering::Relaxed);
         let limit = limit.min(ITEMS_PER_CALL_MAX).to_string();
         let args = [limit, self.owner.clone(), longest_us.to_string()];
-        let asked_at = Instant::now();
+        let asked = Instant::now();
         let replies = self.run(Script::Expired, &keys, &args).await?.list()?;
         let mut replies = replies.into_iter();
+        let answered = Instant::now();
         let time_us = replies.next().ok_or_else(|| unknown("nothing"))?.count()?;
-        let reading = Reading {
-            time_us,
-            asked_at,
-            answered_at: Instant::now(),
+        let time = instant(time_us)?;
+        let reading = TimeReading {
+            asked,
+            time,
+            answered,
         };
         let longest = Duration::from_micros(longest_us);
         if self.is_shared() && self.clock_steps.is_ahead(campaign, reading, longest) {

@@ -12,7 +12,7 @@ use crate::domain::Timestamp;
 /// Tolerated drift of the machine's timer: one part of this many. Real timers are ten times better.
 const DRIFT: u32 = 1_000;
 
-/// The database's answer to a query for its time.
+/// A server's answer to a query for its time.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeReading {
     /// When the query was sent.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use moka::sync::Cache;
 
 use crate::domain::CampaignId;
+use crate::runtime::clock::TimeReading;
 
 /// By how much the clocks may differ without a step: between two readings, and in proportion to the time between them.
 const DIFFERENCE_MAX: Duration = Duration::from_millis(500);
@@ -17,18 +18,10 @@ const LEASE_UNKNOWN: Duration = Duration::from_secs(60);
 const CAMPAIGNS_MAX: u64 = 100_000;
 const REMEMBERED: Duration = Duration::from_secs(3_600);
 
-/// The time of a server, and this process's monotonic time around it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reading {
-    pub(super) time_us: u64,
-    pub(super) asked_at: Instant,
-    pub(super) answered_at: Instant,
-}
-
 /// The last reading, and the end of the time in which no lease counts as ended.
 #[derive(Clone, Copy)]
 struct Last {
-    reading: Reading,
+    reading: TimeReading,
     ahead_until: Option<Instant>,
 }
 
@@ -47,44 +40,42 @@ impl Default for ClockSteps {
 
 impl ClockSteps {
     /// Whether the clock was set forward less than the length of a lease ago.
-    pub(super) fn is_ahead(&self, campaign: CampaignId, now: Reading, lease: Duration) -> bool {
+    pub(super) fn is_ahead(&self, campaign: CampaignId, now: TimeReading, lease: Duration) -> bool {
         let last = self.last.get(&campaign);
         let mut ahead_until = last.and_then(|last| last.ahead_until);
-        ahead_until = ahead_until.filter(|until| *until > now.answered_at);
+        ahead_until = ahead_until.filter(|until| *until > now.answered);
         if last.is_some_and(|last| is_step(last.reading, now)) {
             let lease = if lease.is_zero() {
                 LEASE_UNKNOWN
             } else {
                 lease
             };
-            ahead_until = Some(now.answered_at + lease);
+            ahead_until = Some(now.answered + lease);
             tracing::warn!(
                 campaign.id = %campaign,
                 "the gate's clock was set forward: no lease is ended for the length of a lease"
             );
         }
-        let reading = now;
-        self.last.insert(
-            campaign,
-            Last {
-                reading,
-                ahead_until,
-            },
-        );
+        let last = Last {
+            reading: now,
+            ahead_until,
+        };
+        self.last.insert(campaign, last);
         ahead_until.is_some()
     }
 }
 
 /// Whether the server's clock has advanced by more than can have passed.
-fn is_step(before: Reading, now: Reading) -> bool {
-    let advanced = Duration::from_micros(now.time_us.saturating_sub(before.time_us));
-    let passed = now.answered_at.duration_since(before.asked_at);
+fn is_step(before: TimeReading, now: TimeReading) -> bool {
+    let advanced = (now.time - before.time).to_std().unwrap_or_default();
+    let passed = now.answered.duration_since(before.asked);
     advanced > passed + passed / DRIFT_PARTS + DIFFERENCE_MAX
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Timestamp;
 
     const LEASE: Duration = Duration::from_secs(15);
     const ID: CampaignId = CampaignId(1);
@@ -102,13 +93,13 @@ mod tests {
             }
         }
 
-        /// A reading after so many milliseconds, of a clock that is ahead by so many.
+        /// The result of a reading `after_ms` after the beginning, of a clock that is `ahead_ms` ahead.
         fn reads(&self, after_ms: u64, ahead_ms: u64) -> bool {
             let at = self.begin + Duration::from_millis(after_ms);
-            let reading = Reading {
-                time_us: 1_000 * (1_000_000 + after_ms + ahead_ms),
-                asked_at: at,
-                answered_at: at,
+            let reading = TimeReading {
+                asked: at,
+                time: Timestamp::UNIX_EPOCH + Duration::from_millis(after_ms + ahead_ms),
+                answered: at,
             };
             self.steps.is_ahead(ID, reading, LEASE)
         }
