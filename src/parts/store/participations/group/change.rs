@@ -175,7 +175,7 @@ pub(super) async fn change(
         return Ok(changed);
     }
     let last_sequence = to_unsigned(campaign_row.event_sequence);
-    update_rows(store, tx, (&steps, last_sequence), now).await?;
+    update_rows(store, tx, id, (&steps, last_sequence), now).await?;
     let paid = steps.iter().filter(|step| step.is_paid());
     payments::record(tx, paid.map(|step| &step.becomes), now).await?;
     changed.events = events(&steps, last_sequence, group.key_choice, now);
@@ -226,6 +226,7 @@ fn readable(store: &Store, row: Model, changed: &mut Changed) -> Option<Particip
 async fn update_rows(
     store: &Store,
     tx: &Tx,
+    campaign: CampaignId,
     (steps, last_sequence): (&[Step<'_>], u64),
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -268,8 +269,7 @@ async fn update_rows(
         }
         let ids: Vec<Uuid> = same.iter().map(|(becomes, _)| becomes.id.0).collect();
         // By campaign, too, because a sharded database then asks one shard.
-        let campaign = same.first().map(|(becomes, _)| becomes.campaign_id.0);
-        update.push(" WHERE campaign_id = ").bind(campaign);
+        update.push(" WHERE campaign_id = ").bind(campaign.0);
         update.push(" AND id IN ").list(padded(&ids));
         as_many(update.run(tx).await?, same.len())?;
     }
