@@ -53,7 +53,7 @@ fn there_and_back() -> Protocol {
     world(&[0, 1], budget)
 }
 
-/// Two attempts with one key, of which one begins later, in a campaign that may end.
+/// Two attempts with one key, the second of them later, in a campaign that may end.
 fn one_key_at_two_primaries() -> Protocol {
     let budget = Budget {
         raises: 1,

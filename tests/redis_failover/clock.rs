@@ -36,7 +36,7 @@ impl ClockServer {
         self.server.run(&["FLUSHALL"]).await;
     }
 
-    /// Sets the clock so many seconds before or after the true time.
+    /// Sets the clock to the true time plus this offset.
     pub async fn set(&self, offset_seconds: i64) {
         let part = &self.server.part;
         let file = format!("/data/spare-{}/files/offset", part.name());
