@@ -7,6 +7,7 @@
 
 mod difference;
 mod highest;
+mod late;
 mod latest;
 mod presence;
 mod record;
@@ -23,6 +24,7 @@ use crate::domain::{CampaignId, ParticipationId};
 
 pub use difference::{Difference, Differences, agree};
 pub use highest::HighestIds;
+pub use late::{LateEvent, LateEvents};
 pub use latest::{LatestChange, LatestChanges};
 pub use presence::Presence;
 use presence::PresenceBuilder;
@@ -42,8 +44,10 @@ pub struct Tally {
     pub distinct: u64,
     /// Records of an event that was already seen. At-least-once delivery allows them.
     pub redelivered: u64,
-    /// Events whose first record follows that of a later event with the same key.
+    /// Events whose first record follows that of a later event with the same key, except for the replayed ones.
     pub out_of_order: u64,
+    /// Replayed dead letters among the late events: later events of their key may come before them.
+    pub replayed: u64,
     /// Events whose preceding change of the same participation is missing. Meaningless if the topic is truncated, so
     /// it is not shown by itself.
     #[serde(skip)]
@@ -60,7 +64,9 @@ pub struct Report {
     pub campaigns: BTreeMap<CampaignId, Tally>,
     /// Records that the relay did not write. They belong to no campaign.
     pub unreadable: u64,
-    /// A few of the wrong records, with key, partition and offset.
+    /// The events out of order. Until the replayed ones are known, these are all late events.
+    pub late: LateEvents,
+    /// A few of the records that the relay did not write, with partition and offset.
     pub examples: Vec<String>,
     /// A few of the gaps.
     pub examples_of_gaps: Vec<String>,
@@ -114,18 +120,7 @@ impl Checker {
         tally.moved += u64::from(moved);
         tally.out_of_order += u64::from(late);
         if late {
-            add_example(&mut self.report.examples, || {
-                format!(
-                    "campaign {}, key {}: event {} (change {} of {}) at partition {} offset {} follows a later one",
-                    record.campaign,
-                    record.key,
-                    record.event,
-                    record.sequence,
-                    record.participation,
-                    record.partition,
-                    record.offset,
-                )
-            });
+            self.report.late.add(record);
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Evidence {
     pub pending: Vec<String>,
     /// States of parked events.
     pub parked: Vec<String>,
+    /// Events that were dead letters of the relay and were replayed, from the audit log.
+    pub replayed: HashSet<Uuid>,
     pub records: Vec<Seen>,
     /// Records that are not as the relay writes them.
     pub unreadable: Vec<String>,
@@ -262,6 +264,11 @@ impl Evidence {
         for row in rows(parked).await? {
             evidence.parked.push(row.try_get_by_index(0)?);
         }
+        let replays = "SELECT before_values FROM audit_entry WHERE action = 'dead_letter.replay'";
+        for row in rows(replays).await? {
+            let before: String = row.try_get_by_index(0)?;
+            evidence.replayed.extend(replayed(&before));
+        }
         db.close().await?;
         Ok(evidence)
     }
@@ -368,6 +375,16 @@ fn points(reward: Option<&str>) -> i64 {
     reward
         .and_then(|reward| reward["points"].as_i64())
         .unwrap_or(0)
+}
+
+/// The events of an entry about a replay, which is JSON; that of a consumer's dead letters has a source.
+fn replayed(before: &str) -> Vec<Uuid> {
+    let before: Value = serde_json::from_str(before).unwrap();
+    assert_eq!(before["state"], "dead");
+    if before.get("source").is_some() {
+        return Vec::new();
+    }
+    serde_json::from_value(before["events"].clone()).unwrap()
 }
 
 const PARTICIPATIONS: &str = "SELECT id, campaign_id, user_id, quantity, `rank`, status, version, ordinal, \

@@ -28,12 +28,6 @@ const BYTES_MAX: &str = "100";
 const ALTERING: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(400);
 
-/// Whether this run has dead letters: if `FIRSTCOME_FAULTS_DEAD_LETTERS` is set. A replayed one comes after later events of
-/// its key, which the judge cannot tell from a violation.
-pub fn is_on() -> bool {
-    std::env::vars().any(|(key, value)| key == "FIRSTCOME_FAULTS_DEAD_LETTERS" && !value.is_empty())
-}
-
 /// Limits the topic, removes the limit, and replays.
 pub fn start(world: &Arc<World>, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
     let (world, stop) = (Arc::clone(world), Arc::clone(stop));

@@ -54,7 +54,7 @@ impl Traffic {
         clients.extend(lines::start(world, &stop, &abandon));
         clients.extend(managed::start(world, &stop, &abandon));
         clients.extend(administrator::start(world, &stop, &abandon));
-        clients.extend(letters::is_on().then(|| letters::start(world, &stop)));
+        clients.push(letters::start(world, &stop));
         Self {
             stop,
             abandon,

@@ -1,5 +1,7 @@
 //! The audit log in the store, on both databases: an entry exists if and only if its action was committed.
 
+mod replays;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! Judges the records of a topic against the published events in the database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Difference, Differences, EXAMPLES_MAX, Report, Tally};
+use super::{Difference, Differences, EXAMPLES_MAX, LateEvent, Report, Tally};
 use crate::domain::{CampaignId, EventId};
 use crate::runtime::table::{self, Column, or_none};
 
@@ -71,15 +71,23 @@ impl TopicVerdict {
     }
 }
 
-/// Judges the findings about a topic, and its differences from the database.
+/// Judges the findings about a topic, and its differences from the database. Of the late events, those among `replayed`
+/// were dead letters and were published again, so they are in no order.
 #[must_use]
 pub fn judge(
     report: Report,
+    replayed: &BTreeSet<EventId>,
     expected: &BTreeMap<CampaignId, Expected>,
     differences: &Differences,
     truncation: Truncation,
 ) -> TopicVerdict {
     let mut tallies = report.campaigns;
+    let (replayed, late) = report.late.split(replayed);
+    for letter in replayed {
+        let tally = tallies.entry(letter.campaign).or_default();
+        tally.out_of_order = tally.out_of_order.saturating_sub(1);
+        tally.replayed += 1;
+    }
     for campaign in expected.keys() {
         tallies.entry(*campaign).or_default();
     }
@@ -96,6 +104,7 @@ pub fn judge(
     });
     let campaigns = judged.collect();
     let mut examples = report.examples;
+    examples.extend(late.iter().take(EXAMPLES_MAX).map(LateEvent::to_string));
     if truncation == Truncation::None {
         examples.extend(report.examples_of_gaps);
         examples.extend(describe_lost(differences));
@@ -184,13 +193,14 @@ fn judge_one(
 /// The verdict as a table for people.
 #[must_use]
 pub fn table(topic: &str, verdict: &TopicVerdict) -> String {
-    let columns: [Column<CampaignVerdict>; 11] = [
+    let columns: [Column<CampaignVerdict>; 12] = [
         ("campaign", |of| of.campaign_id.to_string()),
         ("published", |of| or_none(of.published)),
         ("records", |of| of.tally.records.to_string()),
         ("distinct", |of| of.tally.distinct.to_string()),
         ("redelivered", |of| of.tally.redelivered.to_string()),
         ("out of order", |of| of.tally.out_of_order.to_string()),
+        ("replayed", |of| of.tally.replayed.to_string()),
         ("gaps", |of| or_none(of.gaps)),
         ("moved", |of| of.tally.moved.to_string()),
         ("lost", |of| or_none(of.lost)),

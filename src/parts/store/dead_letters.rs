@@ -1,5 +1,7 @@
 //! Dead letters: rows that the relay cannot publish. They stay until somebody replays or discards them.
 
+mod replayed;
+
 use std::collections::BTreeMap;
 
 use sea_orm::sea_query::{Condition, Expr};

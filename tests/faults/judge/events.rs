@@ -152,57 +152,95 @@ fn topic(evidence: &Evidence, found: &mut Found) {
             )
         });
     }
-    let mut last_change: HashMap<Uuid, u32> = HashMap::new();
-    for record in &firsts {
-        let last = last_change.insert(record.participation, record.sequence);
-        found.hold("I8", record.sequence == last.unwrap_or(0) + 1, || {
-            format!(
-                "change {} of {} came after {last:?}",
-                record.sequence, record.participation
-            )
-        });
-    }
-    if evidence.key == Some(Key::Participation) {
-        return;
-    }
-    if evidence.keys_moved {
-        moved_keys(&firsts, &known, found);
-    } else {
-        shared_keys(&firsts, &known, found);
+    let order = Order {
+        firsts,
+        known,
+        replayed: &evidence.replayed,
+    };
+    order.of_changes(found);
+    match evidence.key {
+        Some(Key::Participation) => {}
+        _ if evidence.keys_moved => order.of_moved_keys(found),
+        _ => order.of_shared_keys(found),
     }
 }
 
-/// Under a key that participations share, events come in the order of their stream.
-fn shared_keys(firsts: &[&Seen], known: &HashMap<Uuid, &Event>, found: &mut Found) {
-    let mut last_event: HashMap<(&str, i64), (StreamPlace, i32)> = HashMap::new();
-    for record in firsts {
-        let Some(place) = known.get(&record.event).map(|event| event.place) else {
-            continue;
-        };
-        let here = (place, record.partition);
-        let key = (record.key.as_str(), record.campaign);
-        if let Some((last, partition)) = last_event.insert(key, here) {
-            found.hold("I8", partition == record.partition && last < place, || {
+/// The order of the topic. A replayed dead letter may come after later events of its key, and no other event may.
+struct Order<'a> {
+    /// The first record of each event.
+    firsts: Vec<&'a Seen>,
+    known: HashMap<Uuid, &'a Event>,
+    replayed: &'a HashSet<Uuid>,
+}
+
+impl Order<'_> {
+    fn may_be_late(&self, record: &Seen) -> bool {
+        self.replayed.contains(&record.event)
+    }
+
+    /// The records of stored events, with their places.
+    fn placed(&self) -> impl Iterator<Item = (&Seen, StreamPlace)> {
+        let place = |record: &Seen| self.known.get(&record.event).map(|event| event.place);
+        let records = self.firsts.iter();
+        records.filter_map(move |record| Some((*record, place(record)?)))
+    }
+
+    /// The changes of a participation come in order, each once, and none is missing.
+    fn of_changes(&self, found: &mut Found) {
+        let mut seen: BTreeMap<Uuid, BTreeSet<u32>> = BTreeMap::new();
+        for record in &self.firsts {
+            let before = seen.entry(record.participation).or_default();
+            let last = before.last().copied();
+            let is_next = last < Some(record.sequence) || self.may_be_late(record);
+            let is_new = before.insert(record.sequence);
+            found.hold("I8", is_new && is_next, || {
+                let (change, of) = (record.sequence, record.participation);
+                format!("change {change} of {of} came after {last:?}")
+            });
+        }
+        for (participation, changes) in seen {
+            let is_complete = (1..).zip(&changes).all(|(nth, change)| nth == *change);
+            found.hold("I8", is_complete, || {
+                format!("of {participation} only changes {changes:?} came")
+            });
+        }
+    }
+
+    /// Under a key that participations share, events come in the order of their stream.
+    fn of_shared_keys(&self, found: &mut Found) {
+        let mut keys: HashMap<(&str, i64), (StreamPlace, i32)> = HashMap::new();
+        for (record, place) in self.placed() {
+            let key = (record.key.as_str(), record.campaign);
+            let Some((last, partition)) = keys.get_mut(&key) else {
+                keys.insert(key, (place, record.partition));
+                continue;
+            };
+            let is_next = *last < place || self.may_be_late(record);
+            found.hold("I8", *partition == record.partition && is_next, || {
                 format!(
                     "key {} of campaign {}: {place:?} came after {last:?}",
                     key.0, key.1
                 )
             });
+            *last = place.max(*last);
         }
+    }
+
+    /// After partitions were added, a key is in one or two of them: in order in each, and first in the old one. Replayed
+    /// dead letters are in either.
+    fn of_moved_keys(&self, found: &mut Found) {
+        let mut keys: BTreeMap<(&str, i64), BTreeMap<i32, Vec<StreamPlace>>> = BTreeMap::new();
+        for (record, place) in self.placed() {
+            let key = (record.key.as_str(), record.campaign);
+            let places = keys.entry(key).or_default().entry(record.partition);
+            let places = places.or_default();
+            places.extend((!self.may_be_late(record)).then_some(place));
+        }
+        moved_keys(keys, found);
     }
 }
 
-/// After partitions were added, a key is in one or two of them: in order in each, and first in the old one.
-fn moved_keys(firsts: &[&Seen], known: &HashMap<Uuid, &Event>, found: &mut Found) {
-    let mut keys: BTreeMap<(&str, i64), BTreeMap<i32, Vec<StreamPlace>>> = BTreeMap::new();
-    for record in firsts {
-        let Some(place) = known.get(&record.event).map(|event| event.place) else {
-            continue;
-        };
-        let key = (record.key.as_str(), record.campaign);
-        let places = keys.entry(key).or_default().entry(record.partition);
-        places.or_default().push(place);
-    }
+fn moved_keys(keys: BTreeMap<(&str, i64), BTreeMap<i32, Vec<StreamPlace>>>, found: &mut Found) {
     for ((key, campaign), partitions) in keys {
         let mut partitions: Vec<(i32, Vec<StreamPlace>)> = partitions.into_iter().collect();
         partitions.sort_by_key(|(_, places)| places.iter().min().copied());

@@ -2,6 +2,7 @@
 
 mod coupons;
 mod keys;
+mod letters;
 mod orders;
 mod points;
 mod purged;

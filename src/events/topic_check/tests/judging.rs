@@ -14,10 +14,72 @@ fn judge_complete(
 ) -> TopicVerdict {
     judge(
         report,
+        &BTreeSet::new(),
         &expecting(published, parked),
         differences,
         Truncation::None,
     )
+}
+
+/// The verdict on the order of these records, of which these events were dead letters and were replayed.
+fn judge_order(records: &[Seen], replayed: &[u128]) -> TopicVerdict {
+    let replayed = replayed.iter().map(|event| EventId(id(*event))).collect();
+    let none = Differences::default();
+    let report = report(records);
+    judge(report, &replayed, &BTreeMap::new(), &none, Truncation::None)
+}
+
+/// Events out of order, and replayed ones.
+fn late(verdict: &TopicVerdict) -> (u64, u64) {
+    let tally = verdict.campaigns[0].tally;
+    (tally.out_of_order, tally.replayed)
+}
+
+#[test]
+fn a_replayed_dead_letter_may_come_late() {
+    let by_participation = [change(2, 10, 2), change(3, 10, 3), change(1, 10, 1)];
+    let by_campaign = [change(2, 20, 1), change(3, 30, 1), change(1, 10, 1)];
+    let by_campaign = by_campaign.map(|record| record.keyed("7"));
+    for records in [by_participation, by_campaign] {
+        let verdict = judge_order(&records, &[1]);
+        assert!(verdict.is_clean() && verdict.examples.is_empty());
+        assert_eq!(late(&verdict), (0, 1));
+    }
+}
+
+#[test]
+fn a_late_event_without_a_replay_is_a_violation() {
+    // The second one was replayed, and the first one comes even later.
+    let records = [change(3, 10, 3), change(2, 10, 2), change(1, 10, 1)];
+    let verdict = judge_order(&records, &[2]);
+    assert_eq!(late(&verdict), (1, 1));
+    assert_eq!(verdict.campaigns[0].breaches, ["I8 1 events out of order"]);
+    let [example] = &verdict.examples[..] else {
+        panic!("{:?}", verdict.examples);
+    };
+    let (key, event) = (id(10), id(1));
+    for part in [
+        format!("key {key}: event {event} (change 1 of {key})"),
+        "at partition 0 offset 2".to_owned(),
+    ] {
+        assert!(example.contains(&part), "{example}");
+    }
+    assert!(!judge_order(&records, &[]).is_clean());
+    assert!(judge_order(&records, &[1, 2]).is_clean());
+}
+
+#[test]
+fn an_event_that_a_replayed_later_one_overtakes_is_a_violation() {
+    let records = [change(2, 20, 1).keyed("7"), change(1, 10, 1).keyed("7")];
+    assert_eq!(late(&judge_order(&records, &[2])), (1, 0));
+}
+
+#[test]
+fn examples_of_late_events_have_a_bound() {
+    let records = (0..100).flat_map(|n| [change(2 * n + 1, n, 2), change(2 * n, n, 1)]);
+    let verdict = judge_order(&records.collect::<Vec<_>>(), &[]);
+    assert_eq!(late(&verdict), (100, 0));
+    assert_eq!(verdict.examples.len(), EXAMPLES_MAX);
 }
 
 /// A published event of the database.
@@ -150,6 +212,7 @@ fn without_the_beginning_of_the_topic_no_loss_and_no_gap_is_reported() {
     let expected = expecting(9, 0);
     let verdict = judge(
         report(&records),
+        &BTreeSet::new(),
         &expected,
         &differences,
         Truncation::Beginning,
@@ -177,7 +240,8 @@ fn a_foreign_record_is_reported_as_unreadable() {
     let mut checker = Checker::default();
     checker.add_unreadable(0, 7, "no ce_id");
     let none = Differences::default();
-    let verdict = judge(checker.finish(), &BTreeMap::new(), &none, Truncation::None);
+    let (report, expected) = (checker.finish(), BTreeMap::new());
+    let verdict = judge(report, &BTreeSet::new(), &expected, &none, Truncation::None);
     assert!(!verdict.is_clean());
     assert!(table("t", &verdict).contains("partition 0 offset 7: no ce_id"));
 }
