@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-pub use self::events::redelivered;
+pub use self::events::{late, redelivered};
 use crate::evidence::{Campaign, Evidence, Participation};
 use crate::ledger::{Answer, ChangeAnswer};
 

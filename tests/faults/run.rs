@@ -17,7 +17,7 @@ use crate::fault::Fault;
 use crate::heal::{Recovery, Watch, all_published, recover};
 use crate::history;
 use crate::holders;
-use crate::judge::{Breach, judge, redelivered};
+use crate::judge::{Breach, judge, late, redelivered};
 use crate::ledger::{ActAnswer, ChangeAnswer};
 use crate::lines;
 use crate::load::Traffic;
@@ -336,6 +336,7 @@ fn counted(world: &World, evidence: &Evidence) -> BTreeMap<String, u64> {
     }
     let replayed = world.replayed.load(Ordering::SeqCst);
     counts.insert("replayed".to_owned(), replayed);
+    counts.insert("late".to_owned(), late(evidence));
     counts.insert("purged".to_owned(), evidence.purged.values().sum());
     counts
 }

@@ -262,6 +262,19 @@ fn first_comings(records: &[Seen]) -> Vec<&Seen> {
     records.iter().filter(is_first).collect()
 }
 
+/// Events that came after a later one of their key.
+pub fn late(evidence: &Evidence) -> u64 {
+    let mut latest: HashMap<(&str, i64), i64> = HashMap::new();
+    let mut late = 0;
+    for record in first_comings(&evidence.records) {
+        let key = (record.key.as_str(), record.campaign);
+        let latest = latest.entry(key).or_insert(record.position);
+        late += u64::from(record.position < *latest);
+        *latest = record.position.max(*latest);
+    }
+    late
+}
+
 /// Records of an event that was already read.
 pub fn redelivered(evidence: &Evidence) -> u64 {
     (evidence.records.len() - first_comings(&evidence.records).len()) as u64

@@ -39,8 +39,8 @@ async fn replay_for_a_consumer(store: &Store, event: EventId) {
         error: "an error".to_owned(),
     };
     store.store_consumer_letter(&letter).await.unwrap();
-    let somebody = by("somebody");
-    let replayed = store.replay_consumer_letters(consumer, &[event], Some(&somebody));
+    let (events, somebody) = ([event], by("somebody"));
+    let replayed = store.replay_consumer_letters(consumer, &events, Some(&somebody));
     assert_eq!(replayed.await.unwrap(), 1);
 }
 
@@ -53,7 +53,8 @@ async fn replayed_dead_letters_of_the_relay_are_known_while_the_log_has_them() {
         let somebody = by("somebody");
         // More entries than are read at once.
         for letter in &letters[..22] {
-            let replayed = store.replay_dead_letters(&[*letter], Some(&somebody));
+            let letter = [*letter];
+            let replayed = store.replay_dead_letters(&letter, Some(&somebody));
             assert_eq!(replayed.await.unwrap(), 1);
         }
         let discarded = store.discard_dead_letters(&letters[22..23], Some(&somebody));
