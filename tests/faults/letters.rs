@@ -26,6 +26,8 @@ use crate::world::World;
 const BYTES_MAX: &str = "100";
 /// How long the broker may take to change the limit.
 const ALTERING: Duration = Duration::from_secs(2);
+/// Longest wait for the first dead letter.
+const FIRST_LETTER: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(400);
 
 /// Limits the topic, removes the limit, and replays.
@@ -37,6 +39,7 @@ pub fn start(world: &Arc<World>, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
         tokio::time::sleep_until((world.began + begins).into()).await;
         // A broker that is away keeps its limit, and nothing happens.
         if limit(&world, Some(BYTES_MAX)).await.is_ok() {
+            first_letter(&world).await;
             let lasts = random.random_range(200..600);
             tokio::time::sleep(Duration::from_millis(lasts)).await;
         }
@@ -47,6 +50,14 @@ pub fn start(world: &Arc<World>, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
             tokio::time::sleep(LOOK).await;
         }
     })
+}
+
+/// Waits for a dead letter, but not for long: a relay that does not send anything has none.
+async fn first_letter(world: &World) {
+    let began = Instant::now();
+    while dead(world).await.unwrap_or(0) == 0 && began.elapsed() < FIRST_LETTER {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Repeats until the limit is removed, or it `is_over`.
