@@ -104,7 +104,7 @@ impl World {
     pub fn primary(&self) -> &Server {
         match &self.servers {
             Servers::Group(group) => group.primary(),
-            Servers::Pair(pair) if self.plan.fault == Fault::Stalled => pair.old(),
+            Servers::Pair(pair) if self.plan.fault.keeps_primary() => pair.old(),
             Servers::Pair(pair) => pair.successor(),
         }
     }
