@@ -15,8 +15,9 @@ use crate::pair_faults::lead_to_successor;
 use crate::strike::{Struck, noticed, wait_for_yeses};
 use crate::world::World;
 
-/// COMMITs that wait when the clock is set, and the longest wait for them.
-const WAITING: u64 = 3;
+/// COMMITs that wait at least when the clock is set, and the longest wait for them. Others wait behind them, and with them the
+/// requests of all clients.
+const WAITING: u64 = 1;
 const WAITING_MAX: Duration = Duration::from_secs(10);
 /// Accepted participations before it is set again.
 const MEANWHILE: usize = 15;

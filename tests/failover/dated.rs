@@ -51,7 +51,7 @@ impl Dated {
         let now = world.servers.old().unix_seconds().await;
         let then = now + i64::try_from(AHEAD.as_secs()).unwrap();
         let then = chrono::DateTime::from_timestamp(then, 0).unwrap();
-        let paid = json!({ "name": "paid", "kind": "time_deal", "price": 500, "holdSeconds": AHEAD.as_secs() });
+        let paid = json!({ "name": "paid", "kind": "general", "price": 500, "holdSeconds": AHEAD.as_secs() });
         let paid = create(world, paid).await;
         let reservations = [reserve(world, paid, 0).await, reserve(world, paid, 1).await];
         Self {
@@ -149,8 +149,9 @@ async fn create(world: &World, campaign: Value) -> i64 {
         .bearer_auth(ADMIN_TOKEN)
         .json(&campaign);
     let made = made.send().await.unwrap();
-    assert_eq!(made.status(), 201);
+    let status = made.status();
     let made: Value = made.json().await.unwrap();
+    assert_eq!(status, 201, "{made}");
     made["id"].as_i64().unwrap()
 }
 

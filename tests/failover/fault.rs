@@ -220,18 +220,3 @@ fn as_many_seeds_as_faults_contain_each() {
     assert_eq!(faults_of(1..=12), Fault::OLDER);
     assert_eq!(faults_of(101..=103), Fault::ALL.len() - Fault::OLDER);
 }
-
-#[test]
-#[ignore]
-fn print_plans() {
-    for seed in 101..125 {
-        let plan = Plan::of(seed);
-        println!(
-            "{seed} {:?} {} {:?} {:?}",
-            plan.fault,
-            plan.clock_step(),
-            plan.stall,
-            plan.key
-        );
-    }
-}

@@ -74,7 +74,11 @@ impl World {
                 &*format!("redis://{}", redis.address),
                 &*brokers,
             );
-            let settings = settings(plan.key, &prefix, parts);
+            let mut settings = settings(plan.key, &prefix, parts);
+            settings.push((
+                "FIRSTCOME_PAYMENT_ALLOW_SIMULATED".to_owned(),
+                "true".to_owned(),
+            ));
             let folder = folder.path().to_owned();
             replicas.push(Replica::new(nth, (mysql, redis), folder, settings));
         }
