@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::client::http;
 use crate::judge::Breach;
-use crate::ledger::{Change, ChangeAnswer, ChangeRequest, Outcome, Phase};
+use crate::ledger::{Change, ChangeAnswer, ChangeOutcome, ChangeRequest, Outcome, Phase};
 use crate::replica::ADMIN_TOKEN;
 use crate::world::World;
 
@@ -144,8 +144,10 @@ impl Dated {
 /// Creates a campaign. Returns its id.
 async fn create(world: &World, campaign: Value) -> i64 {
     let base = world.sale.replicas[0].base().unwrap();
-    let made = http()
+    // An administrator waits for longer than a client.
+    let made = reqwest::Client::new()
         .post(format!("{base}/api/admin/campaigns"))
+        .timeout(2 * EFFECT_MAX)
         .bearer_auth(ADMIN_TOKEN)
         .json(&campaign);
     let made = made.send().await.unwrap();
@@ -203,10 +205,15 @@ async fn pay(world: &World, nth: usize, one: Reservation, asked_at: Instant) -> 
             ))
             .header("Authorization", one.user.to_string())
             .json(&json!({ "paymentReference": reference }));
-        let answer = call.send().await.unwrap();
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let body = answer.text().await.unwrap();
-        let outcome = request.read(status, headers.contains_key("retry-after"), &body);
+        let answered = async {
+            let answer = call.send().await?;
+            let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+            let body = answer.text().await?;
+            let has_retry_after = headers.contains_key("retry-after");
+            Ok::<_, reqwest::Error>(request.read(status, has_retry_after, &body))
+        };
+        let outcome = answered.await;
+        let outcome = outcome.unwrap_or_else(|error| ChangeOutcome::Lost(format!("{error:?}")));
         if outcome.is_definite() || began.elapsed() > EFFECT_MAX {
             return ChangeAnswer {
                 at: world.sale.began.elapsed(),
