@@ -162,6 +162,16 @@ spare_port_of() {
   cat "$spares/$name/port"
 }
 
+# What loads a library in the given files, preload.so, into the part; it finds those files by the variable PRELOAD_FILES.
+spare_preload() {
+  local files
+  with=()
+  if [[ -f $folder/files/preload.so ]]; then
+    files=$(spare_files "$what")
+    with=(env "LD_PRELOAD=$files/preload.so" "PRELOAD_FILES=$files")
+  fi
+}
+
 # The files that a container can access.
 spare_volumes() { if [[ -d $folder/files ]]; then echo --volume "$folder/files:/mnt/files:ro"; fi; }
 
@@ -255,9 +265,10 @@ spare_settings_mysql() { spare_options "$@"; }
 
 # As small as possible: it has little work. Given settings come last, so they take precedence.
 spare_run_mysql() {
-  local data=/data/$part options
+  local data=/data/$part options with=()
   mapfile -t options <"$folder/settings"
   mkdir -p "$root$data"
+  spare_preload
   # Not in the binary log: a member of a replication group that starts again has no transactions of its own.
   { echo 'SET sql_log_bin = 0;'; cat "$checkout/scripts/mysql/init.sql"; } >"$root$data/init.sql"
   if [[ ! -d $root$data/mysql ]]; then
@@ -268,7 +279,7 @@ spare_run_mysql() {
       die "mysqld --initialize failed; see $log/$part.log"
     }
   fi
-  spawn "$part" chroot "$root" /usr/sbin/mysqld --no-defaults --user=root \
+  spawn "$part" chroot "$root" ${with[@]+"${with[@]}"} /usr/sbin/mysqld --no-defaults --user=root \
     --datadir="$data/mysql" --socket="$data/m.sock" --pid-file="$data/m.pid" \
     --secure-file-priv=NULL --init-file="$data/init.sql" \
     --port="$port" --bind-address=127.0.0.1 --mysqlx=OFF --skip-name-resolve \
@@ -299,14 +310,11 @@ spare_settings_redis() {
   for option in "$@"; do printf -- '--%s\n%s\n' "${option%%=*}" "${option#*=}"; done
 }
 
-# A library in the given files, preload.so, is loaded into it; it finds those files by the variable PRELOAD_FILES.
 spare_run_redis() {
   local options with=()
   mapfile -t options <"$folder/settings"
   mkdir -p "$data/$part"
-  if [[ -f $folder/files/preload.so ]]; then
-    with=(env "LD_PRELOAD=/data/$part/files/preload.so" "PRELOAD_FILES=/data/$part/files")
-  fi
+  spare_preload
   spawn "$part" chroot "$root" ${with[@]+"${with[@]}"} /usr/bin/redis-server --port "$port" --bind 127.0.0.1 \
     --daemonize no --dir "/data/$part" ${options[@]+"${options[@]}"}
 }

@@ -14,7 +14,9 @@ use crate::report::{Record, charged};
 use crate::sale::campaigns::Sale;
 use crate::sale::recovery::Recovery;
 use crate::sale::report::{Outcome, Report};
-use crate::sale::round::{counted, ended_well, keep_evidence, output_of, seeds, setting, verified};
+use crate::sale::round::{
+    counted, ended_well, is_in_docker, keep_evidence, output_of, seeds, setting, verified,
+};
 use crate::sale::traffic::{Crowd, Traffic};
 use crate::strike::{PARTITIONS, Struck, strike};
 use crate::world::World;
@@ -43,16 +45,6 @@ async fn no_fault_of_brokers_breaks_a_promise() {
         cluster = run(cluster, plan, &mut report).await;
     }
     report.judge();
-}
-
-/// Whether the shared parts are in Docker, and so spare ones would be.
-async fn is_in_docker() -> bool {
-    let script = setting("FIRSTCOME_PARTS_SCRIPT");
-    let script = script.expect("FIRSTCOME_PARTS_SCRIPT is set by `scripts/parts env`");
-    let mut status = std::process::Command::new(script);
-    status.arg("status");
-    let told = output_of(status).await.stdout;
-    String::from_utf8_lossy(&told).contains("Docker")
 }
 
 async fn run(cluster: Cluster, plan: Plan, report: &mut Report<Record>) -> Cluster {

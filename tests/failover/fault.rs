@@ -9,6 +9,9 @@ use crate::key::Key;
 use crate::pair::Replication;
 use crate::sale::parts::GATE_LEASE;
 
+/// Seeds below this choose from the failovers, the others from the steps of clocks.
+const NEWER_FROM: u64 = 101;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// SIGKILL of the primary, and promotion.
@@ -36,10 +39,16 @@ pub enum Fault {
     GroupSecondaryLost,
     /// A group: SIGSTOP of both secondaries for longer than a lease, and SIGCONT.
     GroupMajorityLost,
+    /// The primary's clock is set forward while COMMITs wait, and set right again later.
+    ClockForward,
+    /// The primary's clock is set back while COMMITs wait.
+    ClockBack,
+    /// The primary is killed while COMMITs wait, and a replica with another clock becomes the primary.
+    ClockOfReplica,
 }
 
 impl Fault {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Killed,
         Self::TwoPrimaries,
         Self::Switchover,
@@ -52,7 +61,34 @@ impl Fault {
         Self::GroupSwitchover,
         Self::GroupSecondaryLost,
         Self::GroupMajorityLost,
+        Self::ClockForward,
+        Self::ClockBack,
+        Self::ClockOfReplica,
     ];
+    /// How many of them seeds below [`NEWER_FROM`] choose from.
+    const OLDER: usize = 12;
+
+    fn of(seed: u64) -> Self {
+        let (older, newer) = Self::ALL.split_at(Self::OLDER);
+        let (among, nth) = match seed.checked_sub(NEWER_FROM) {
+            None => (older, seed),
+            Some(nth) => (newer, nth),
+        };
+        among[usize::try_from(nth).unwrap() % among.len()]
+    }
+
+    /// Whether it sets a clock.
+    pub const fn has_clock(self) -> bool {
+        matches!(
+            self,
+            Self::ClockForward | Self::ClockBack | Self::ClockOfReplica
+        )
+    }
+
+    /// Whether the old primary of a pair is the primary after it.
+    pub const fn keeps_primary(self) -> bool {
+        matches!(self, Self::Stalled | Self::ClockForward | Self::ClockBack)
+    }
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -68,6 +104,9 @@ impl Fault {
             Self::GroupSwitchover => "group: planned switchover",
             Self::GroupSecondaryLost => "group: secondary killed, and returned",
             Self::GroupMajorityLost => "group: majority lost, and returned",
+            Self::ClockForward => "clock set forward and back, COMMITs stalled",
+            Self::ClockBack => "clock set back, COMMITs stalled",
+            Self::ClockOfReplica => "primary killed, a replica with another clock promoted",
         }
     }
 
@@ -127,12 +166,15 @@ pub struct Plan {
     pub unreachable_majority_seconds: u32,
     /// The secondary that is lost, or becomes the primary.
     pub secondary: usize,
+    /// By how many seconds the clock is set forward or back.
+    pub step_seconds: i64,
+    /// Whether the clock of the promoted replica is ahead.
+    pub is_ahead: bool,
 }
 
 impl Plan {
     pub fn of(seed: u64) -> Self {
         let random = &mut StdRng::seed_from_u64(seed);
-        let kinds = Fault::ALL.len() as u64;
         let lease_ms = u64::try_from(GATE_LEASE.as_millis()).unwrap();
         let exits = [
             ExitAction::ReadOnly,
@@ -141,7 +183,7 @@ impl Plan {
         ];
         Self {
             seed,
-            fault: Fault::ALL[usize::try_from(seed % kinds).unwrap()],
+            fault: Fault::of(seed),
             key: [Key::Participation, Key::User, Key::Campaign][random.random_range(0..3)],
             yes_before: random.random_range(30..90),
             waits_for_readiness: random.random_ratio(1, 2),
@@ -152,15 +194,29 @@ impl Plan {
             exit: exits[random.random_range(0..exits.len())],
             unreachable_majority_seconds: [0, 3][random.random_range(0..2)],
             secondary: random.random_range(1..3),
+            step_seconds: [300, 3_600][random.random_range(0..2)],
+            is_ahead: random.random_ratio(1, 2),
+        }
+    }
+
+    /// The offset of the database's clock after the step, in seconds.
+    pub const fn clock_step(&self) -> i64 {
+        match self.fault {
+            Fault::ClockBack => -self.step_seconds,
+            Fault::ClockOfReplica if !self.is_ahead => -self.step_seconds,
+            _ => self.step_seconds,
         }
     }
 }
 
 #[test]
 fn as_many_seeds_as_faults_contain_each() {
-    let all = Fault::ALL.len();
-    let mut faults: Vec<Fault> = (1..=all as u64).map(|seed| Plan::of(seed).fault).collect();
-    faults.sort_unstable();
-    faults.dedup();
-    assert_eq!(faults.len(), all);
+    let faults_of = |seeds: std::ops::RangeInclusive<u64>| {
+        let mut faults: Vec<Fault> = seeds.map(|seed| Plan::of(seed).fault).collect();
+        faults.sort_unstable();
+        faults.dedup();
+        faults.len()
+    };
+    assert_eq!(faults_of(1..=12), Fault::OLDER);
+    assert_eq!(faults_of(101..=103), Fault::ALL.len() - Fault::OLDER);
 }

@@ -41,6 +41,7 @@ pub async fn strike(world: &World, group: &Group) -> Struck {
         Fault::GroupSecondaryLost => {
             return Struck {
                 breaches: lose_secondary(world, group).await,
+                changes: Vec::new(),
                 healed: Instant::now(),
                 outage: None,
                 noticed: None,
@@ -61,6 +62,7 @@ pub async fn strike(world: &World, group: &Group) -> Struck {
         outage: Some(outage),
         noticed,
         breaches,
+        changes: Vec::new(),
         half_open: None,
     }
 }

@@ -13,7 +13,9 @@
     reason = "a test that cannot go on should say so and stop"
 )]
 
+mod clock_faults;
 mod control;
+mod dated;
 mod errors;
 mod fault;
 mod group;
@@ -35,6 +37,7 @@ mod world;
 #[allow(dead_code, reason = "shared with the suites of Kafka and Redis")]
 mod sale {
     pub mod campaigns;
+    pub mod clock;
     pub mod figures;
     pub mod parts;
     pub mod recovery;

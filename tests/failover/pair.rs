@@ -119,6 +119,7 @@ async fn server(stem: &str, id: u8) -> Server {
 /// Makes a server as empty as a new one, in any state of it.
 async fn clean(server: &Server) {
     server.start().await;
+    server.set_clock(0).await;
     server
         .run(&[
             "SET GLOBAL rpl_semi_sync_source_enabled = OFF",

@@ -31,6 +31,7 @@ pub async fn strike(world: &World, pair: &Pair) -> Struck {
         outage: None,
         noticed,
         breaches: Vec::new(),
+        changes: Vec::new(),
         half_open,
     }
 }
@@ -56,7 +57,7 @@ async fn begin(world: &World, pair: &Pair) {
             raise_stock(world).await;
             pair.old().kill().await;
         }
-        _ => unreachable!("a fault of a group"),
+        _ => unreachable!("a fault of a group or a clock"),
     }
 }
 
@@ -69,6 +70,12 @@ async fn end(world: &World, pair: &Pair) {
         _ => tokio::time::sleep(plan.detection).await,
     }
     pair.promote().await;
+    lead_to_successor(world, pair).await;
+}
+
+/// Both addresses lead to the new primary, one after the other.
+pub async fn lead_to_successor(world: &World, pair: &Pair) {
+    let plan = &world.plan;
     let redirect = |nth: usize| {
         world.sale.replicas[nth]
             .mysql

@@ -11,16 +11,18 @@ use crate::replicas::stopped;
 use crate::report::Record;
 use crate::sale::recovery::Recovery;
 use crate::sale::report::{Outcome, Report};
-use crate::sale::round::{counted, ended_well, keep_evidence, output_of, seeds, verified};
+use crate::sale::round::{
+    counted, ended_well, is_in_docker, keep_evidence, output_of, seeds, verified,
+};
 use crate::sale::traffic::{Crowd, Traffic};
 use crate::strike::{NOTICING, Struck, strike};
 use crate::world::{Servers, World};
 
 /// Longest wait for the last event.
 const PUBLISHING: Duration = Duration::from_secs(30);
-/// The seeds of `make test`: two primaries, stalled COMMITs, the control, a killed primary, and a group's paused one. A
-/// switchover is in `tests/it/switchover.rs`.
-const SHORT_ROUND: [u64; 5] = [1, 3, 6, 12, 8];
+/// The seeds of `make test`: two primaries, stalled COMMITs, the control, a promoted replica with another clock, a killed
+/// primary, and a group's paused one. A switchover is in `tests/it/switchover.rs`.
+const SHORT_ROUND: [u64; 6] = [1, 3, 6, 106, 12, 8];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_failover_of_mysql_breaks_a_promise() {
@@ -29,6 +31,10 @@ async fn no_failover_of_mysql_breaks_a_promise() {
     for seed in seeds("FIRSTCOME_FAILOVER_SEEDS", &SHORT_ROUND) {
         let plan = Plan::of(seed);
         eprintln!("seed {seed}: {plan:?}");
+        if plan.fault.has_clock() && is_in_docker().await {
+            eprintln!("skipped: the clock of a container cannot be set; use native parts");
+            continue;
+        }
         // Started when a seed needs them.
         let servers = match (plan.fault.replication(), pair.take(), group.take()) {
             (Replication::Group, kept, group) => {
@@ -60,7 +66,7 @@ async fn run(servers: Servers, plan: Plan, report: &mut Report<Record>) -> Serve
     let mut ended = |stage| stages.push((stage, began.elapsed().as_secs()));
     let world = World::open(servers, plan).await;
     ended("open");
-    let traffic = Traffic::start(&world.sale, crowd(&world.servers));
+    let traffic = Traffic::start(&world.sale, crowd(&world));
     let struck = strike(&world).await;
     ended("struck");
     let mut mysql = world.session().await;
@@ -85,7 +91,7 @@ async fn run(servers: Servers, plan: Plan, report: &mut Report<Record>) -> Serve
     ended("agreed");
     let evidence = world.evidence().await;
     let answers = sale.ledger.read();
-    let mut found = judge(&evidence, &answers, &[]);
+    let mut found = judge(&evidence, &answers, &struck.changes);
     let mut lost = None;
     if world.plan.fault == Fault::TailCut {
         let (unavoidable, others) = control::split(found, &evidence);
@@ -125,11 +131,12 @@ async fn run(servers: Servers, plan: Plan, report: &mut Report<Record>) -> Serve
     world.close().await
 }
 
-/// A group takes seconds to elect, or to take a member back: meanwhile not every user shall have participated.
-const fn crowd(servers: &Servers) -> Crowd {
-    match servers {
-        Servers::Pair(_) => Crowd::Limited,
-        Servers::Group(_) => Crowd::Growing,
+/// A group takes seconds to elect, or to take a member back, and a clock is set and checked for seconds: meanwhile not
+/// every user shall have participated.
+const fn crowd(world: &World) -> Crowd {
+    match world.servers {
+        Servers::Pair(_) if !world.plan.fault.has_clock() => Crowd::Limited,
+        _ => Crowd::Growing,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sea_orm::sqlx::{self, AssertSqlSafe, Connection, MySqlConnection, Row};
 
+use crate::sale::clock;
 use crate::spare::Spare;
 
 /// Longest wait for a state of a server that must come.
@@ -35,7 +36,9 @@ impl Server {
             "performance-schema-digests-size=100",
             "performance-schema-error-size=0",
         ];
-        let part = Spare::up("mysql", stem, &[&options, replication].concat()).await;
+        let files = clock::files();
+        let files = ["--files", files.path().to_str().unwrap()];
+        let part = Spare::up("mysql", stem, &[&files[..], &options, replication].concat()).await;
         let address = part.address.parse().unwrap();
         Self { part, address }
     }
@@ -58,6 +61,18 @@ impl Server {
     /// Starts it unless it runs.
     pub async fn start(&self) {
         self.part.start().await;
+    }
+
+    /// Sets its clock to the true time plus this offset.
+    pub async fn set_clock(&self, offset_seconds: i64) {
+        clock::set(&self.part, offset_seconds).await;
+        clock::assert_is(offset_seconds, self.unix_seconds().await);
+    }
+
+    /// Its time, in seconds since 1970.
+    pub async fn unix_seconds(&self) -> i64 {
+        let time = "SELECT CAST(TIMESTAMPDIFF(SECOND, '1970-01-01', UTC_TIMESTAMP(6)) AS CHAR)";
+        self.text(time).await.parse().unwrap()
     }
 
     /// A session, without a proxy.

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::client::http;
 use crate::judge::Breach;
+use crate::ledger::ChangeAnswer;
 use crate::world::{Servers, World};
-use crate::{group_faults, pair_faults};
+use crate::{clock_faults, group_faults, pair_faults};
 
 /// Longest wait until a replica reports what is missing.
 pub const NOTICING: Duration = Duration::from_secs(10);
@@ -22,6 +23,8 @@ pub struct Struck {
     /// For each replica: seconds until `/readyz` named the store, if the run waited for that; none: it never did.
     pub noticed: Option<[Option<f64>; 2]>,
     pub breaches: Vec<Breach>,
+    /// Payments that the judge has to know.
+    pub changes: Vec<ChangeAnswer>,
     /// The session of the vanished client, which keeps its lock while this exists.
     #[expect(dead_code, reason = "only its end matters")]
     pub half_open: Option<MySqlConnection>,
@@ -31,6 +34,9 @@ pub struct Struck {
 pub async fn strike(world: &World) -> Struck {
     wait_for_yeses(world, world.plan.yes_before).await;
     match &world.servers {
+        Servers::Pair(pair) if world.plan.fault.has_clock() => {
+            clock_faults::strike(world, pair).await
+        }
         Servers::Pair(pair) => pair_faults::strike(world, pair).await,
         Servers::Group(group) => group_faults::strike(world, group).await,
     }

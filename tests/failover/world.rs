@@ -74,7 +74,11 @@ impl World {
                 &*format!("redis://{}", redis.address),
                 &*brokers,
             );
-            let settings = settings(plan.key, &prefix, parts);
+            let mut settings = settings(plan.key, &prefix, parts);
+            settings.push((
+                "FIRSTCOME_PAYMENT_ALLOW_SIMULATED".to_owned(),
+                "true".to_owned(),
+            ));
             let folder = folder.path().to_owned();
             replicas.push(Replica::new(nth, (mysql, redis), folder, settings));
         }
@@ -104,7 +108,7 @@ impl World {
     pub fn primary(&self) -> &Server {
         match &self.servers {
             Servers::Group(group) => group.primary(),
-            Servers::Pair(pair) if self.plan.fault == Fault::Stalled => pair.old(),
+            Servers::Pair(pair) if self.plan.fault.keeps_primary() => pair.old(),
             Servers::Pair(pair) => pair.successor(),
         }
     }

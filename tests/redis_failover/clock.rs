@@ -1,13 +1,12 @@
-//! A Redis whose clock can be set: a library loaded into it adds seconds to the wall clock (`clock.c`). Its monotonic
-//! clock stays, as on a machine.
+//! A Redis whose clock can be set.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use firstcome::domain::{CampaignId, ParticipationId, State, UserId};
 use firstcome::parts::gate::{Entrant, Gate, Key, Mark, RedisConfig, ScriptGate, Settings};
-use tempfile::TempDir;
 
+use crate::sale::clock;
+use crate::sale::round::is_in_docker;
 use crate::server::Server;
 
 pub struct ClockServer {
@@ -16,14 +15,7 @@ pub struct ClockServer {
 
 impl ClockServer {
     pub async fn up(stem: &str) -> Self {
-        let files = TempDir::new().unwrap();
-        let library = files.path().join("preload.so");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/redis_failover/clock.c");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-O2", "-Wall", "-shared", "-fPIC", "-o"]);
-        let ended = compiler.arg(&library).arg(source).status().unwrap();
-        assert!(ended.success(), "cc: {ended}");
-        std::fs::write(files.path().join("offset"), "0").unwrap();
+        let files = clock::files();
         let files = files.path().to_str().unwrap();
         let options = ["--files", files, "maxmemory-policy=noeviction"];
         Self {
@@ -38,14 +30,9 @@ impl ClockServer {
 
     /// Sets the clock to the true time plus this offset.
     pub async fn set(&self, offset_seconds: i64) {
-        let part = &self.server.part;
-        let file = format!("/data/spare-{}/files/offset", part.name());
-        let line = format!("echo {offset_seconds} > {file}");
-        part.exec(&["sh", "-c", &line]).await;
+        clock::set(&self.server.part, offset_seconds).await;
         let (found, _): (i64, i64) = self.server.ask(&["TIME"]).await;
-        let true_time = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
-        let found = found - i64::try_from(true_time).unwrap();
-        assert!((found - offset_seconds).abs() < 10, "{found} s");
+        clock::assert_is(offset_seconds, found);
     }
 }
 
@@ -54,7 +41,7 @@ const LEASE: Duration = Duration::from_secs(4);
 /// The owner of a lease commits by its own clock, which was not set.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_lease_ends_early_when_the_clock_is_set_forward() {
-    if crate::run::is_in_docker().await {
+    if is_in_docker().await {
         eprintln!("skipped: the clock of a container cannot be set; use native parts");
         return;
     }

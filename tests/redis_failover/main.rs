@@ -35,6 +35,7 @@ mod world;
 #[allow(dead_code, reason = "shared with the suites of MySQL and Kafka")]
 mod sale {
     pub mod campaigns;
+    pub mod clock;
     pub mod figures;
     pub mod parts;
     pub mod recovery;

@@ -10,7 +10,9 @@ use crate::replicas::stopped;
 use crate::report::Record;
 use crate::sale::recovery::Recovery;
 use crate::sale::report::{Outcome, Report};
-use crate::sale::round::{counted, ended_well, keep_evidence, output_of, seeds, setting, verified};
+use crate::sale::round::{
+    counted, ended_well, is_in_docker, keep_evidence, output_of, seeds, verified,
+};
 use crate::sale::traffic::{Crowd, Traffic};
 use crate::servers::Servers;
 use crate::strike::{Struck, strike};
@@ -41,16 +43,6 @@ async fn no_failover_of_redis_breaks_a_promise() {
         }
     }
     report.judge();
-}
-
-/// Whether the shared parts are in Docker, and so spare ones would be.
-pub async fn is_in_docker() -> bool {
-    let script = setting("FIRSTCOME_PARTS_SCRIPT");
-    let script = script.expect("FIRSTCOME_PARTS_SCRIPT is set by `scripts/parts env`");
-    let mut status = std::process::Command::new(script);
-    status.arg("status");
-    let told = output_of(status).await.stdout;
-    String::from_utf8_lossy(&told).contains("Docker")
 }
 
 async fn run(servers: &Arc<Servers>, plan: Plan, report: &mut Report<Record>) {

@@ -23,6 +23,16 @@ pub fn setting(name: &str) -> Option<String> {
     std::env::vars().find_map(|(key, value)| (key == name && !value.is_empty()).then_some(value))
 }
 
+/// Whether the shared parts are in Docker, and so spare ones would be.
+pub async fn is_in_docker() -> bool {
+    let script = setting("FIRSTCOME_PARTS_SCRIPT");
+    let script = script.expect("FIRSTCOME_PARTS_SCRIPT is set by `scripts/parts env`");
+    let mut status = Command::new(script);
+    status.arg("status");
+    let told = output_of(status).await.stdout;
+    String::from_utf8_lossy(&told).contains("Docker")
+}
+
 /// The seeds in a variable of the environment; without it, those of `make test`.
 pub fn seeds(variable: &str, short: &[u64]) -> Vec<u64> {
     setting(variable).map_or_else(|| short.to_owned(), |seeds| range(&seeds).collect())

@@ -1,7 +1,9 @@
 /* Moves the wall clock of a process by the seconds in the file "offset", which may change while it runs. Monotonic
  * clocks stay. No function of the C library is called before it is ready: an allocator may ask for the time first. */
 
+#define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -34,7 +36,6 @@ static long offset_seconds(void) {
     }
     return known;
 }
-
 int clock_gettime(clockid_t clock, struct timespec *now) {
     long result = syscall(SYS_clock_gettime, clock, now);
     if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
@@ -63,4 +64,17 @@ time_t time(time_t *place) {
         *place = now.tv_sec;
     }
     return now.tv_sec;
+}
+
+/* The kernel ends a wait by its own clock, which was not moved, and the caller has computed the end by ours. A wait that
+ * has begun keeps its length when the clock is moved. */
+int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex,
+                           const struct timespec *restrict end) {
+    /* A condition may also count by the monotonic clock, which is at most a few years after the start of the machine. */
+    if (end->tv_sec < 1000000000) {
+        return pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, end);
+    }
+    struct timespec by_the_kernel = *end;
+    by_the_kernel.tv_sec -= offset_seconds();
+    return pthread_cond_clockwait(condition, mutex, CLOCK_REALTIME, &by_the_kernel);
 }
