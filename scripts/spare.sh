@@ -168,6 +168,8 @@ spare_preload() {
   with=()
   if [[ -f $folder/files/preload.so ]]; then
     files=$(spare_files "$what")
+    # Where `exec` can change them.
+    if [[ $what == kafka ]]; then files=$data/$part/files; fi
     with=(env "LD_PRELOAD=$files/preload.so" "PRELOAD_FILES=$files")
   fi
 }
@@ -234,7 +236,8 @@ spare_settings_kafka() {
 
 # A fast start matters more than speed, because it lives for seconds. SPARE_KAFKA_OPTS sets other flags for Java.
 spare_run_kafka() {
-  local flags
+  local flags with=()
+  spare_preload
   read -r -a flags <<<"${SPARE_KAFKA_OPTS:--Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1}"
   run_kafka "$part" "$folder/settings" "${flags[@]}"
 }

@@ -6,11 +6,16 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use crate::proxy::{Mode, Proxy};
+use crate::sale::clock;
 use crate::spare::Spare;
 
 /// Longest wait for a state of the cluster that must come.
@@ -45,7 +50,9 @@ impl Broker {
         let voters: Vec<String> = voters.collect();
         let voters = format!("controller.quorum.voters={}", voters.join(","));
         let roles = broker_and_controller(&proxy);
-        let mut settings = vec![node.as_str(), voters.as_str()];
+        let files = clock::files();
+        let files = files.path().to_str().unwrap();
+        let mut settings = vec!["--files", files, node.as_str(), voters.as_str()];
         settings.extend(SETTINGS);
         settings.extend(roles.iter().map(String::as_str));
         let part = Spare::up("kafka", &stem(id), &settings).await;
@@ -62,7 +69,7 @@ impl Broker {
 }
 
 /// The settings of all brokers.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 14] = [
     "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "inter.broker.listener.name=BROKERS",
     "default.replication.factor=3",
@@ -78,6 +85,8 @@ const SETTINGS: [&str; 13] = [
     // Leaders return to the brokers that should have them.
     "leader.imbalance.check.interval.seconds=5",
     "unclean.leader.election.enable=false",
+    // Old records are deleted soon, if there are any.
+    "log.retention.check.interval.ms=1000",
 ];
 
 fn broker_and_controller(proxy: &Proxy) -> [String; 3] {
@@ -201,6 +210,33 @@ impl Cluster {
     /// SIGCONT.
     pub async fn resume(&self, nth: usize) {
         self.brokers[nth].part.resume().await;
+    }
+
+    /// Sets the clock of a broker to the true time plus this offset.
+    pub async fn set_clock(&self, nth: usize, offset_seconds: i64) {
+        clock::set(&self.brokers[nth].part, offset_seconds).await;
+        clock::assert_is(offset_seconds, self.time_of(nth).await);
+    }
+
+    /// The time that a broker gives a record now, in seconds since 1970.
+    async fn time_of(&self, nth: usize) -> i64 {
+        let name = format!("time-{}", uuid::Uuid::now_v7());
+        let id = [self.brokers[nth].id];
+        let replicas: [&[i32]; 1] = [&id];
+        let topic = NewTopic::new(&name, 1, TopicReplication::Variable(&replicas))
+            .set("message.timestamp.type", "LogAppendTime")
+            .set("min.insync.replicas", "1");
+        let (admin, options) = (self.admin(), AdminOptions::new());
+        for made in admin.create_topics([&topic], &options).await.unwrap() {
+            made.unwrap();
+        }
+        let producer: FutureProducer = self.client().create().unwrap();
+        let record = FutureRecord::<(), str>::to(&name).payload("what time is it?");
+        let delivery = producer.send(record, PATIENCE).await.unwrap();
+        for deleted in admin.delete_topics(&[&name], &options).await.unwrap() {
+            deleted.unwrap();
+        }
+        delivery.timestamp.to_millis().unwrap() / 1_000
     }
 
     /// From its next start on it is only a controller.

@@ -29,10 +29,17 @@ pub enum Fault {
     PartitionsAdded,
     /// The control: a broker without the last records becomes the leader, and acknowledged records are gone.
     UncleanElection,
+    /// The clock of a broker is set forward, and set right again.
+    ClockForward,
+    /// The clock of a broker is set back, and set right again.
+    ClockBack,
 }
 
+/// Seeds from this on choose from the steps of clocks, the others from all before.
+const NEWER_FROM: u64 = 101;
+
 impl Fault {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::LostAnswers,
         Self::Hanging,
         Self::Paused,
@@ -43,7 +50,20 @@ impl Fault {
         Self::AllKilled,
         Self::PartitionsAdded,
         Self::UncleanElection,
+        Self::ClockForward,
+        Self::ClockBack,
     ];
+    /// How many of them seeds below [`NEWER_FROM`] choose from.
+    const OLDER: usize = 10;
+
+    fn of(seed: u64) -> Self {
+        let (older, newer) = Self::ALL.split_at(Self::OLDER);
+        let (among, nth) = match seed.checked_sub(NEWER_FROM) {
+            None => (older, seed),
+            Some(nth) => (newer, nth),
+        };
+        among[usize::try_from(nth).unwrap() % among.len()]
+    }
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -57,6 +77,8 @@ impl Fault {
             Self::AllKilled => "all brokers killed",
             Self::PartitionsAdded => "partitions added",
             Self::UncleanElection => "control: unclean election, acknowledged records gone",
+            Self::ClockForward => "clock of a broker set forward by an hour",
+            Self::ClockBack => "clock of a broker set back by an hour",
         }
     }
 
@@ -64,7 +86,12 @@ impl Fault {
     pub const fn publishes(self) -> bool {
         matches!(
             self,
-            Self::Paused | Self::OneKilled | Self::LeadersMove | Self::PartitionsAdded
+            Self::Paused
+                | Self::OneKilled
+                | Self::LeadersMove
+                | Self::PartitionsAdded
+                | Self::ClockForward
+                | Self::ClockBack
         )
     }
 
@@ -94,11 +121,10 @@ pub struct Plan {
 impl Plan {
     pub fn of(seed: u64, outage: Option<Duration>) -> Self {
         let random = &mut StdRng::seed_from_u64(seed);
-        let kinds = Fault::ALL.len() as u64;
         let drawn = Duration::from_millis(random.random_range(12_000..16_000));
         Self {
             seed,
-            fault: Fault::ALL[usize::try_from(seed % kinds).unwrap()],
+            fault: Fault::of(seed),
             key: [Key::Participation, Key::User, Key::Campaign][random.random_range(0..3)],
             yes_before: random.random_range(60..120),
             outage: outage.unwrap_or(drawn),
@@ -109,8 +135,12 @@ impl Plan {
 
 #[test]
 fn as_many_seeds_as_faults_contain_each() {
-    let mut faults: Vec<Fault> = (1..=10).map(|seed| Plan::of(seed, None).fault).collect();
-    faults.sort_unstable();
-    faults.dedup();
-    assert_eq!(faults.len(), Fault::ALL.len());
+    let faults_of = |seeds: std::ops::RangeInclusive<u64>| {
+        let mut faults: Vec<Fault> = seeds.map(|seed| Plan::of(seed, None).fault).collect();
+        faults.sort_unstable();
+        faults.dedup();
+        faults.len()
+    };
+    assert_eq!(faults_of(1..=10), Fault::OLDER);
+    assert_eq!(faults_of(101..=102), Fault::ALL.len() - Fault::OLDER);
 }

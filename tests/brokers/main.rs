@@ -31,6 +31,7 @@ mod world;
 #[allow(dead_code, reason = "shared with the suites of failovers")]
 mod sale {
     pub mod campaigns;
+    pub mod clock;
     pub mod figures;
     pub mod parts;
     pub mod recovery;

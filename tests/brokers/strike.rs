@@ -15,6 +15,8 @@ use crate::world::World;
 
 /// Published events that the broker with the old records does not have.
 const TAIL: i64 = 25;
+/// The step of a broker's clock.
+const CLOCK_STEP_SECONDS: i64 = 3_600;
 /// Partitions of the topic of participations after some were added to the first three.
 pub const PARTITIONS: (usize, usize) = (3, 7);
 
@@ -81,6 +83,8 @@ async fn prepare(world: &World) {
     let (name, value) = match world.plan.fault {
         Fault::TooFewInSync => ("min.insync.replicas", "3"),
         Fault::UncleanElection => ("unclean.leader.election.enable", "true"),
+        // Longer than the step: with less, the broker would delete records, as it should.
+        Fault::ClockForward | Fault::ClockBack => ("retention.ms", "7200000"),
         _ => return,
     };
     let topics = Topic::names(&world.prefix);
@@ -116,6 +120,8 @@ impl Outage<'_> {
             Fault::AllKilled => self.killed(&[0, 1, 2]).await,
             Fault::PartitionsAdded => self.partitions_added(victim).await,
             Fault::UncleanElection => self.unclean_election(victim, others).await,
+            Fault::ClockForward => self.clock_set(victim, CLOCK_STEP_SECONDS).await,
+            Fault::ClockBack => self.clock_set(victim, -CLOCK_STEP_SECONDS).await,
         }
     }
 
@@ -182,6 +188,18 @@ impl Outage<'_> {
         self.is_over();
         cluster.until_whole(&self.topic).await;
         self.waiting.unsigned_abs()
+    }
+
+    /// The broker shows the new time, or this fails. Returns the number of partitions that it leads.
+    async fn clock_set(&mut self, victim: usize, offset_seconds: i64) -> u64 {
+        let cluster = &self.world.cluster;
+        let led = self.led_by(cluster.id(victim)).await;
+        cluster.set_clock(victim, offset_seconds).await;
+        self.lasts().await;
+        cluster.set_clock(victim, 0).await;
+        self.is_over();
+        cluster.until_whole(&self.topic).await;
+        led
     }
 
     /// Returns how often another broker became a leader.

@@ -244,7 +244,12 @@ async fn holds_have_their_full_length_with_any_clock_of_the_writer() {
             // It does not expire early.
             let buckets = [campaign.id.bucket()];
             let due = store
-                .parked_due(ParkedState::Held, &buckets, &Targets::ALL, 10)
+                .parked_due(
+                    ParkedState::Held,
+                    &buckets,
+                    &Targets::ALL,
+                    (10, Duration::from_secs(60)),
+                )
                 .await;
             assert_eq!(due.unwrap().parked, []);
         }

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::domain::{Campaign, ParticipationId, UserId};
+use firstcome::domain::{BUCKETS, Campaign, ParticipationId, UserId};
 use firstcome::parts::gate::{
     Admission, Entrant, Gate, Key, KeyDigest, Mark, ScriptGate, Settings,
 };
-use firstcome::parts::store::Decision;
+use firstcome::parts::store::{Decision, ParkedState, Targets};
 use firstcome::runtime::clock::Clock;
 use firstcome::sale::reconcile::{Patience, Reconciler, Renewed};
 use redis::AsyncCommands;
@@ -16,7 +16,10 @@ use tokio::time::timeout;
 
 use crate::direct::{applicant, ask, decide, keyed};
 use crate::gate::{forget, redis_config, redis_connection};
-use crate::support::{TestStore, campaign_of, create, spawner, sqlite, stores, unique, until};
+use crate::store::new_participation;
+use crate::support::{
+    TestStore, campaign_of, create, park, sell, spawner, sqlite, stores, unique, until,
+};
 use crate::verify::{run, vandal};
 
 /// Longer than any intended wait.
@@ -163,6 +166,41 @@ async fn a_campaign_rebuilt_elsewhere_does_not_delay_the_alignment_of_others() {
     assert_eq!(aligned.unwrap().campaigns, 2);
     assert!(scene.gate.inspect(free.id).await.unwrap().is_some());
     assert!(scene.gate.inspect(held.id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_event_parked_before_is_due_at_once() {
+    for test in stores().await {
+        let campaign = create(&test.store, campaign_of(Some(5))).await;
+        let batch = (1..=2).map(|nth| new_participation(&campaign, nth, nth.unsigned_abs(), 1));
+        let sold = sell(&test.store, &campaign, batch.collect()).await;
+        let (before, since) = (&sold[0].event, &sold[1].event);
+        park(&test.store, before, ParkedState::Waiting, Some(SET_BACK)).await;
+        park(&test.store, since, ParkedState::Waiting, Some(AT_ONCE)).await;
+        let at_most = (10, HELD);
+        let buckets = [campaign.id.bucket()];
+        let all = Targets::ALL;
+        let due = test
+            .store
+            .parked_due(ParkedState::Waiting, &buckets, &all, at_most)
+            .await;
+        let due = due.unwrap().parked;
+        let due: Vec<_> = due.iter().map(|parked| parked.event.id).collect();
+        assert_eq!(due, [before.id], "{}", test.url);
+    }
+}
+
+#[tokio::test]
+async fn the_buckets_of_a_dead_relay_are_taken_over_and_those_of_a_live_one_are_not() {
+    for test in stores().await {
+        let store = &test.store;
+        store.hold_buckets("dead", SET_BACK).await.unwrap();
+        let (held, surplus) = store.hold_buckets("alive", HELD).await.unwrap();
+        assert_eq!(held.len(), usize::from(BUCKETS), "{}", test.url);
+        assert!(surplus.is_empty());
+        let (held, _) = store.hold_buckets("another", HELD).await.unwrap();
+        assert_eq!(held, []);
+    }
 }
 
 /// The same for Redis' clock: the keys that a gate knows begin at the time of its rebuild.

@@ -40,7 +40,12 @@ async fn copy_due(context: &Context) -> Result<Duration, StoreError> {
     }
     let due = context
         .store
-        .parked_due(ParkedState::Dead, &buckets, &Targets::ALL, COPY_ROWS_MAX)
+        .parked_due(
+            ParkedState::Dead,
+            &buckets,
+            &Targets::ALL,
+            (COPY_ROWS_MAX, UNREADABLE_AGAIN_IN),
+        )
         .await?;
     let copied = u32::try_from(due.parked.len()).unwrap_or(u32::MAX);
     let mut put_off = false;

@@ -177,14 +177,14 @@ async fn parked_rows_are_read_by_their_partition(test: &TestStore) {
     for (number, rows) in [(its, (0, 1)), (other, (1, 0))] {
         let all_but = Targets::AllBut(Vec::new(), vec![of(number)]);
         let due = async |targets: &Targets| {
-            let due = store.parked_due(ParkedState::Retry, &buckets, targets, 10);
+            let due = store.parked_due(ParkedState::Retry, &buckets, targets, (10, LONG));
             due.await.unwrap().parked.len()
         };
         let found = (due(&all_but).await, due(&Targets::Only(of(number))).await);
         assert_eq!(found, rows);
     }
     let no_topic = Targets::AllBut(vec![event.topic], Vec::new());
-    let due = store.parked_due(ParkedState::Retry, &buckets, &no_topic, 10);
+    let due = store.parked_due(ParkedState::Retry, &buckets, &no_topic, (10, LONG));
     assert_eq!(due.await.unwrap().parked, []);
     assert_eq!(store.unpark(&[event.place()]).await.unwrap(), 1);
 }
@@ -243,7 +243,7 @@ async fn blocked_rows_are_released_one_by_one(test: &TestStore) {
         );
         assert_eq!(release().await, Released::Due);
         let due = store
-            .parked_due(ParkedState::Retry, &[bucket], &Targets::ALL, 10)
+            .parked_due(ParkedState::Retry, &[bucket], &Targets::ALL, (10, LONG))
             .await;
         let due = due.unwrap().parked;
         assert_eq!(due.len(), 1);

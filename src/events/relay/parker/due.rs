@@ -13,6 +13,8 @@ use crate::parts::store::{ORPHAN_KEYS_MAX, Parked, ParkedState, StoreError, Targ
 
 /// Parked rows sent at once.
 const DUE_ROWS_MAX: u32 = 500;
+/// Longest wait of an event that its request sends.
+const HELD_MAX: Duration = Duration::from_secs(60);
 /// Rows of a partition that accepts no records that are sent as probes.
 const PROBE_ROWS_MAX: u32 = 8;
 /// Pause between reads of rows of partitions that may be probed.
@@ -102,7 +104,9 @@ impl Parker {
         stop: &CancellationToken,
     ) -> Result<u32, StoreError> {
         let store = self.context.store.clone();
-        let due = store.parked_due(state, buckets, targets, rows_max).await?;
+        let wait_max = self.context.config.retry.max.max(HELD_MAX);
+        let at_most = (rows_max, wait_max);
+        let due = store.parked_due(state, buckets, targets, at_most).await?;
         for (row, error) in due.unreadable {
             self.give_up(&row, error, stop).await?;
         }

@@ -40,21 +40,25 @@ pub struct Parked {
 
 impl Store {
     /// Due rows of `buckets` in one state, for these targets, oldest first, at most `rows_max`. Only one state, so
-    /// that they are in the order of an index and the database stops early.
+    /// that they are in the order of an index and the database stops early. A row that is due later than in `wait_max` was
+    /// parked before the database's clock was set back: it is due, too.
     pub async fn parked_due(
         &self,
         state: ParkedState,
         buckets: &[u16],
         targets: &Targets,
-        rows_max: u32,
+        (rows_max, wait_max): (u32, Duration),
     ) -> Result<DueRows, StoreError> {
+        let next_at = || Column::NextAt.into_expr();
+        let is_due = next_at().lte(self.now_expr());
+        let is_due = is_due.or(next_at().gt(self.after(wait_max)));
         let rows = Entity::find()
             .select_only()
             .columns(outbox_event::Column::iter())
             .columns([Column::Attempts, Column::ErrorClass, Column::Error])
             .join(JoinType::InnerJoin, event_of_parked())
             .filter(Column::State.eq(state.as_str()))
-            .filter(Column::NextAt.into_expr().lte(self.now_expr()))
+            .filter(is_due)
             .filter(in_buckets(Column::CampaignId, buckets))
             .filter(Column::Topic.is_in(Topic::ALL.map(Topic::as_str)))
             .filter(targets.condition())
