@@ -248,7 +248,7 @@ async fn holds_have_their_full_length_with_any_clock_of_the_writer() {
                     ParkedState::Held,
                     &buckets,
                     &Targets::ALL,
-                    (10, Duration::from_secs(60)),
+                    (10, Duration::from_secs(180)),
                 )
                 .await;
             assert_eq!(due.unwrap().parked, []);
