@@ -65,9 +65,9 @@ pub async fn strike(world: &World, pair: &Pair) -> Struck {
     }
     let mut changes = dated.pay(world).await;
     if times == Times::Passed {
-        let paid = changes.drain(..);
-        let wrong = paid.filter(|paid| !is_expired(&paid.outcome));
-        breaches.extend(wrong.map(|paid| Breach::new("clock", paid.line())));
+        let late = changes.drain(..);
+        let wrong = late.filter(|payment| !is_expired(&payment.outcome));
+        breaches.extend(wrong.map(|payment| Breach::new("clock", payment.line())));
     }
     Struck {
         healed: if world.plan.fault == Fault::ClockForward {
