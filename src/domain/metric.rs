@@ -211,7 +211,7 @@ metrics! {
             "Grows when replicas start and stop; otherwise leases are lost";
         RELAY_ORDER_VIOLATIONS: Counter "firstcome_relay_order_violations_total" [] "always"
             "Events published after a later event of the same participation"
-            "Must stay 0: [FirstcomeOrderViolation](runbooks/FirstcomeOrderViolation.md)";
+            "Must stay 0, except after a replay of dead letters: [FirstcomeOrderViolation](runbooks/FirstcomeOrderViolation.md)";
         RELAY_PURGED: Counter "firstcome_relay_purged_total" [] "always"
             "Published events that were deleted because of their age"
             "Grows when campaigns are over and `retention.published_events` has passed";

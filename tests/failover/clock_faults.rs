@@ -60,7 +60,7 @@ pub async fn strike(world: &World, pair: &Pair) -> Struck {
         pair.old().set_clock(0).await;
         breaches.extend(followed(world, 0).await);
         wait_for_yeses(world, world.sale.yeses() + MEANWHILE).await;
-        // What has ended stays so.
+        // Ended reservations and campaigns stay ended.
         breaches.extend(dated.check(world, times).await);
     }
     let mut changes = dated.pay(world).await;

@@ -20,7 +20,7 @@ const EFFECT_MAX: Duration = Duration::from_secs(15);
 /// How often that is checked, and the pause before a request is repeated.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What there was before the clock was set.
+/// Campaigns and reservations created before the step.
 pub struct Dated {
     /// Its reservations end in [`AHEAD`].
     paid: i64,
@@ -70,7 +70,7 @@ impl Dated {
         }
     }
 
-    /// What is not as the database's clock says.
+    /// Differences from the state that the database's clock requires.
     pub async fn check(&self, world: &World, times: Times) -> Vec<Breach> {
         let wanted = match times {
             Times::Passed => "closed open expired expired",

@@ -36,6 +36,7 @@ static long offset_seconds(void) {
     }
     return known;
 }
+
 int clock_gettime(clockid_t clock, struct timespec *now) {
     long result = syscall(SYS_clock_gettime, clock, now);
     if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
@@ -66,7 +67,7 @@ time_t time(time_t *place) {
     return now.tv_sec;
 }
 
-/* The kernel ends a wait by its own clock, which was not moved, and the caller has computed the end by ours. A wait that
+/* The kernel ends a wait by its own clock, which was not moved, and the caller computes the end by the moved clock. A wait that
  * has begun keeps its length when the clock is moved. */
 int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex,
                            const struct timespec *restrict end) {

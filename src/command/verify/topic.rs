@@ -28,7 +28,8 @@ pub(super) async fn verify(
     let campaigns = expected.keys().copied().collect();
     let compared = differences(store, &campaigns, kafka, (topic, within)).await?;
     let (report, differences, truncation) = compared;
-    // A replay is recorded before its event is published, so every one of the topic is known by now.
+    // A replay is recorded before its event is published, so the log already has the replay of every event in the
+    // topic.
     let replayed = store.replayed_among(&report.late.ids()).await?;
     let verdict = topic_check::judge(report, &replayed, &expected, &differences, truncation);
     Ok((findings, verdict))

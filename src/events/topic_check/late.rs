@@ -1,4 +1,5 @@
-//! Events that came after a later one of their key. Replayed dead letters may.
+//! Events that came after a later one of their key. Only replayed dead letters are
+//! allowed to.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -71,8 +71,8 @@ impl TopicVerdict {
     }
 }
 
-/// Judges the findings about a topic, and its differences from the database. Of the late events, those among `replayed`
-/// were dead letters and were published again, so they are in no order.
+/// Judges the findings about a topic, and its differences from the database. Late events among
+/// `replayed` are replayed dead letters, and are no violation.
 #[must_use]
 pub fn judge(
     report: Report,

@@ -181,7 +181,7 @@ async fn relays_are_named_with_their_buckets() {
     for test in stores().await {
         let store = &test.store;
         let day = Duration::from_secs(86_400);
-        // Dead since.
+        // This relay is dead: its lease has ended.
         store.hold_buckets("c", Duration::ZERO).await.unwrap();
         let (first, _) = store.hold_buckets("a", day).await.unwrap();
         assert_eq!(first.len(), 64);

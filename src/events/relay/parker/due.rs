@@ -13,7 +13,7 @@ use crate::parts::store::{ORPHAN_KEYS_MAX, Parked, ParkedState, StoreError, Targ
 
 /// Parked rows sent at once.
 const DUE_ROWS_MAX: u32 = 500;
-/// Longest wait of an event that its request sends.
+/// Longest time that an event stays `held` for its request; longer than `SYNC_HOLD` of the synchronous path.
 const HELD_MAX: Duration = Duration::from_secs(60);
 /// Rows of a partition that accepts no records that are sent as probes.
 const PROBE_ROWS_MAX: u32 = 8;

@@ -303,7 +303,7 @@ impl Store {
         Ok(taken)
     }
 
-    /// Whether a lease has ended, as those of this length see it. One that ends much later was taken before the database's
+    /// Whether a lease has ended, from the view of a relay with this lease. One that ends much later was taken before the database's
     /// clock was set back, and was not renewed since.
     fn is_over(&self, lease: Duration) -> Expr {
         let ends_at = || Column::ExpiresAt.into_expr();
