@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::domain::{BUCKETS, Campaign, ParticipationId, UserId};
+use firstcome::domain::{Campaign, ParticipationId, UserId};
 use firstcome::parts::gate::{
     Admission, Entrant, Gate, Key, KeyDigest, Mark, ScriptGate, Settings,
 };
@@ -187,19 +187,6 @@ async fn an_event_parked_before_is_due_at_once() {
         let due = due.unwrap().parked;
         let due: Vec<_> = due.iter().map(|parked| parked.event.id).collect();
         assert_eq!(due, [before.id], "{}", test.url);
-    }
-}
-
-#[tokio::test]
-async fn the_buckets_of_a_dead_relay_are_taken_over_and_those_of_a_live_one_are_not() {
-    for test in stores().await {
-        let store = &test.store;
-        store.hold_buckets("dead", SET_BACK).await.unwrap();
-        let (held, surplus) = store.hold_buckets("alive", HELD).await.unwrap();
-        assert_eq!(held.len(), usize::from(BUCKETS), "{}", test.url);
-        assert!(surplus.is_empty());
-        let (held, _) = store.hold_buckets("another", HELD).await.unwrap();
-        assert_eq!(held, []);
     }
 }
 

@@ -15,8 +15,7 @@ settings! {
         /// notifies it over Redis of each commit
         enabled: bool = true;
         /// How long the lease of a relay for its part of the outbox is valid without renewal, and so how long events wait
-        /// after a crash. At least twice `kafka.message_timeout` and a second. The values of all replicas must not differ by more
-        /// than a factor of two
+        /// after a crash. At least twice `kafka.message_timeout` and a second
         lease: Option<Duration> = None, shown "`15s`, more for a long `kafka.message_timeout`";
         /// Events in flight, from dispatching until they are acknowledged or parked
         in_flight_max: u32 = 8_192, in 64..=1_000_000;

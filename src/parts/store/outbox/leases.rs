@@ -76,7 +76,7 @@ impl Store {
         owner: &str,
         lease: Duration,
     ) -> Result<(Vec<LeasedBucket>, Vec<u16>), StoreError> {
-        let mut table = self.lease_table(owner, lease).await?;
+        let mut table = self.lease_table(owner).await?;
         let mut renewed = self.renew(owner, lease, &table).await?;
         if table.registration.is_none() {
             self.register_relay(owner, lease).await?;
@@ -88,7 +88,7 @@ impl Store {
             renewed.extend(self.take_free(owner, lease, &table.free).await?);
         }
         // A bucket whose lease had ended may now belong to another relay.
-        table = self.lease_table(owner, lease).await?;
+        table = self.lease_table(owner).await?;
         for held in &mut table.mine {
             held.is_renewed = renewed.contains(&i32::from(held.bucket));
         }
@@ -200,7 +200,7 @@ impl Store {
 
     /// Releases all buckets of `owner`, and its registration.
     pub async fn leave_buckets(&self, owner: &str) -> Result<(), StoreError> {
-        let table = self.lease_table(owner, Duration::ZERO).await?;
+        let table = self.lease_table(owner).await?;
         let buckets: Vec<u16> = table.mine.iter().map(|held| held.bucket).collect();
         self.release_buckets(owner, &buckets).await?;
         let registration = Entity::delete_many()
@@ -247,7 +247,7 @@ impl Store {
     async fn register_relay(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
         let expired = Entity::delete_many()
             .filter(Column::Bucket.lt(0))
-            .filter(self.is_over(lease));
+            .filter(Column::ExpiresAt.into_expr().lte(self.now_expr()));
         expired.exec(&self.db).await?;
         // Two relays that start at once may choose the same number; the slower one registers in the next round.
         let lowest = Func::coalesce([Column::Bucket.min(), Expr::Constant(0.into())]);
@@ -282,7 +282,7 @@ impl Store {
         let transaction = self.begin().await?;
         // A stopped relay may still lock the row of a bucket in an unfinished transaction: only that bucket waits.
         let is_free = Column::Owner.is_null();
-        let is_free = is_free.or(self.is_over(lease));
+        let is_free = is_free.or(Column::ExpiresAt.into_expr().lte(self.now_expr()));
         let mut rows = Entity::find()
             .select_only()
             .column(Column::Bucket)
@@ -303,19 +303,11 @@ impl Store {
         Ok(taken)
     }
 
-    /// Whether a lease has ended, from the view of a relay with this lease. One that ends much later was taken before the database's
-    /// clock was set back, and was not renewed since.
-    fn is_over(&self, lease: Duration) -> Expr {
-        let ends_at = || Column::ExpiresAt.into_expr();
-        let is_over = ends_at().lte(self.now_expr());
-        is_over.or(ends_at().gt(self.after(lease * 2)))
-    }
-
-    async fn lease_table(&self, owner: &str, lease: Duration) -> Result<Table, StoreError> {
+    async fn lease_table(&self, owner: &str) -> Result<Table, StoreError> {
         let rows: Vec<(i32, Option<String>, i64, i64)> = Entity::find()
             .select_only()
             .columns([Column::Bucket, Column::Owner, Column::Epoch])
-            .expr(Expr::case(self.is_over(lease), 0).finally(1))
+            .expr(Column::ExpiresAt.into_expr().gt(self.now_expr()))
             .order_by_asc(Column::Bucket)
             .into_tuple()
             .all(&self.db)
