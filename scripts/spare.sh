@@ -162,13 +162,13 @@ spare_port_of() {
   cat "$spares/$name/port"
 }
 
-# What loads a library in the given files, preload.so, into the part; it finds those files by the variable PRELOAD_FILES.
+# Sets `with` so that the part loads preload.so, if the given files have one. The library finds them by PRELOAD_FILES.
 spare_preload() {
   local files
   with=()
   if [[ -f $folder/files/preload.so ]]; then
     files=$(spare_files "$what")
-    # Where `exec` can change them.
+    # Kafka has no chroot: this is the copy that `exec` can change.
     if [[ $what == kafka ]]; then files=$data/$part/files; fi
     with=(env "LD_PRELOAD=$files/preload.so" "PRELOAD_FILES=$files")
   fi

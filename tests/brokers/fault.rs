@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::key::Key;
+use crate::sale::round::fault_of;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -35,9 +36,6 @@ pub enum Fault {
     ClockBack,
 }
 
-/// Seeds from this on choose from the steps of clocks, the others from all before.
-const NEWER_FROM: u64 = 101;
-
 impl Fault {
     pub const ALL: [Self; 12] = [
         Self::LostAnswers,
@@ -53,17 +51,8 @@ impl Fault {
         Self::ClockForward,
         Self::ClockBack,
     ];
-    /// How many of them seeds below [`NEWER_FROM`] choose from.
+    /// How many of them seeds below `NEWER_FROM` choose from.
     const OLDER: usize = 10;
-
-    fn of(seed: u64) -> Self {
-        let (older, newer) = Self::ALL.split_at(Self::OLDER);
-        let (among, nth) = match seed.checked_sub(NEWER_FROM) {
-            None => (older, seed),
-            Some(nth) => (newer, nth),
-        };
-        among[usize::try_from(nth).unwrap() % among.len()]
-    }
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -124,7 +113,7 @@ impl Plan {
         let drawn = Duration::from_millis(random.random_range(12_000..16_000));
         Self {
             seed,
-            fault: Fault::of(seed),
+            fault: fault_of(seed, &Fault::ALL, Fault::OLDER),
             key: [Key::Participation, Key::User, Key::Campaign][random.random_range(0..3)],
             yes_before: random.random_range(60..120),
             outage: outage.unwrap_or(drawn),

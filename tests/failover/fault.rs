@@ -8,9 +8,7 @@ use rand::{RngExt, SeedableRng};
 use crate::key::Key;
 use crate::pair::Replication;
 use crate::sale::parts::GATE_LEASE;
-
-/// Seeds below this choose from the failovers, the others from the steps of clocks.
-const NEWER_FROM: u64 = 101;
+use crate::sale::round::fault_of;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -65,17 +63,8 @@ impl Fault {
         Self::ClockBack,
         Self::ClockOfReplica,
     ];
-    /// How many of them seeds below [`NEWER_FROM`] choose from.
+    /// How many of them seeds below `NEWER_FROM` choose from.
     const OLDER: usize = 12;
-
-    fn of(seed: u64) -> Self {
-        let (older, newer) = Self::ALL.split_at(Self::OLDER);
-        let (among, nth) = match seed.checked_sub(NEWER_FROM) {
-            None => (older, seed),
-            Some(nth) => (newer, nth),
-        };
-        among[usize::try_from(nth).unwrap() % among.len()]
-    }
 
     /// Whether it sets a clock.
     pub const fn has_clock(self) -> bool {
@@ -183,7 +172,7 @@ impl Plan {
         ];
         Self {
             seed,
-            fault: Fault::of(seed),
+            fault: fault_of(seed, &Fault::ALL, Fault::OLDER),
             key: [Key::Participation, Key::User, Key::Campaign][random.random_range(0..3)],
             yes_before: random.random_range(30..90),
             waits_for_readiness: random.random_ratio(1, 2),

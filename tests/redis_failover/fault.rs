@@ -6,9 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::key::Key;
-
-/// Seeds below this have a pair of servers, failed over by hand; the others Sentinel, a cluster, or another clock.
-const NEWER_FROM: u64 = 101;
+use crate::sale::round::fault_of;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -53,17 +51,8 @@ impl Fault {
         Self::ClockForward,
         Self::ClockBack,
     ];
-    /// How many of them seeds below [`NEWER_FROM`] choose from.
+    /// How many of them seeds below `NEWER_FROM` choose from.
     const OLDER: usize = 5;
-
-    fn of(seed: u64) -> Self {
-        let (older, newer) = Self::ALL.split_at(Self::OLDER);
-        let (among, nth) = match seed.checked_sub(NEWER_FROM) {
-            None => (older, seed),
-            Some(nth) => (newer, nth),
-        };
-        among[usize::try_from(nth).unwrap() % among.len()]
-    }
 
     /// Whether its servers can only run natively: Sentinel, a cluster with replicas, a library that changes the clock.
     pub const fn is_native(self) -> bool {
@@ -132,7 +121,7 @@ impl Plan {
         let random = &mut StdRng::seed_from_u64(seed);
         Self {
             seed,
-            fault: Fault::of(seed),
+            fault: fault_of(seed, &Fault::ALL, Fault::OLDER),
             key: [Key::Participation, Key::User, Key::Campaign][random.random_range(0..3)],
             yes_before: random.random_range(30..90),
             lag: random.random_range(20..60),

@@ -23,6 +23,19 @@ pub fn setting(name: &str) -> Option<String> {
     std::env::vars().find_map(|(key, value)| (key == name && !value.is_empty()).then_some(value))
 }
 
+/// Seeds from this on choose from the newer faults of a suite, so that older seeds keep their meaning.
+const NEWER_FROM: u64 = 101;
+
+/// The fault of a seed, in turn: below [`NEWER_FROM`] one of the first `older`, otherwise one of the rest.
+pub fn fault_of<F: Copy>(seed: u64, all: &[F], older: usize) -> F {
+    let (older, newer) = all.split_at(older);
+    let (among, nth) = match seed.checked_sub(NEWER_FROM) {
+        None => (older, seed),
+        Some(nth) => (newer, nth),
+    };
+    among[usize::try_from(nth).unwrap() % among.len()]
+}
+
 /// Whether the shared parts are in Docker, and so spare ones would be.
 pub async fn is_in_docker() -> bool {
     let script = setting("FIRSTCOME_PARTS_SCRIPT");

@@ -21,7 +21,7 @@ fn judge_complete(
     )
 }
 
-/// The verdict on the order of these records, of which these events were dead letters and were replayed.
+/// The verdict on the order of these records, if these events are replayed dead letters.
 fn judge_order(records: &[Seen], replayed: &[u128]) -> TopicVerdict {
     let replayed = replayed.iter().map(|event| EventId(id(*event))).collect();
     let none = Differences::default();
