@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Verification, VerifyError};
-use crate::domain::CampaignId;
+use crate::domain::{CampaignId, State};
 use crate::parts::gate::{GateState, Settings};
 use crate::parts::store::CampaignCounters;
 
@@ -26,6 +26,10 @@ enum Comparison {
     LacksReturns,
 }
 
+const fn is_over(counters: &CampaignCounters) -> bool {
+    matches!(counters.state, State::Closed | State::Archived)
+}
+
 fn compare(counters: &CampaignCounters, before: &GateState) -> Comparison {
     if before.epoch != counters.gate_epoch {
         return Comparison::Differs;
@@ -43,7 +47,8 @@ fn compare(counters: &CampaignCounters, before: &GateState) -> Comparison {
 
 impl Verification {
     /// The violation, if there is one. `before` was read before `counters`. A gate without state, or with an older epoch,
-    /// is no violation: the writer refuses its admissions, and then it is rebuilt.
+    /// is no violation: the writer refuses its admissions, and then it is rebuilt. Neither are the counts of an ended
+    /// campaign, which sells nothing more: nobody corrects them, and its gate expires.
     pub(super) async fn gate_breach(
         &self,
         counters: &CampaignCounters,
@@ -53,6 +58,9 @@ impl Verification {
             && let Some(drift) = self.settings_breach(counters.id).await?
         {
             return Ok(Some(drift));
+        }
+        if is_over(counters) {
+            return Ok(None);
         }
         let (mut counters, mut before) = (*counters, before);
         for reading in 1.. {
@@ -80,8 +88,8 @@ impl Verification {
             }
             before = self.gate.inspect(counters.id).await?;
             match self.store.counters_of(counters.id).await? {
-                Some(now) => counters = now,
-                None => return Ok(None),
+                Some(now) if !is_over(&now) => counters = now,
+                Some(_) | None => return Ok(None),
             }
         }
         Ok(None)
@@ -165,7 +173,6 @@ fn breach(counters: &CampaignCounters, state: &GateState) -> Option<String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::domain::State;
 
     pub fn counters(committed_units: u64) -> CampaignCounters {
         CampaignCounters {

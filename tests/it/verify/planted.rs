@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use firstcome::domain::{CampaignId, EventId};
+use firstcome::domain::{CampaignId, EventId, State};
 use firstcome::parts::gate::ScriptGate;
 use firstcome::parts::store::Store;
 use firstcome::sale::reconcile::Reconciler;
@@ -11,7 +11,7 @@ use super::{
     Clock, DatabaseConnection, FULL, Finding, NewParticipation, Scene, Scope, Verification,
     assert_clean, commit, hex, of, old_participation, run, vandal, verify,
 };
-use crate::support::{raised, spawner, stores, unique};
+use crate::support::{move_to, raised, spawner, stores, unique};
 
 /// A planted violation, and its expected text.
 struct Planted {
@@ -387,6 +387,37 @@ async fn a_gate_behind_or_ahead_of_the_store_is_reported() {
         raised(store, id).await;
         assert_clean(&verification.run().await.unwrap());
         reconciler.rebuild(id).await.unwrap();
+        assert_clean(&verification.run().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn of_an_ended_campaign_only_the_settings_of_the_gate_are_compared() {
+    for test in stores().await {
+        let store = &test.store;
+        let scene = Scene::new(store, 1).await;
+        let id = scene.campaign.id;
+        let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
+        let gate = Arc::new(gate);
+        let verification = Verification::new(store.clone(), gate.clone());
+        let reconciler = Reconciler::new(store.clone(), gate, spawner());
+        reconciler.rebuild(id).await.unwrap();
+        let now = store.campaign(id).await.unwrap().unwrap();
+        commit(store, &now, &[old_participation(&now, 100)]).await;
+        let breaches = async || verification.run().await.unwrap().remove(0).breaches;
+        assert_eq!(
+            breaches().await,
+            ["I7 the gate counts 4 units and 0 leases, the store 5"]
+        );
+
+        move_to(store, &now, State::Closed).await;
+        let found = breaches().await;
+        assert!(
+            found[0].starts_with("I7 the gate's settings") && found[0].ends_with("state"),
+            "{found:?}"
+        );
+        // The gate gets the settings. It sells nothing more, so nobody corrects what it counts.
+        assert_eq!(reconciler.sweep().await.unwrap().over, 1);
         assert_clean(&verification.run().await.unwrap());
     }
 }
