@@ -27,6 +27,7 @@ mod foreign_streams;
 mod handle;
 mod history;
 mod keys;
+mod late_leases;
 mod metrics;
 mod offsets;
 mod owner;

@@ -1,5 +1,5 @@
-//! Steps of the database's clock: that of the primary is set, or a replica with another clock becomes the primary. COMMITs
-//! wait for their acknowledgement meanwhile.
+//! Steps of the database's clock: that of the primary is set, or a server with another clock becomes the primary. COMMITs
+//! of a pair wait for their acknowledgement meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,10 @@ use serde_json::Value;
 use crate::client::http;
 use crate::dated::{AHEAD, Dated, Times};
 use crate::fault::Fault;
+use crate::group::Group;
+use crate::group_faults::{elected, led};
 use crate::judge::Breach;
-use crate::ledger::ChangeOutcome;
+use crate::ledger::{ChangeAnswer, ChangeOutcome};
 use crate::pair::Pair;
 use crate::pair_faults::lead_to_successor;
 use crate::strike::{Struck, noticed, wait_for_yeses};
@@ -63,12 +65,8 @@ pub async fn strike(world: &World, pair: &Pair) -> Struck {
         // Ended reservations and campaigns stay ended.
         breaches.extend(dated.check(world, times).await);
     }
-    let mut changes = dated.pay(world).await;
-    if times == Times::Passed {
-        let late = changes.drain(..);
-        let wrong = late.filter(|payment| !is_expired(&payment.outcome));
-        breaches.extend(wrong.map(|payment| Breach::new("clock", payment.line())));
-    }
+    let (changes, wrong) = pay(world, &dated, times).await;
+    breaches.extend(wrong);
     Struck {
         healed: if world.plan.fault == Fault::ClockForward {
             Instant::now()
@@ -81,6 +79,45 @@ pub async fn strike(world: &World, pair: &Pair) -> Struck {
         half_open: None,
         changes,
     }
+}
+
+/// The primary of a group is killed, and the group elects a member with another clock. The old primary returns later.
+pub async fn strike_group(world: &World, group: &Group) -> Struck {
+    let dated = Dated::create(world).await;
+    let began = Instant::now();
+    group.old().kill().await;
+    let noticed = elected(world, group).await;
+    let mut breaches: Vec<Breach> = led(world, group).await.into_iter().collect();
+    let (healed, outage) = (Instant::now(), began.elapsed().as_secs_f64());
+    let step = world.plan.clock_of_member(group.primary_nth());
+    let times = times_after(step);
+    breaches.extend(followed(world, step).await);
+    wait_for_yeses(world, world.sale.yeses() + MEANWHILE).await;
+    breaches.extend(dated.check(world, times).await);
+    let (changes, wrong) = pay(world, &dated, times).await;
+    breaches.extend(wrong);
+    Struck {
+        healed,
+        outage: Some(outage),
+        noticed: Some(noticed),
+        breaches,
+        half_open: None,
+        changes,
+    }
+}
+
+/// Pays for the reservations. Returns the payments that the judge has to know; after their end they are violations unless
+/// they were answered that it is too late.
+async fn pay(world: &World, dated: &Dated, times: Times) -> (Vec<ChangeAnswer>, Vec<Breach>) {
+    let payments = dated.pay(world).await;
+    if times == Times::Ahead {
+        return (payments, Vec::new());
+    }
+    let wrong = payments
+        .iter()
+        .filter(|payment| !is_expired(&payment.outcome));
+    let wrong = wrong.map(|payment| Breach::new("clock", payment.line()));
+    (Vec::new(), wrong.collect())
 }
 
 /// Whether this step passes the times of the dated campaigns.

@@ -43,10 +43,12 @@ pub enum Fault {
     ClockBack,
     /// The primary is killed while COMMITs wait, and a replica with another clock becomes the primary.
     ClockOfReplica,
+    /// A group whose members' clocks differ: SIGKILL of the primary. The group elects one with another clock.
+    GroupClocks,
 }
 
 impl Fault {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Killed,
         Self::TwoPrimaries,
         Self::Switchover,
@@ -62,6 +64,7 @@ impl Fault {
         Self::ClockForward,
         Self::ClockBack,
         Self::ClockOfReplica,
+        Self::GroupClocks,
     ];
     /// How many of them seeds below `NEWER_FROM` choose from.
     const OLDER: usize = 12;
@@ -70,7 +73,7 @@ impl Fault {
     pub const fn has_clock(self) -> bool {
         matches!(
             self,
-            Self::ClockForward | Self::ClockBack | Self::ClockOfReplica
+            Self::ClockForward | Self::ClockBack | Self::ClockOfReplica | Self::GroupClocks
         )
     }
 
@@ -96,6 +99,7 @@ impl Fault {
             Self::ClockForward => "clock set forward and back, COMMITs stalled",
             Self::ClockBack => "clock set back, COMMITs stalled",
             Self::ClockOfReplica => "primary killed, a replica with another clock promoted",
+            Self::GroupClocks => "group: members' clocks differ, primary killed",
         }
     }
 
@@ -107,7 +111,8 @@ impl Fault {
             | Self::GroupPaused
             | Self::GroupSwitchover
             | Self::GroupSecondaryLost
-            | Self::GroupMajorityLost => Replication::Group,
+            | Self::GroupMajorityLost
+            | Self::GroupClocks => Replication::Group,
             _ => Replication::SemiSynchronous,
         }
     }
@@ -157,7 +162,7 @@ pub struct Plan {
     pub secondary: usize,
     /// By how many seconds the clock is set forward or back.
     pub step_seconds: i64,
-    /// Whether the clock of the promoted replica is ahead.
+    /// Whether the clock of the promoted replica, or of the first secondary of a group, is ahead.
     pub is_ahead: bool,
 }
 
@@ -196,6 +201,16 @@ impl Plan {
             _ => self.step_seconds,
         }
     }
+
+    /// The offset of the clock of a group's member, in seconds: that of the primary is right, one secondary is ahead, and
+    /// the other one behind.
+    pub const fn clock_of_member(&self, nth: usize) -> i64 {
+        match (self.fault, nth, self.is_ahead) {
+            (Fault::GroupClocks, 1, true) | (Fault::GroupClocks, 2, false) => self.step_seconds,
+            (Fault::GroupClocks, 1 | 2, _) => -self.step_seconds,
+            _ => 0,
+        }
+    }
 }
 
 #[test]
@@ -207,5 +222,5 @@ fn as_many_seeds_as_faults_contain_each() {
         faults.len()
     };
     assert_eq!(faults_of(1..=12), Fault::OLDER);
-    assert_eq!(faults_of(101..=103), Fault::ALL.len() - Fault::OLDER);
+    assert_eq!(faults_of(101..=104), Fault::ALL.len() - Fault::OLDER);
 }

@@ -117,7 +117,12 @@ impl Group {
 
     /// The primary since the last fault.
     pub fn primary(&self) -> &Server {
-        &self.servers[self.primary.load(Ordering::SeqCst)]
+        &self.servers[self.primary_nth()]
+    }
+
+    /// Which member that is.
+    pub fn primary_nth(&self) -> usize {
+        self.primary.load(Ordering::SeqCst)
     }
 
     pub fn ports(&self) -> Vec<u16> {
@@ -128,6 +133,8 @@ impl Group {
     /// Removes everything of the previous run, and forms a new group.
     pub async fn begin(&self, plan: &Plan) {
         join_all(self.servers.iter().map(clean)).await;
+        let clocks = self.servers.iter().enumerate();
+        join_all(clocks.map(|(nth, server)| server.set_clock(plan.clock_of_member(nth)))).await;
         self.primary.store(0, Ordering::SeqCst);
         // Another name each time: a late message of the previous group is not of this one.
         let name = uuid::Uuid::now_v7();

@@ -49,7 +49,7 @@ pub async fn strike(world: &World, group: &Group) -> Struck {
             };
         }
         Fault::GroupMajorityLost => noticed = Some(lose_majority(world, group).await),
-        _ => unreachable!("a fault of a pair"),
+        _ => unreachable!("a fault of a pair or a clock"),
     }
     let elected = began.elapsed().as_secs_f64();
     breaches.extend(led(world, group).await);
@@ -68,13 +68,13 @@ pub async fn strike(world: &World, group: &Group) -> Struck {
 }
 
 /// Waits until the group has another primary, and meanwhile until each replica reports that the store is missing.
-async fn elected(world: &World, group: &Group) -> [Option<f64>; 2] {
+pub async fn elected(world: &World, group: &Group) -> [Option<f64>; 2] {
     let (noticed, ()) = tokio::join!(noticed(world), group.wait_primary(Some(0)));
     noticed
 }
 
 /// Waits until both addresses lead to the primary.
-async fn led(world: &World, group: &Group) -> Option<Breach> {
+pub async fn led(world: &World, group: &Group) -> Option<Breach> {
     let port = group.primary().address.port();
     for router in &world.routers {
         if !router.leads_to(port, LEADING).await {

@@ -38,6 +38,9 @@ pub async fn strike(world: &World) -> Struck {
             clock_faults::strike(world, pair).await
         }
         Servers::Pair(pair) => pair_faults::strike(world, pair).await,
+        Servers::Group(group) if world.plan.fault.has_clock() => {
+            clock_faults::strike_group(world, group).await
+        }
         Servers::Group(group) => group_faults::strike(world, group).await,
     }
 }

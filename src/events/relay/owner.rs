@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
+use super::late_leases::LateLeases;
 use crate::domain::BUCKETS;
 use crate::parts::store::{LeasedBucket, StoreError};
 use crate::runtime::supervisor::BoxError;
@@ -157,10 +158,14 @@ impl Ownership {
 /// all work that depends on them.
 pub(super) async fn keep(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
     let config = &context.config;
+    let mut late = LateLeases::default();
     loop {
         match keep_once(&context).await {
             Ok(()) => {}
             Err(failure) => tracing::warn!(%failure, "leases not renewed"),
+        }
+        if let Err(failure) = late.end(&context).await {
+            tracing::warn!(%failure, "leases of dead relays not ended; it will be retried");
         }
         tokio::select! {
             () = stop.cancelled() => break,

@@ -10,6 +10,7 @@ mod counts;
 mod due;
 mod held;
 mod keys;
+mod late_leases;
 mod leases;
 mod parked;
 mod published;
@@ -26,6 +27,7 @@ use sea_orm::{
 pub use counts::OutboxCounts;
 pub use due::{DueRows, Parked};
 pub use keys::{ORPHAN_KEYS_MAX, Released};
+pub use late_leases::LateLease;
 pub use leases::{LeasedBucket, RelayLease};
 pub use parked::{NewlyParked, ParkedRow, ParkedState, ParkedVerdict, StreamKey, Tenure};
 pub use published::PublishedEvent;

@@ -72,6 +72,18 @@ impl Bench {
         self.db.execute_unprepared(&gone).await.unwrap();
     }
 
+    /// All leases of relays end an hour later: as if the database's clock had been set back.
+    pub async fn set_leases_forward(&self) {
+        let backend = self.db.get_database_backend();
+        let ends_at = if backend == sea_orm::DbBackend::Sqlite {
+            "strftime('%Y-%m-%dT%H:%M:%f000+00:00', expires_at, '+1 hour')"
+        } else {
+            "expires_at + INTERVAL 1 HOUR"
+        };
+        let set = format!("UPDATE outbox_lease SET expires_at = {ends_at} WHERE owner IS NOT NULL");
+        self.db.execute_unprepared(&set).await.unwrap();
+    }
+
     async fn migrated(url: &str, file: Option<tempfile::TempDir>) -> Self {
         let db = Database::connect(url).await.unwrap();
         Migrator::up(&db, None).await.unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::domain::{EventId, OutboxEvent};
+use firstcome::domain::{BUCKETS, EventId, OutboxEvent};
 use firstcome::events::relay::{Config, KeyPolicy};
 use firstcome::parts::broker::PublishError;
 use firstcome::parts::store::DeadLetterFilter;
@@ -191,6 +191,57 @@ async fn a_key_whose_first_row_another_relay_delivered_is_unblocked() {
     bench.settled().await;
     assert_eq!(double.sequences(&events[0].key), [2, 3]);
     assert!(running.stop().await.is_clean());
+}
+
+/// By the database's clock, which was set back, the leases of a dead relay last for another hour.
+async fn buckets_of_a_dead_relay_are_taken_after_a_step_back(bench: &Bench) {
+    let lease = Duration::from_secs(2);
+    let (held, _) = bench.store.hold_buckets("dead", lease).await.unwrap();
+    assert_eq!(held.len(), usize::from(BUCKETS));
+    bench.set_leases_forward().await;
+    let events = events(1, 2);
+    bench.commit(&events[0]).await;
+    let double = Double::reacting([]);
+    let quick = Config {
+        publish_timeout: Duration::from_millis(500),
+        lease,
+        ..config()
+    };
+    let running = Running::start(bench, double.clone(), quick);
+    running.owns(usize::from(BUCKETS)).await;
+    let leases = bench.store.relay_leases().await.unwrap();
+    assert_eq!(leases.len(), 1, "{leases:?}");
+    // Its own leases are late after another step, and stay its own.
+    bench.set_leases_forward().await;
+    bench.commit(&events[1]).await;
+    bench.settled().await;
+    assert_eq!(double.sequences(&events[0].key), [1, 2]);
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_sqlite_buckets_of_a_dead_relay_are_taken_after_a_step_back() {
+    buckets_of_a_dead_relay_are_taken_after_a_step_back(&Bench::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_mysql_buckets_of_a_dead_relay_are_taken_after_a_step_back() {
+    let bench = Bench::mysql(&real("FIRSTCOME_DATABASE_URL")).await;
+    buckets_of_a_dead_relay_are_taken_after_a_step_back(&bench).await;
+    bench.drop_schema().await;
+}
+
+#[tokio::test]
+async fn a_late_lease_that_was_renewed_meanwhile_is_not_ended() {
+    let bench = Bench::sqlite().await;
+    let lease = Duration::from_secs(60);
+    bench.store.hold_buckets("alive", lease).await.unwrap();
+    bench.set_leases_forward().await;
+    let late = bench.store.late_leases(lease).await.unwrap();
+    assert_eq!(late.len(), usize::from(BUCKETS) + 1);
+    bench.store.hold_buckets("alive", lease).await.unwrap();
+    assert_eq!(bench.store.end_late_leases(&late).await.unwrap(), 0);
+    assert_eq!(bench.store.late_leases(lease).await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

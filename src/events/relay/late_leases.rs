@@ -1,0 +1,115 @@
+//! Ends the leases of dead relays after the database's clock was set back: by that clock they last for the length of
+//! the step. This process's clock decides instead. A relay sends nothing after a whole lease without a renewal, so a
+//! lease that was seen unchanged for longer than that belongs to nobody.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Context;
+use crate::parts::store::{LateLease, StoreError};
+
+/// For how many leases of this relay a lease must be unchanged: another relay may be configured with a longer one.
+const UNCHANGED_LEASES: u32 = 3;
+
+/// Since when each late lease is unchanged.
+#[derive(Debug, Default)]
+pub(super) struct LateLeases(HashMap<LateLease, Instant>);
+
+impl LateLeases {
+    /// Ends those whose owner must have stopped.
+    pub(super) async fn end(&mut self, context: &Context) -> Result<(), StoreError> {
+        let lease = context.config.lease;
+        let asked_at = Instant::now();
+        let late = context.store.late_leases(lease).await?;
+        let read = Read {
+            late,
+            asked_at,
+            read_at: Instant::now(),
+        };
+        let ownerless = self.unchanged(read, lease * UNCHANGED_LEASES);
+        if !ownerless.is_empty() {
+            let leases = context.store.end_late_leases(&ownerless).await?;
+            tracing::warn!(
+                leases,
+                "leases from before the database's clock was set back, which nobody renews, were ended"
+            );
+        }
+        Ok(())
+    }
+
+    /// Those that have been the same for at least `term`.
+    fn unchanged(&mut self, read: Read, term: Duration) -> Vec<LateLease> {
+        self.0.retain(|known, _| read.late.contains(known));
+        let mut unchanged = Vec::new();
+        for one in read.late {
+            // It may have been renewed until the answer came, and may be again after the question was sent.
+            let since = *self.0.entry(one.clone()).or_insert(read.read_at);
+            if read.asked_at.saturating_duration_since(since) >= term {
+                unchanged.push(one);
+            }
+        }
+        unchanged
+    }
+}
+
+/// An answer of the store.
+struct Read {
+    late: Vec<LateLease>,
+    asked_at: Instant,
+    read_at: Instant,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERM: Duration = Duration::from_secs(30);
+
+    /// What is found unchanged by readings at these seconds, each of which takes a second. One in two finds a lease of
+    /// bucket 2 that was renewed.
+    fn found_at(readings: &[u64]) -> Vec<Vec<LateLease>> {
+        let began = Instant::now();
+        let mut leases = LateLeases::default();
+        let readings = readings.iter().enumerate();
+        let found = readings.map(|(nth, seconds)| {
+            let asked_at = began + Duration::from_secs(*seconds);
+            let renewed = i64::try_from(nth / 2).unwrap();
+            let read = Read {
+                late: vec![LateLease::example(1, 0), LateLease::example(2, renewed)],
+                asked_at,
+                read_at: asked_at + Duration::from_secs(1),
+            };
+            leases.unchanged(read, TERM)
+        });
+        found.collect()
+    }
+
+    #[test]
+    fn only_a_lease_that_was_the_same_for_the_whole_term_is_found() {
+        let dead = vec![LateLease::example(1, 0)];
+        let found = found_at(&[0, 10, 20, 30, 31, 40]);
+        assert_eq!(found, [vec![], vec![], vec![], vec![], dead.clone(), dead]);
+    }
+
+    #[test]
+    fn a_lease_that_was_away_counts_anew() {
+        let began = Instant::now();
+        let mut leases = LateLeases::default();
+        let mut read = |seconds: u64, late: Vec<LateLease>| {
+            let asked_at = began + Duration::from_secs(seconds);
+            let read = Read {
+                late,
+                asked_at,
+                read_at: asked_at,
+            };
+            leases.unchanged(read, TERM)
+        };
+        let one = LateLease::example(1, 0);
+        assert_eq!(read(0, vec![one.clone()]), []);
+        assert_eq!(read(20, vec![]), []);
+        assert_eq!(read(30, vec![one.clone()]), []);
+        assert_eq!(read(60, vec![one.clone()]), [one]);
+    }
+}
