@@ -25,7 +25,7 @@ settings! {
         /// Longest life of a connection to MySQL. The connection that replaces it resolves the address again
         connection_lifetime: Duration = SECOND * 300, in SECOND * 5..=DAY;
         /// After this idle time MySQL closes a connection and releases its locks (`wait_timeout`, `net_read_timeout` and
-        /// `net_write_timeout` of each session). The pool closes connections that have been idle for half of it
+        /// `net_write_timeout` of each session). The service uses no connection that has been idle for half of it
         session_timeout: Duration = SECOND * 10, in SECOND * 2..=SECOND * 3_600;
         /// Longest wait for another process that changes the schema; then this process ends with an error
         migration_wait: Duration = SECOND * 60, in SECOND..=DAY;

@@ -98,11 +98,11 @@ async fn connect_mysql(
     let found_vitess = is_vitess.clone();
     // The server ends a connection that is idle for longer.
     let idle_max = config.session_timeout / 2;
-    let pool = MySqlPoolOptions::new()
-        .max_lifetime(config.connection_lifetime)
-        .idle_timeout(idle_max)
+    let age_max = config.connection_lifetime;
+    let pool = without_maintenance(MySqlPoolOptions::new())
         .before_acquire(move |_, known| {
-            let is_fit = !condemned.condemns(known.age) && known.idle_for < idle_max;
+            let is_fit =
+                !condemned.condemns(known.age) && known.age < age_max && known.idle_for < idle_max;
             Box::pin(std::future::ready(Ok(is_fit)))
         })
         .max_connections(config.pool_size())
@@ -110,7 +110,7 @@ async fn connect_mysql(
         .test_before_acquire(false)
         .after_release(move |connection, known| {
             let abandoned = abandoned.clone();
-            let is_condemned = demotion.condemns(known.age);
+            let is_condemned = demotion.condemns(known.age) || known.age >= age_max;
             let is_vitess = is_vitess.load(Ordering::Relaxed);
             Box::pin(async move {
                 if is_condemned {
@@ -146,6 +146,15 @@ async fn connect_mysql(
         .await
         .map_err(StoreError::from_sqlx)?;
     Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
+}
+
+/// Turns off the pool's own task that closes old and idle connections. In sqlx 0.9.0 a connection that returns during its
+/// turn can make the task count 2^64 idle connections: it never ends, and neither does a task that waits for the same thread
+/// (sqlx issue 3645, fixed after that release). The hooks of the pool check ages instead.
+fn without_maintenance<DB: sqlx::Database>(
+    options: sqlx::pool::PoolOptions<DB>,
+) -> sqlx::pool::PoolOptions<DB> {
+    options.max_lifetime(None).idle_timeout(None)
 }
 
 fn session_settings(config: &StoreConfig) -> String {
@@ -253,7 +262,7 @@ async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, Stor
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(10));
-    let pool = SqlitePoolOptions::new()
+    let pool = without_maintenance(SqlitePoolOptions::new())
         .max_connections(config.pool_size())
         .acquire_timeout(config.acquire_timeout)
         .after_release(|connection, _| {
@@ -269,4 +278,20 @@ async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, Stor
         .await
         .map_err(StoreError::from_sqlx)?;
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_pool_has_a_maintenance_task() {
+        let mysql = without_maintenance(MySqlPoolOptions::new());
+        assert_eq!(mysql.get_max_lifetime().or(mysql.get_idle_timeout()), None);
+        let sqlite = connect_sqlite(&StoreConfig::new("sqlite::memory:")).await;
+        let sqlite = sqlite.unwrap();
+        let options = sqlite.get_sqlite_connection_pool().options();
+        let limits = (options.get_max_lifetime(), options.get_idle_timeout());
+        assert_eq!(limits, (None, None));
+    }
 }
