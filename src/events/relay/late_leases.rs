@@ -26,7 +26,7 @@ impl LateLeases {
         let read = Read {
             late,
             asked_at,
-            read_at: Instant::now(),
+            answered_at: Instant::now(),
         };
         let ownerless = self.unchanged(read, lease * UNCHANGED_LEASES);
         if !ownerless.is_empty() {
@@ -45,7 +45,7 @@ impl LateLeases {
         let mut unchanged = Vec::new();
         for one in read.late {
             // It may have been renewed until the answer came, and may be again after the question was sent.
-            let since = *self.0.entry(one.clone()).or_insert(read.read_at);
+            let since = *self.0.entry(one.clone()).or_insert(read.answered_at);
             if read.asked_at.saturating_duration_since(since) >= term {
                 unchanged.push(one);
             }
@@ -58,7 +58,7 @@ impl LateLeases {
 struct Read {
     late: Vec<LateLease>,
     asked_at: Instant,
-    read_at: Instant,
+    answered_at: Instant,
 }
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ mod tests {
             let read = Read {
                 late: vec![LateLease::example(1, 0), LateLease::example(2, renewed)],
                 asked_at,
-                read_at: asked_at + Duration::from_secs(1),
+                answered_at: asked_at + Duration::from_secs(1),
             };
             leases.unchanged(read, TERM)
         });
@@ -102,7 +102,7 @@ mod tests {
             let read = Read {
                 late,
                 asked_at,
-                read_at: asked_at,
+                answered_at: asked_at,
             };
             leases.unchanged(read, TERM)
         };

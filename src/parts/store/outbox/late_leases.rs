@@ -32,6 +32,7 @@ pub struct LateLease {
 #[cfg(test)]
 impl LateLease {
     /// A lease of this bucket that was renewed so many times.
+    #[must_use]
     pub fn example(row: i32, renewals: i64) -> Self {
         Self {
             row,
