@@ -55,15 +55,11 @@ pub async fn strike(world: &World, pair: &Pair) -> Struck {
         _ => unreachable!("no fault of clocks"),
     }
     let healed = Instant::now();
-    breaches.extend(followed(world, step).await);
-    wait_for_yeses(world, world.sale.yeses() + MEANWHILE).await;
-    breaches.extend(dated.check(world, times).await);
+    breaches.extend(sold_with(world, step, &dated, times).await);
     if world.plan.fault == Fault::ClockForward {
         pair.old().set_clock(0).await;
-        breaches.extend(followed(world, 0).await);
-        wait_for_yeses(world, world.sale.yeses() + MEANWHILE).await;
         // Ended reservations and campaigns stay ended.
-        breaches.extend(dated.check(world, times).await);
+        breaches.extend(sold_with(world, 0, &dated, times).await);
     }
     let (changes, wrong) = pay(world, &dated, times).await;
     breaches.extend(wrong);
@@ -81,7 +77,8 @@ pub async fn strike(world: &World, pair: &Pair) -> Struck {
     }
 }
 
-/// The primary of a group is killed, and the group elects a member with another clock. The old primary returns later.
+/// The primary of a group is killed, and the group elects a member with another clock. The old primary returns
+/// after the sale.
 pub async fn strike_group(world: &World, group: &Group) -> Struck {
     let dated = Dated::create(world).await;
     let began = Instant::now();
@@ -91,9 +88,7 @@ pub async fn strike_group(world: &World, group: &Group) -> Struck {
     let (healed, outage) = (Instant::now(), began.elapsed().as_secs_f64());
     let step = world.plan.clock_of_member(group.primary_nth());
     let times = times_after(step);
-    breaches.extend(followed(world, step).await);
-    wait_for_yeses(world, world.sale.yeses() + MEANWHILE).await;
-    breaches.extend(dated.check(world, times).await);
+    breaches.extend(sold_with(world, step, &dated, times).await);
     let (changes, wrong) = pay(world, &dated, times).await;
     breaches.extend(wrong);
     Struck {
@@ -106,8 +101,17 @@ pub async fn strike_group(world: &World, group: &Group) -> Struck {
     }
 }
 
-/// Pays for the reservations. Returns the payments that the judge has to know; after their end they are violations unless
-/// they were answered that it is too late.
+/// Waits until both replicas follow the database's clock and have accepted more participations. Returns the differences
+/// from what the clock requires.
+async fn sold_with(world: &World, offset_seconds: i64, dated: &Dated, times: Times) -> Vec<Breach> {
+    let mut breaches = followed(world, offset_seconds).await;
+    wait_for_yeses(world, world.sale.yeses() + MEANWHILE).await;
+    breaches.extend(dated.check(world, times).await);
+    breaches
+}
+
+/// Pays for the reservations. Returns the payments that the judge has to know. If the reservations have expired, each
+/// payment with another response than `EXPIRED` is a violation instead.
 async fn pay(world: &World, dated: &Dated, times: Times) -> (Vec<ChangeAnswer>, Vec<Breach>) {
     let payments = dated.pay(world).await;
     if times == Times::Ahead {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Verification, VerifyError};
-use crate::domain::{CampaignId, State};
+use crate::domain::CampaignId;
 use crate::parts::gate::{GateState, Settings};
 use crate::parts::store::CampaignCounters;
 
@@ -24,10 +24,6 @@ enum Comparison {
     Differs,
     /// Units were returned that the gate does not know of yet.
     LacksReturns,
-}
-
-const fn is_over(counters: &CampaignCounters) -> bool {
-    matches!(counters.state, State::Closed | State::Archived)
 }
 
 fn compare(counters: &CampaignCounters, before: &GateState) -> Comparison {
@@ -59,7 +55,7 @@ impl Verification {
         {
             return Ok(Some(drift));
         }
-        if is_over(counters) {
+        if counters.is_over() {
             return Ok(None);
         }
         let (mut counters, mut before) = (*counters, before);
@@ -88,7 +84,7 @@ impl Verification {
             }
             before = self.gate.inspect(counters.id).await?;
             match self.store.counters_of(counters.id).await? {
-                Some(now) if !is_over(&now) => counters = now,
+                Some(now) if !now.is_over() => counters = now,
                 Some(_) | None => return Ok(None),
             }
         }
@@ -173,6 +169,7 @@ fn breach(counters: &CampaignCounters, state: &GateState) -> Option<String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::domain::State;
 
     pub fn counters(committed_units: u64) -> CampaignCounters {
         CampaignCounters {

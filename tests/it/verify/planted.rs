@@ -358,16 +358,23 @@ async fn rows_without_a_campaign_are_reported() {
     }
 }
 
+/// A verification of the store with a gate, and what rebuilds the gate.
+fn with_gate(store: &Store) -> (Verification, Reconciler) {
+    let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
+    let gate = Arc::new(gate);
+    (
+        Verification::new(store.clone(), gate.clone()),
+        Reconciler::new(store.clone(), gate, spawner()),
+    )
+}
+
 #[tokio::test]
 async fn a_gate_behind_or_ahead_of_the_store_is_reported() {
     for test in stores().await {
         let store = &test.store;
         let scene = Scene::new(store, 1).await;
         let id = scene.campaign.id;
-        let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
-        let gate = Arc::new(gate);
-        let verification = Verification::new(store.clone(), gate.clone());
-        let reconciler = Reconciler::new(store.clone(), gate, spawner());
+        let (verification, reconciler) = with_gate(store);
         assert_clean(&verification.run().await.unwrap());
         reconciler.rebuild(id).await.unwrap();
         let found = verification.run().await.unwrap();
@@ -397,10 +404,7 @@ async fn of_an_ended_campaign_only_the_settings_of_the_gate_are_compared() {
         let store = &test.store;
         let scene = Scene::new(store, 1).await;
         let id = scene.campaign.id;
-        let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
-        let gate = Arc::new(gate);
-        let verification = Verification::new(store.clone(), gate.clone());
-        let reconciler = Reconciler::new(store.clone(), gate, spawner());
+        let (verification, reconciler) = with_gate(store);
         reconciler.rebuild(id).await.unwrap();
         let now = store.campaign(id).await.unwrap().unwrap();
         commit(store, &now, &[old_participation(&now, 100)]).await;
