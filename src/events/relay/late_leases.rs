@@ -67,8 +67,8 @@ mod tests {
 
     const TERM: Duration = Duration::from_secs(30);
 
-    /// What is found unchanged by readings at these seconds, each of which takes a second. One in two finds a lease of
-    /// bucket 2 that was renewed.
+    /// The unchanged leases of readings that begin at these seconds and last a second each. Bucket 2 is renewed before
+    /// every second reading.
     fn found_at(readings: &[u64]) -> Vec<Vec<LateLease>> {
         let began = Instant::now();
         let mut leases = LateLeases::default();

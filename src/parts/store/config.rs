@@ -22,7 +22,7 @@ settings! {
         acquire_timeout: Duration = SECOND * 3;
         /// Longest wait for the answer to a statement. `verify` waits longer
         response_timeout: Duration = SECOND * 5, in Duration::from_millis(500)..;
-        /// Longest life of a connection to MySQL. The connection that replaces it resolves the address again
+        /// The service uses no connection to MySQL that is older. The connection that replaces it resolves the address again
         connection_lifetime: Duration = SECOND * 300, in SECOND * 5..=DAY;
         /// After this idle time MySQL closes a connection and releases its locks (`wait_timeout`, `net_read_timeout` and
         /// `net_write_timeout` of each session). The service uses no connection that has been idle for half of it

@@ -148,9 +148,10 @@ async fn connect_mysql(
     Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
 }
 
-/// Turns off the pool's own task that closes old and idle connections. In sqlx 0.9.0 a connection that returns during its
-/// turn can make the task count 2^64 idle connections: it never ends, and neither does a task that waits for the same thread
-/// (sqlx issue 3645, fixed after that release). The hooks of the pool check ages instead.
+/// Turns off the pool's own task that closes old and idle connections. In sqlx 0.9.0 a returned connection is available
+/// before it is counted as idle. If it is taken in between, the count is 2^64 - 1 for a moment; the task, if it reads the
+/// count then, blocks its thread forever, and the task queued there (sqlx issue 3645, fixed after that release). The hooks
+/// of MySQL's pool check ages instead; SQLite needs no check.
 fn without_maintenance<DB: sqlx::Database>(
     options: sqlx::pool::PoolOptions<DB>,
 ) -> sqlx::pool::PoolOptions<DB> {

@@ -31,7 +31,7 @@ pub struct LateLease {
 
 #[cfg(test)]
 impl LateLease {
-    /// A lease of this bucket that was renewed so many times.
+    /// A lease of a bucket after this number of renewals.
     #[must_use]
     pub fn example(row: i32, renewals: i64) -> Self {
         Self {
