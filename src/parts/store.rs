@@ -20,6 +20,7 @@ mod entity;
 mod error;
 mod history;
 mod json;
+mod lifetime;
 mod numbers;
 mod order;
 mod orders;

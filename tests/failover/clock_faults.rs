@@ -77,8 +77,7 @@ pub async fn strike(world: &World, pair: &Pair) -> Struck {
     }
 }
 
-/// The primary of a group is killed, and the group elects a member with another clock. The old primary returns
-/// after the sale.
+/// The primary of a group is killed, and the group elects a member with another clock.
 pub async fn strike_group(world: &World, group: &Group) -> Struck {
     let dated = Dated::create(world).await;
     let began = Instant::now();
@@ -87,6 +86,7 @@ pub async fn strike_group(world: &World, group: &Group) -> Struck {
     let mut breaches: Vec<Breach> = led(world, group).await.into_iter().collect();
     let (healed, outage) = (Instant::now(), began.elapsed().as_secs_f64());
     let step = world.plan.clock_of_member(group.primary_nth());
+    eprintln!("the group elected a member whose clock is off by {step:+} s");
     let times = times_after(step);
     breaches.extend(sold_with(world, step, &dated, times).await);
     let (changes, wrong) = pay(world, &dated, times).await;

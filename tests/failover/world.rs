@@ -116,7 +116,9 @@ impl World {
     /// Lets a killed member return while the traffic continues.
     pub async fn reunite_meanwhile(&self) -> Vec<Breach> {
         match &self.servers {
-            Servers::Group(group) if self.plan.fault == Fault::GroupKilled => {
+            Servers::Group(group)
+                if matches!(self.plan.fault, Fault::GroupKilled | Fault::GroupClocks) =>
+            {
                 group.reunite(self.plan.exit).await
             }
             _ => Vec::new(),

@@ -7,11 +7,12 @@ use firstcome::domain::BUCKETS;
 use firstcome::parts::store::{Raise, Store, StoreConfig};
 use firstcome::runtime::clock::Clock;
 use sea_orm::{
-    ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
+    TransactionTrait, TryGetable,
 };
 
 use crate::proxy::{Mode, Proxy};
-use crate::support::{campaign_of, create, mysql, patient, until};
+use crate::support::{campaign_of, create, mysql, patient, until, until_nothing_left};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -27,10 +28,14 @@ fn address(url: &str) -> SocketAddr {
     rest.split_once('/').unwrap().0.parse().unwrap()
 }
 
-async fn count(db: &DatabaseConnection, select: &str) -> i64 {
+async fn value<T: TryGetable>(db: &DatabaseConnection, select: &str) -> T {
     let statement = Statement::from_string(DbBackend::MySql, select);
     let row = db.query_one_raw(statement).await.unwrap();
     row.unwrap().try_get_by_index(0).unwrap()
+}
+
+async fn count(db: &DatabaseConnection, select: &str) -> i64 {
+    value(db, select).await
 }
 
 /// Row locks of sessions on this schema.
@@ -97,6 +102,47 @@ async fn a_locked_lease_row_does_not_block_the_renewal_of_other_leases() {
     lock.rollback().await.unwrap();
     store.leave_buckets("relay").await.unwrap();
     assert!(store.relay_leases().await.unwrap().is_empty());
+}
+
+/// With few requests, each would otherwise find a connection that is too old.
+#[tokio::test]
+async fn a_connection_that_was_idle_for_too_long_leaves_the_pool_smaller() {
+    let test = mysql().await;
+    let config = StoreConfig {
+        session_timeout: Duration::from_secs(8),
+        ..patient(&test.url)
+    };
+    let mut single = ConnectOptions::new(&test.url);
+    single.max_connections(1);
+    let observer = Database::connect(single).await.unwrap();
+    let newest =
+        "SELECT CAST(MAX(id) AS SIGNED) FROM performance_schema.processlist WHERE db = DATABASE()";
+    let before = count(&observer, newest).await;
+    let store = Store::connect(&config, Clock::System).await.unwrap();
+    let others = format!(
+        "FROM performance_schema.processlist \
+         WHERE db = DATABASE() AND id > {before} AND id <> CONNECTION_ID()"
+    );
+    let connections = format!("SELECT COUNT(*) {others}");
+    until("some connections", async || {
+        let ask = (0..64).map(|_| store.session_variable("pseudo_thread_id"));
+        futures_util::future::join_all(ask).await;
+        count(&observer, &connections).await >= 4
+    })
+    .await;
+    let open = count(&observer, &connections).await;
+    // Until all are idle for longer than half of the time-out.
+    let used = format!(
+        "SELECT GROUP_CONCAT(id, ' ', command, ' ', COALESCE(info, '')) {others} AND time < 5"
+    );
+    until_nothing_left(async || value::<Option<String>>(&observer, &used).await).await;
+    for fewer in 1..=3 {
+        store.session_variable("pseudo_thread_id").await.unwrap();
+        until("one less", async || {
+            count(&observer, &connections).await <= open - fewer
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

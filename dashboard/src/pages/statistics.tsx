@@ -29,6 +29,8 @@ export function Statistics({ tab, id }: { tab: "day" | "campaign"; id: number | 
 function Day() {
   const [date, setDate] = useState(day(about.zone, 0));
   const [zone, setZone] = useState(about.zone);
+  // Kept while it is typed: an answer draws the page anew, and the field with it.
+  const [typed, setTyped] = useState(about.zone);
   const kept = useGet<DayStatistics>(date ? `/api/admin/stats/daily${query({ date, zone })}` : null);
   // One after the other, so that neither waits for the other.
   const raw = useGet<DayStatistics>(date && (kept.data || kept.problem) ? `/api/admin/stats/raw${query({ date, zone })}` : null);
@@ -40,7 +42,7 @@ function Day() {
           {(input) => <input {...input} type="date" value={date} max={day(zone || "UTC", 0)} onInput={(event) => setDate(event.currentTarget.value)} />}
         </Field>
         <Field name="zone" label={t("stats.zone")} problem={refused}>
-          {(input) => <input {...input} value={zone} spellcheck={false} onChange={(event) => setZone(event.currentTarget.value.trim() || about.zone)} />}
+          {(input) => <input {...input} value={typed} spellcheck={false} onInput={(event) => setTyped(event.currentTarget.value)} onChange={() => setZone(typed.trim() || about.zone)} />}
         </Field>
         <div class="buttons">
           <button type="button" onClick={() => setDate(day(zone, -1))}>{t("stats.yesterday")}</button>

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::settings::RelaySettings;
+use super::settings::{LEASE_MAX, RelaySettings};
 use super::{KeyPolicy, Retention};
 use crate::domain::{EventId, KeyChoice};
 use crate::parts::broker::kafka::KafkaConfig;
@@ -15,6 +15,8 @@ pub struct Config {
     pub owner: String,
     /// How long the lease of a bucket lasts without a renewal.
     pub lease: Duration,
+    /// The longest lease of any relay of this database.
+    pub lease_max: Duration,
     /// The producer's own time-out: sending stops this long before the lease ends.
     pub publish_timeout: Duration,
     /// Wait between polls that find something.
@@ -66,6 +68,7 @@ impl Config {
         Self {
             owner: EventId::generate().to_string(),
             lease: settings.lease(kafka.message_timeout),
+            lease_max: LEASE_MAX,
             publish_timeout: kafka.message_timeout,
             poll_min: Duration::from_millis(10),
             poll_max: Duration::from_secs(1),
@@ -106,6 +109,7 @@ impl Config {
             self.lease >= self.publish_timeout * 2 + Duration::from_secs(1),
             "lease must be at least twice kafka.message_timeout and a second",
         );
+        must(self.lease <= self.lease_max, "lease must be at most 150s");
         must(self.poll_min <= self.poll_max, "poll_min exceeds poll_max");
         must(!self.poll_min.is_zero(), "poll_min must not be zero");
         must(self.poll_rows_max > 0, "poll_rows_max must not be zero");

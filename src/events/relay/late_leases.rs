@@ -1,6 +1,7 @@
 //! Ends the leases of dead relays after the database's clock was set back: by that clock they last for the length of
 //! the step. This process's clock decides instead. A relay sends nothing after a whole lease without a renewal, so a
-//! lease that was seen unchanged for longer than that belongs to nobody.
+//! lease that was seen unchanged for the longest lease that a relay can have belongs to nobody. The lease of this relay
+//! is no measure: another one may be configured with a longer one.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,9 +11,6 @@ use tokio::time::Instant;
 use super::Context;
 use crate::parts::store::{LateLease, StoreError};
 
-/// For how many leases of this relay a lease must be unchanged: another relay may be configured with a longer one.
-const UNCHANGED_LEASES: u32 = 3;
-
 /// Since when each late lease is unchanged.
 #[derive(Debug, Default)]
 pub(super) struct LateLeases(HashMap<LateLease, Instant>);
@@ -20,17 +18,20 @@ pub(super) struct LateLeases(HashMap<LateLease, Instant>);
 impl LateLeases {
     /// Ends those whose owner must have stopped.
     pub(super) async fn end(&mut self, context: &Context) -> Result<(), StoreError> {
-        let lease = context.config.lease;
+        let lease_max = context.config.lease_max;
         let asked_at = Instant::now();
-        let late = context.store.late_leases(lease).await?;
+        let late = context.store.late_leases(lease_max).await?;
         let read = Read {
             late,
             asked_at,
             answered_at: Instant::now(),
         };
-        let ownerless = self.unchanged(read, lease * UNCHANGED_LEASES);
-        if !ownerless.is_empty() {
-            let leases = context.store.end_late_leases(&ownerless).await?;
+        let ownerless = self.unchanged(read, lease_max);
+        if ownerless.is_empty() {
+            return Ok(());
+        }
+        let leases = context.store.end_late_leases(&ownerless).await?;
+        if leases > 0 {
             tracing::warn!(
                 leases,
                 "leases from before the database's clock was set back, which nobody renews, were ended"

@@ -161,11 +161,12 @@ pub(super) async fn keep(context: Context, stop: CancellationToken) -> Result<()
     let mut late = LateLeases::default();
     loop {
         match keep_once(&context).await {
-            Ok(()) => {}
+            Ok(()) => {
+                if let Err(failure) = late.end(&context).await {
+                    tracing::warn!(%failure, "leases of dead relays not ended; it will be retried");
+                }
+            }
             Err(failure) => tracing::warn!(%failure, "leases not renewed"),
-        }
-        if let Err(failure) = late.end(&context).await {
-            tracing::warn!(%failure, "leases of dead relays not ended; it will be retried");
         }
         tokio::select! {
             () = stop.cancelled() => break,

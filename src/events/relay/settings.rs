@@ -7,6 +7,8 @@ use crate::runtime::settings::settings;
 
 /// The default lease: short enough for a fast takeover, long enough for few renewals.
 const LEASE: Duration = Duration::from_secs(15);
+/// The longest lease of any relay. It suffices for the longest `kafka.message_timeout`.
+pub(super) const LEASE_MAX: Duration = Duration::from_secs(150);
 
 settings! {
     /// `[relay]`: publishing what was committed.
@@ -15,7 +17,7 @@ settings! {
         /// notifies it over Redis of each commit
         enabled: bool = true;
         /// How long the lease of a relay for its part of the outbox is valid without renewal, and so how long events wait
-        /// after a crash. At least twice `kafka.message_timeout` and a second
+        /// after a crash. At least twice `kafka.message_timeout` and a second, at most 150s
         lease: Option<Duration> = None, shown "`15s`, more for a long `kafka.message_timeout`";
         /// Events in flight, from dispatching until they are acknowledged or parked
         in_flight_max: u32 = 8_192, in 64..=1_000_000;
@@ -51,6 +53,10 @@ impl RelaySettings {
         require(
             self.lease(message_timeout) >= message_timeout * 2 + Duration::from_secs(1),
             "relay.lease: must be at least twice kafka.message_timeout and a second",
+        );
+        require(
+            self.lease(message_timeout) <= LEASE_MAX,
+            "relay.lease: must be at most 150s",
         );
     }
 }

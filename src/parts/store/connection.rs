@@ -17,6 +17,7 @@ use sea_orm::{
 
 use super::bounded::{AbandonedStatements, Db, Tx};
 use super::demotion::Demotion;
+use super::lifetime::Lifetime;
 use super::{PATIENCE, StoreConfig, StoreError};
 
 /// Maximum length of statements. sqlx 0.9.0 does not set `TCP_NODELAY`, so the data after the first TLS record, or
@@ -93,27 +94,23 @@ async fn connect_mysql(
     (abandoned, demotion): (AbandonedStatements, Demotion),
 ) -> Result<DatabaseConnection, StoreError> {
     let settings = session_settings(config);
-    let condemned = demotion.clone();
     let is_vitess = Arc::new(AtomicBool::new(false));
     let found_vitess = is_vitess.clone();
     // The server ends a connection that is idle for longer.
     let idle_max = config.session_timeout / 2;
-    let age_max = config.connection_lifetime;
+    let returning = Lifetime::new(config.connection_lifetime, idle_max, demotion);
+    let idle = returning.clone();
     let pool = without_maintenance(MySqlPoolOptions::new())
-        .before_acquire(move |_, known| {
-            let is_fit =
-                !condemned.condemns(known.age) && known.age < age_max && known.idle_for < idle_max;
-            Box::pin(std::future::ready(Ok(is_fit)))
-        })
+        .before_acquire(move |_, known| Box::pin(std::future::ready(Ok(idle.may_be_used(&known)))))
         .max_connections(config.pool_size())
         .acquire_timeout(config.acquire_timeout)
         .test_before_acquire(false)
         .after_release(move |connection, known| {
             let abandoned = abandoned.clone();
-            let is_condemned = demotion.condemns(known.age) || known.age >= age_max;
+            let stays = returning.may_return(&known);
             let is_vitess = is_vitess.load(Ordering::Relaxed);
             Box::pin(async move {
-                if is_condemned {
+                if !stays {
                     return Ok(false);
                 }
                 let is_fit = async {

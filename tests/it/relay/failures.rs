@@ -1,7 +1,7 @@
 //! Each class of failure, injected by a test double.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use firstcome::domain::{BUCKETS, EventId, OutboxEvent};
 use firstcome::events::relay::{Config, KeyPolicy};
@@ -195,8 +195,9 @@ async fn a_key_whose_first_row_another_relay_delivered_is_unblocked() {
 
 /// By the database's clock, which was set back, the leases of a dead relay last for another hour.
 async fn buckets_of_a_dead_relay_are_taken_after_a_step_back(bench: &Bench) {
-    let lease = Duration::from_secs(2);
-    let (held, _) = bench.store.hold_buckets("dead", lease).await.unwrap();
+    let lease_max = Duration::from_secs(7);
+    let taken_at = Instant::now();
+    let (held, _) = bench.store.hold_buckets("dead", lease_max).await.unwrap();
     assert_eq!(held.len(), usize::from(BUCKETS));
     bench.set_leases_forward().await;
     let events = events(1, 2);
@@ -204,11 +205,14 @@ async fn buckets_of_a_dead_relay_are_taken_after_a_step_back(bench: &Bench) {
     let double = Double::reacting([]);
     let quick = Config {
         publish_timeout: Duration::from_millis(500),
-        lease,
+        lease: Duration::from_secs(2),
+        lease_max,
         ..config()
     };
     let running = Running::start(bench, double.clone(), quick);
     running.owns(usize::from(BUCKETS)).await;
+    // Until then the other one, whose lease is longer, could have been alive.
+    assert!(taken_at.elapsed() >= lease_max);
     let leases = bench.store.relay_leases().await.unwrap();
     assert_eq!(leases.len(), 1, "{leases:?}");
     // Its own leases are late after another step, and stay its own.
@@ -236,6 +240,7 @@ async fn a_late_lease_that_was_renewed_meanwhile_is_not_ended() {
     let bench = Bench::sqlite().await;
     let lease = Duration::from_secs(60);
     bench.store.hold_buckets("alive", lease).await.unwrap();
+    assert_eq!(bench.store.late_leases(lease).await.unwrap(), []);
     bench.set_leases_forward().await;
     let late = bench.store.late_leases(lease).await.unwrap();
     assert_eq!(late.len(), usize::from(BUCKETS) + 1);

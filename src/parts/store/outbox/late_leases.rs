@@ -20,7 +20,7 @@ const COLUMNS: [Column; 4] = [
     Column::ExpiresAt,
 ];
 
-/// A lease that ends later than one that is taken now. Each renewal changes it.
+/// A lease that ends later than any that is taken now. Each renewal changes it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LateLease {
     row: i32,
@@ -57,13 +57,13 @@ impl From<Row> for LateLease {
 }
 
 impl Store {
-    /// The leases, registrations included, that end later than two leases of this length from now.
-    pub async fn late_leases(&self, lease: Duration) -> Result<Vec<LateLease>, StoreError> {
+    /// The leases, registrations included, that end later than the longest lease would that is taken now.
+    pub async fn late_leases(&self, lease_max: Duration) -> Result<Vec<LateLease>, StoreError> {
         let rows: Vec<Row> = Entity::find()
             .select_only()
             .columns(COLUMNS)
             .filter(Column::Owner.is_not_null())
-            .filter(Column::ExpiresAt.into_expr().gt(self.after(lease * 2)))
+            .filter(Column::ExpiresAt.into_expr().gt(self.after(lease_max)))
             .into_tuple()
             .all(&self.db)
             .await?;
