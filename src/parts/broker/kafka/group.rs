@@ -35,8 +35,11 @@ const POLL: Duration = Duration::from_millis(50);
 const UPKEEP: Duration = Duration::from_millis(100);
 /// Interval between updates of the lag.
 const STATISTICS_MS: &str = "1000";
-/// Time limit for leaving the group after the last offsets were committed.
-const LEAVE_MAX: Duration = Duration::from_secs(10);
+/// Time limit at the end for the work on records that were handed over, and the commit of their offsets.
+const END_MAX: Duration = Duration::from_secs(10);
+/// Time limit for leaving the group after that. It is short, because nothing depends on it: the group notices a member
+/// that did not leave when its session times out.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
 /// Limits of the data that librdkafka prefetches from a partition.
 const READ_AHEAD_RECORDS: &str = "5000";
 const READ_AHEAD_KB: &str = "8192";
@@ -111,7 +114,8 @@ impl Kafka {
         // The thread also stops if this future is dropped.
         let over = stop.child_token();
         let _over = over.clone().drop_guard();
-        let (answer, mut answered) = oneshot::channel();
+        let (ends, mut ended) = oneshot::channel();
+        let (leaves, left) = oneshot::channel();
         let member = Member {
             owned: OwnedPartitions::new(&config, hooks, Handle::current()),
             config: config.clone(),
@@ -120,23 +124,25 @@ impl Kafka {
         // A separate thread that is never joined, because leaving a group can hang.
         let started = thread::Builder::new()
             .name("kafka.group".to_owned())
-            .spawn(move || member.run(&client, answer));
+            .spawn(move || member.run(&client, ends, leaves));
         started.map_err(|_| broken())?;
-        tokio::select! {
-            ended = &mut answered => return ended.unwrap_or_else(|_| Err(broken())),
-            () = stop.cancelled() => {}
+        let ended = tokio::select! {
+            ended = &mut ended => Some(ended),
+            () = stop.cancelled() => tokio::time::timeout(END_MAX, ended).await.ok(),
+        };
+        // The sender is dropped once the member has left.
+        if ended.is_none() || tokio::time::timeout(LEAVE_MAX, left).await.is_err() {
+            tracing::warn!(
+                consumer.group = config.group,
+                "left the group without waiting for the broker"
+            );
         }
-        if let Ok(ended) = tokio::time::timeout(LEAVE_MAX, answered).await {
-            return ended.unwrap_or_else(|_| Err(broken()));
-        }
-        // The group notices it when the session times out.
-        tracing::warn!(
-            consumer.group = config.group,
-            "left the group without waiting for the broker"
-        );
-        Ok(())
+        ended.map_or(Ok(()), |ended| ended.unwrap_or_else(|_| Err(broken())))
     }
 }
+
+/// How a membership ended.
+type Ends = oneshot::Sender<Result<(), GroupError>>;
 
 /// One membership, on its thread.
 struct Member {
@@ -146,18 +152,19 @@ struct Member {
 }
 
 impl Member {
-    fn run(self, client: &ClientConfig, answer: oneshot::Sender<Result<(), GroupError>>) {
+    fn run(self, client: &ClientConfig, ends: Ends, leaves: oneshot::Sender<()>) {
         let context = Context(Arc::clone(&self.owned));
         let consumer = client.create_with_context::<_, BaseConsumer<Context>>(context);
         let consumer = match consumer {
             Ok(consumer) => consumer,
-            Err(failure) => return drop(answer.send(Err(self.refused(failure)))),
+            Err(failure) => return drop(ends.send(Err(self.refused(failure)))),
         };
         let ended = self.read(&consumer);
         self.owned.finish_all(&consumer);
+        drop(ends.send(ended));
         // Leaves the group, so that others need not wait for the session timeout.
         drop(consumer);
-        drop(answer.send(ended));
+        drop(leaves);
     }
 
     fn read(&self, consumer: &BaseConsumer<Context>) -> Result<(), GroupError> {
