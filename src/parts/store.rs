@@ -61,9 +61,9 @@ pub use history::History;
 pub use order::Ordered;
 pub use orders::{DecidedOrder, DecisionContext, DueOrder, LineContradiction, NewOrder};
 pub use outbox::{
-    DueRows, LateLease, LeasedBucket, LogEntry, NewlyParked, ORPHAN_KEYS_MAX, OutboxCounts, Parked,
-    ParkedRow, ParkedState, ParkedVerdict, Partitions, PublishedEvent, PurgePage, Purgeable,
-    REPUBLISH_MAX, RelayLease, Released, StreamEnds, StreamKey, Targets, Tenure,
+    DueRows, LeasedBucket, LogEntry, NewlyParked, ORPHAN_KEYS_MAX, OutboxCounts, Parked, ParkedRow,
+    ParkedState, ParkedVerdict, Partitions, PublishedEvent, PurgePage, Purgeable, REPUBLISH_MAX,
+    RelayLease, Released, StreamEnds, StreamKey, Targets, Tenure, UnexpiredLease,
 };
 pub use participations::{
     Applicant, Applicants, ChangeRequest, Changed, Closing, CommitError, Committed, Decision,

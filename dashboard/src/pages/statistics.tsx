@@ -31,6 +31,7 @@ function Day() {
   const [zone, setZone] = useState(about.zone);
   // Kept while it is typed: an answer draws the page anew, and the field with it.
   const [typed, setTyped] = useState(about.zone);
+  const choose = (chosen: string) => { setTyped(chosen); setZone(chosen); };
   const kept = useGet<DayStatistics>(date ? `/api/admin/stats/daily${query({ date, zone })}` : null);
   // One after the other, so that neither waits for the other.
   const raw = useGet<DayStatistics>(date && (kept.data || kept.problem) ? `/api/admin/stats/raw${query({ date, zone })}` : null);
@@ -42,7 +43,7 @@ function Day() {
           {(input) => <input {...input} type="date" value={date} max={day(zone || "UTC", 0)} onInput={(event) => setDate(event.currentTarget.value)} />}
         </Field>
         <Field name="zone" label={t("stats.zone")} problem={refused}>
-          {(input) => <input {...input} value={typed} spellcheck={false} onInput={(event) => setTyped(event.currentTarget.value)} onChange={() => setZone(typed.trim() || about.zone)} />}
+          {(input) => <input {...input} value={typed} spellcheck={false} onInput={(event) => setTyped(event.currentTarget.value)} onChange={(event) => choose(event.currentTarget.value.trim() || about.zone)} />}
         </Field>
         <div class="buttons">
           <button type="button" onClick={() => setDate(day(zone, -1))}>{t("stats.yesterday")}</button>

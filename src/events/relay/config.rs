@@ -109,7 +109,7 @@ impl Config {
             self.lease >= self.publish_timeout * 2 + Duration::from_secs(1),
             "lease must be at least twice kafka.message_timeout and a second",
         );
-        must(self.lease <= self.lease_max, "lease must be at most 150s");
+        must(self.lease <= self.lease_max, "lease exceeds lease_max");
         must(self.poll_min <= self.poll_max, "poll_min exceeds poll_max");
         must(!self.poll_min.is_zero(), "poll_min must not be zero");
         must(self.poll_rows_max > 0, "poll_rows_max must not be zero");

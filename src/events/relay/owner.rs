@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
-use super::late_leases::LateLeases;
+use super::ownerless_leases::OwnerlessLeases;
 use crate::domain::BUCKETS;
 use crate::parts::store::{LeasedBucket, StoreError};
 use crate::runtime::supervisor::BoxError;
@@ -158,11 +158,16 @@ impl Ownership {
 /// all work that depends on them.
 pub(super) async fn keep(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
     let config = &context.config;
-    let mut late = LateLeases::default();
+    let mut ownerless = OwnerlessLeases::default();
+    let interval = config.lease / RENEWALS_A_LEASE;
     loop {
+        let began = Instant::now();
         match keep_once(&context).await {
             Ok(()) => {
-                if let Err(failure) = late.end(&context).await {
+                // Bounded, so that the next renewal is in time.
+                let ended = tokio::time::timeout(interval / 2, ownerless.end(&context)).await;
+                let ended = ended.map_err(BoxError::from);
+                if let Err(failure) = ended.and_then(|ended| Ok(ended?)) {
                     tracing::warn!(%failure, "leases of dead relays not ended; it will be retried");
                 }
             }
@@ -170,7 +175,7 @@ pub(super) async fn keep(context: Context, stop: CancellationToken) -> Result<()
         }
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(config.lease / RENEWALS_A_LEASE) => {}
+            () = tokio::time::sleep_until(began + interval) => {}
         }
     }
     context.store.leave_buckets(&config.owner).await?;

@@ -56,7 +56,7 @@ impl Verification {
             return Ok(Some(drift));
         }
         if counters.is_over() {
-            return Ok(before.and_then(|gate| newer_breach(counters, &gate)));
+            return Ok(None);
         }
         let (mut counters, mut before) = (*counters, before);
         for reading in 1.. {
@@ -149,21 +149,21 @@ fn settings(counters: &CampaignCounters) -> Settings {
     }
 }
 
-/// The store's epoch is raised before the gate's.
-fn newer_breach(counters: &CampaignCounters, gate: &GateState) -> Option<String> {
-    let (epoch, known) = (gate.epoch, counters.gate_epoch);
-    (epoch > known).then(|| format!("I7 the gate has epoch {epoch}, the store {known}"))
-}
-
 fn breach(counters: &CampaignCounters, state: &GateState) -> Option<String> {
     let (epoch, committed) = (counters.gate_epoch, counters.committed_units);
     let GateState { units, leases, .. } = state;
     if state.epoch < epoch {
         return None;
     }
-    Some(newer_breach(counters, state).unwrap_or_else(|| {
-        format!("I7 the gate counts {units} units and {leases} leases, the store {committed}")
-    }))
+    if state.epoch > epoch {
+        return Some(format!(
+            "I7 the gate has epoch {}, the store {epoch}",
+            state.epoch
+        ));
+    }
+    Some(format!(
+        "I7 the gate counts {units} units and {leases} leases, the store {committed}"
+    ))
 }
 
 #[cfg(test)]

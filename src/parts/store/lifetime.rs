@@ -1,6 +1,6 @@
-//! Which connections stay in a pool of connections to MySQL. An idle one that is too old for use is replaced by a new one.
-//! It is also a sign that the pool has more connections than it needs, so another one is closed after its next use:
-//! otherwise, with few requests, each request would find a connection that is too old, and wait for a new one.
+//! Which connections stay in a pool of connections to MySQL. The pool uses the one first that was idle for longest. If
+//! that was too long, a new connection replaces it. It is also a sign that the pool has more connections than it needs,
+//! so the next one that returns is closed: otherwise, with few requests, each of them would wait for a new connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

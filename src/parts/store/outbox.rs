@@ -10,13 +10,13 @@ mod counts;
 mod due;
 mod held;
 mod keys;
-mod late_leases;
 mod leases;
 mod parked;
 mod published;
 mod purge;
 mod republish;
 mod target;
+mod unexpired_leases;
 
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
 use sea_orm::{
@@ -27,13 +27,13 @@ use sea_orm::{
 pub use counts::OutboxCounts;
 pub use due::{DueRows, Parked};
 pub use keys::{ORPHAN_KEYS_MAX, Released};
-pub use late_leases::LateLease;
 pub use leases::{LeasedBucket, RelayLease};
 pub use parked::{NewlyParked, ParkedRow, ParkedState, ParkedVerdict, StreamKey, Tenure};
 pub use published::PublishedEvent;
 pub use purge::{PurgePage, Purgeable};
 pub use republish::REPUBLISH_MAX;
 pub use target::{Partitions, Targets};
+pub use unexpired_leases::UnexpiredLease;
 
 use super::entity::{
     campaign, event_of_parked, insert_rows, outbox_event, outbox_parked, outbox_position,

@@ -399,7 +399,7 @@ async fn a_gate_behind_or_ahead_of_the_store_is_reported() {
 }
 
 #[tokio::test]
-async fn of_an_ended_campaign_only_settings_and_epoch_of_the_gate_are_compared() {
+async fn of_an_ended_campaign_only_the_settings_of_the_gate_are_compared() {
     for test in stores().await {
         let store = &test.store;
         let scene = Scene::new(store, 1).await;
@@ -423,11 +423,5 @@ async fn of_an_ended_campaign_only_settings_and_epoch_of_the_gate_are_compared()
         // The gate gets the settings. It sells nothing more, so nobody corrects what it counts.
         assert_eq!(reconciler.sweep().await.unwrap().over, 1);
         assert_clean(&verification.run().await.unwrap());
-
-        let set_back = format!("UPDATE campaign SET gate_epoch = gate_epoch - 1 WHERE id = {id}");
-        run(&vandal(&test).await, &set_back).await;
-        let epoch = store.campaign(id).await.unwrap().unwrap().gate_epoch;
-        let newer = format!("I7 the gate has epoch {}, the store {epoch}", epoch + 1);
-        assert_eq!(breaches().await, [newer]);
     }
 }

@@ -36,9 +36,9 @@ const UPKEEP: Duration = Duration::from_millis(100);
 /// Interval between updates of the lag.
 const STATISTICS_MS: &str = "1000";
 /// Time limit at the end for the work on records that were handed over, and the commit of their offsets.
-const END_MAX: Duration = Duration::from_secs(10);
-/// Time limit for leaving the group after that. It is short, because nothing depends on it: the group notices a member
-/// that did not leave when its session times out.
+const END_MAX: Duration = Duration::from_secs(8);
+/// Time limit for leaving the group after that. It is short, because all work is done: the partitions of a member that did
+/// not leave only wait longer for the next one, until its session times out.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 /// Limits of the data that librdkafka prefetches from a partition.
 const READ_AHEAD_RECORDS: &str = "5000";
@@ -130,14 +130,21 @@ impl Kafka {
             ended = &mut ended => Some(ended),
             () = stop.cancelled() => tokio::time::timeout(END_MAX, ended).await.ok(),
         };
+        let Some(ended) = ended else {
+            tracing::warn!(
+                consumer.group = config.group,
+                "stopped before the offsets were committed; the next owner of the partitions reads some records again"
+            );
+            return Ok(());
+        };
         // The sender is dropped once the member has left.
-        if ended.is_none() || tokio::time::timeout(LEAVE_MAX, left).await.is_err() {
+        if tokio::time::timeout(LEAVE_MAX, left).await.is_err() {
             tracing::warn!(
                 consumer.group = config.group,
                 "left the group without waiting for the broker"
             );
         }
-        ended.map_or(Ok(()), |ended| ended.unwrap_or_else(|_| Err(broken())))
+        ended.unwrap_or_else(|_| Err(broken()))
     }
 }
 

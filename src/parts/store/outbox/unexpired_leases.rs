@@ -1,8 +1,6 @@
-//! Leases of relays that end too late: they were taken before the database's clock was set back, and were not renewed
-//! since. If their owner is dead, nobody else would get its buckets for the length of the step. This module does not
-//! know who is dead: a caller that has seen a lease unchanged for long enough ends it.
-
-use std::time::Duration;
+//! Leases of relays that the database's clock has not ended yet. After a step back of this clock they last for longer by
+//! the length of the step, even if their owner is dead. This module does not know who is dead: a caller that has seen a
+//! lease unchanged for long enough ends it.
 
 use sea_orm::sea_query::{ExprTrait, LockBehavior, LockType};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
@@ -20,9 +18,9 @@ const COLUMNS: [Column; 4] = [
     Column::ExpiresAt,
 ];
 
-/// A lease that ends later than any that is taken now. Each renewal changes it.
+/// A lease as it was read. Each renewal changes it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LateLease {
+pub struct UnexpiredLease {
     row: i32,
     owner: String,
     epoch: i64,
@@ -30,7 +28,7 @@ pub struct LateLease {
 }
 
 #[cfg(test)]
-impl LateLease {
+impl UnexpiredLease {
     /// A lease of a bucket after this number of renewals.
     #[must_use]
     pub fn example(row: i32, renewals: i64) -> Self {
@@ -45,7 +43,7 @@ impl LateLease {
 
 type Row = (i32, String, i64, Timestamp);
 
-impl From<Row> for LateLease {
+impl From<Row> for UnexpiredLease {
     fn from((row, owner, epoch, ends_at): Row) -> Self {
         Self {
             row,
@@ -57,23 +55,23 @@ impl From<Row> for LateLease {
 }
 
 impl Store {
-    /// The leases, registrations included, that end later than the longest lease would that is taken now.
-    pub async fn late_leases(&self, lease_max: Duration) -> Result<Vec<LateLease>, StoreError> {
+    /// All leases that have not ended, registrations included.
+    pub async fn unexpired_leases(&self) -> Result<Vec<UnexpiredLease>, StoreError> {
         let rows: Vec<Row> = Entity::find()
             .select_only()
             .columns(COLUMNS)
             .filter(Column::Owner.is_not_null())
-            .filter(Column::ExpiresAt.into_expr().gt(self.after(lease_max)))
+            .filter(Column::ExpiresAt.into_expr().gt(self.now_expr()))
             .into_tuple()
             .all(&self.db)
             .await?;
-        Ok(rows.into_iter().map(LateLease::from).collect())
+        Ok(rows.into_iter().map(UnexpiredLease::from).collect())
     }
 
     /// Ends those of these leases that are still the same. Returns their number. Rows locked by other transactions are
     /// skipped.
-    pub async fn end_late_leases(&self, late: &[LateLease]) -> Result<u64, StoreError> {
-        let rows: Vec<i32> = late.iter().map(|one| one.row).collect();
+    pub async fn end_leases(&self, leases: &[UnexpiredLease]) -> Result<u64, StoreError> {
+        let rows: Vec<i32> = leases.iter().map(|one| one.row).collect();
         let transaction = self.begin().await?;
         let mut found = Entity::find()
             .select_only()
@@ -83,9 +81,9 @@ impl Store {
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
         by_index(&mut found, "PRIMARY");
         let found: Vec<Row> = found.into_tuple().all(&transaction).await?;
-        let same = found.into_iter().map(LateLease::from);
+        let same = found.into_iter().map(UnexpiredLease::from);
         let same: Vec<i32> = same
-            .filter(|one| late.contains(one))
+            .filter(|one| leases.contains(one))
             .map(|one| one.row)
             .collect();
         let mut ended = 0;

@@ -9,20 +9,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Context;
-use crate::parts::store::{LateLease, StoreError};
+use crate::parts::store::{StoreError, UnexpiredLease};
 
-/// Since when each late lease is unchanged.
+/// Since when each lease is unchanged.
 #[derive(Debug, Default)]
-pub(super) struct LateLeases(HashMap<LateLease, Instant>);
+pub(super) struct OwnerlessLeases(HashMap<UnexpiredLease, Instant>);
 
-impl LateLeases {
+impl OwnerlessLeases {
     /// Ends those whose owner must have stopped.
     pub(super) async fn end(&mut self, context: &Context) -> Result<(), StoreError> {
         let lease_max = context.config.lease_max;
         let asked_at = Instant::now();
-        let late = context.store.late_leases(lease_max).await?;
+        let leases = context.store.unexpired_leases().await?;
         let read = Read {
-            late,
+            leases,
             asked_at,
             answered_at: Instant::now(),
         };
@@ -30,7 +30,7 @@ impl LateLeases {
         if ownerless.is_empty() {
             return Ok(());
         }
-        let leases = context.store.end_late_leases(&ownerless).await?;
+        let leases = context.store.end_leases(&ownerless).await?;
         if leases > 0 {
             tracing::warn!(
                 leases,
@@ -41,10 +41,10 @@ impl LateLeases {
     }
 
     /// Those that have been the same for at least `term`.
-    fn unchanged(&mut self, read: Read, term: Duration) -> Vec<LateLease> {
-        self.0.retain(|known, _| read.late.contains(known));
+    fn unchanged(&mut self, read: Read, term: Duration) -> Vec<UnexpiredLease> {
+        self.0.retain(|known, _| read.leases.contains(known));
         let mut unchanged = Vec::new();
-        for one in read.late {
+        for one in read.leases {
             // It may have been renewed until the answer came, and may be again after the question was sent.
             let since = *self.0.entry(one.clone()).or_insert(read.answered_at);
             if read.asked_at.saturating_duration_since(since) >= term {
@@ -57,7 +57,7 @@ impl LateLeases {
 
 /// An answer of the store.
 struct Read {
-    late: Vec<LateLease>,
+    leases: Vec<UnexpiredLease>,
     asked_at: Instant,
     answered_at: Instant,
 }
@@ -70,15 +70,18 @@ mod tests {
 
     /// The unchanged leases of readings that begin at these seconds and last a second each. Bucket 2 is renewed before
     /// every second reading.
-    fn found_at(readings: &[u64]) -> Vec<Vec<LateLease>> {
+    fn found_at(readings: &[u64]) -> Vec<Vec<UnexpiredLease>> {
         let began = Instant::now();
-        let mut leases = LateLeases::default();
+        let mut leases = OwnerlessLeases::default();
         let readings = readings.iter().enumerate();
         let found = readings.map(|(nth, seconds)| {
             let asked_at = began + Duration::from_secs(*seconds);
             let renewed = i64::try_from(nth / 2).unwrap();
             let read = Read {
-                late: vec![LateLease::example(1, 0), LateLease::example(2, renewed)],
+                leases: vec![
+                    UnexpiredLease::example(1, 0),
+                    UnexpiredLease::example(2, renewed),
+                ],
                 asked_at,
                 answered_at: asked_at + Duration::from_secs(1),
             };
@@ -89,7 +92,7 @@ mod tests {
 
     #[test]
     fn only_a_lease_that_was_the_same_for_the_whole_term_is_found() {
-        let dead = vec![LateLease::example(1, 0)];
+        let dead = vec![UnexpiredLease::example(1, 0)];
         let found = found_at(&[0, 10, 20, 30, 31, 40]);
         assert_eq!(found, [vec![], vec![], vec![], vec![], dead.clone(), dead]);
     }
@@ -97,17 +100,17 @@ mod tests {
     #[test]
     fn a_lease_that_was_away_counts_anew() {
         let began = Instant::now();
-        let mut leases = LateLeases::default();
-        let mut read = |seconds: u64, late: Vec<LateLease>| {
+        let mut leases = OwnerlessLeases::default();
+        let mut read = |seconds: u64, found: Vec<UnexpiredLease>| {
             let asked_at = began + Duration::from_secs(seconds);
             let read = Read {
-                late,
+                leases: found,
                 asked_at,
                 answered_at: asked_at,
             };
             leases.unchanged(read, TERM)
         };
-        let one = LateLease::example(1, 0);
+        let one = UnexpiredLease::example(1, 0);
         assert_eq!(read(0, vec![one.clone()]), []);
         assert_eq!(read(20, vec![]), []);
         assert_eq!(read(30, vec![one.clone()]), []);
