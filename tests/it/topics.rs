@@ -1,12 +1,15 @@
 //! Metadata of topics from the brokers, on three of librdkafka's mock brokers.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::parts::broker::kafka::{Extent, Kafka, KafkaConfig, PartitionState};
+use firstcome::domain::Timestamp;
+use firstcome::parts::broker::kafka::{Extent, Kafka, KafkaConfig, PartitionState, ReadError};
 use firstcome::parts::broker::{PublishError, Publisher, Record};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -112,4 +115,52 @@ async fn with_all_brokers_down_a_lookup_of_topics_fails_as_unavailable() {
     cluster.broker_down(-1).unwrap();
     let asked = kafka.topics(vec!["t".to_owned()]).await;
     assert!(matches!(asked, Err(PublishError::Away(_))), "{asked:?}");
+}
+
+/// A new leader answers `OFFSET_NOT_AVAILABLE` until its followers have caught up; librdkafka does not repeat the
+/// request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_of_a_topic_waits_for_the_leader_to_know_its_end() {
+    let (cluster, kafka) = scene().await;
+    let not_yet = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE; 12];
+    cluster.request_errors(RDKafkaApiKey::ListOffsets, &not_yet);
+    let read = kafka.read_topic("t", Duration::from_secs(60), (), |(), _| {});
+    let ((), extents) = read.await.unwrap();
+    assert_eq!(extents.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_of_a_topic_ends_in_time_if_no_leader_knows_its_end() {
+    let (cluster, kafka) = scene().await;
+    let never = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE; 1000];
+    cluster.request_errors(RDKafkaApiKey::ListOffsets, &never);
+    let read = kafka.read_topic("t", Duration::from_secs(3), (), |(), _| {});
+    let refused = read.await.unwrap_err();
+    assert!(matches!(refused, ReadError::Refused { .. }), "{refused}");
+}
+
+/// Takes the leader of partition 1, and elects another one when work that needs a leader has begun and waits.
+async fn while_a_partition_has_no_leader<T>(cluster: &Cluster, work: impl Future<Output = T>) -> T {
+    cluster.partition_leader("t", 1, None).unwrap();
+    let mut work = pin!(work);
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut work).await;
+    assert!(early.is_err(), "it did not wait for the leader");
+    cluster.partition_leader("t", 1, Some(3)).unwrap();
+    work.await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_of_a_topic_waits_for_the_election_of_a_leader() {
+    let (cluster, kafka) = scene().await;
+    let read = kafka.read_topic("t", Duration::from_secs(60), (), |(), _| {});
+    let read = while_a_partition_has_no_leader(&cluster, read).await;
+    assert_eq!(read.unwrap().1.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_not_set_back_without_the_partitions_that_have_no_leader() {
+    let (cluster, kafka) = scene().await;
+    let set_back = kafka.rewind("g", "t", Timestamp::UNIX_EPOCH);
+    let set_back = while_a_partition_has_no_leader(&cluster, set_back).await;
+    assert_eq!(set_back.unwrap(), 0);
 }

@@ -7,6 +7,7 @@ use crate::runtime::settings::settings;
 
 /// The default lease: short enough for a fast takeover, long enough for few renewals.
 const LEASE: Duration = Duration::from_secs(15);
+const DAY: Duration = Duration::from_secs(86_400);
 /// The longest lease of any relay. It suffices for the longest `kafka.message_timeout`.
 pub(super) const LEASE_MAX: Duration = Duration::from_secs(150);
 
@@ -26,7 +27,7 @@ settings! {
         /// Wait after the first attempt; it doubles from there, with full jitter. At most `retry_max`
         retry_initial: Duration = Duration::from_millis(500);
         /// Longest wait between attempts
-        retry_max: Duration = Duration::from_secs(300);
+        retry_max: Duration = Duration::from_secs(300), in ..=DAY;
         /// Later events of a key while one of its events waits for a retry: `block` keeps the order, `skip` sends them
         key_policy: KeyPolicy = KeyPolicy::Block;
         /// Whether topic, partition and offset of each published event are stored, for

@@ -12,6 +12,7 @@ mod group;
 mod metadata;
 mod producers;
 mod progress;
+mod questions;
 mod read;
 mod rewind;
 mod sender;

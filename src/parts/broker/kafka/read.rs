@@ -11,11 +11,11 @@ use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::metadata::MetadataPartition;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
 pub use self::error::ReadError;
+use super::questions::Patience;
 use super::{Kafka, Traced, classify};
 use crate::parts::broker::{Consumed, PublishError};
 
@@ -166,20 +166,16 @@ impl Reading {
 
     /// The extents to read. They are read before the first record, so that all of their records exist.
     fn extents(&self, consumer: &BaseConsumer<Traced>) -> Result<Vec<Extent>, ReadError> {
-        let refused = |failure| self.refused(failure);
-        let metadata = consumer
-            .fetch_metadata(Some(&self.topic), self.metadata_timeout)
-            .map_err(refused)?;
-        let found = metadata.topics().first();
-        let partitions = found.map_or(&[][..], |topic| topic.partitions());
-        if partitions.is_empty() {
-            return Err(ReadError::Missing(self.topic.clone()));
-        }
+        let until = self.began + self.within.min(Patience::MAX);
+        let patience = Patience::new(until, self.metadata_timeout);
+        let partitions = patience.partitions(consumer, &self.topic);
+        let partitions = partitions.map_err(|failure| self.refused(failure))?;
         let mut extents = Vec::with_capacity(partitions.len());
-        for partition in partitions.iter().map(MetadataPartition::id) {
-            let client = consumer.client();
-            let extent = Extent::of(client, &self.topic, partition, self.metadata_timeout);
-            extents.push(extent.map_err(refused)?);
+        for partition in partitions {
+            let extent = patience.ask(|answer_max| {
+                Extent::of(consumer.client(), &self.topic, partition, answer_max)
+            });
+            extents.push(extent.map_err(|failure| self.refused(failure))?);
         }
         Ok(extents)
     }

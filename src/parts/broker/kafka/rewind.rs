@@ -2,19 +2,19 @@
 //! offsets from outside of a group that is in use.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
+use super::questions::Patience;
 use super::{Kafka, Traced};
 use crate::domain::Timestamp;
 
-/// Longest wait for all answers of one group.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// Longest wait for all answers of one group: its questions, and librdkafka's own minute for a commit.
+const ANSWER_MAX: Duration = Duration::from_secs(120);
 
 /// Why a group was not rewound.
 #[derive(Debug, thiserror::Error)]
@@ -34,10 +34,11 @@ pub enum RewindError {
 }
 
 impl Kafka {
-    /// The number of members of a group.
+    /// The number of members of a group. If its coordinator does not answer, other brokers' answers can make it 0;
+    /// [`Kafka::rewind`] does not have this weakness.
     pub async fn members(&self, group: &str) -> Result<usize, RewindError> {
-        self.with_group(group, |consumer, group, timeout| {
-            let groups = consumer.fetch_group_list(Some(group), timeout)?;
+        self.with_group(group, |consumer, group, patience| {
+            let groups = patience.ask(|max| consumer.fetch_group_list(Some(group), max))?;
             let members = groups.groups().iter().map(|one| one.members().len());
             Ok(members.sum())
         })
@@ -45,7 +46,8 @@ impl Kafka {
     }
 
     /// Sets the group's offsets in a topic back to the first records that were written at this moment or later. An
-    /// earlier or absent offset stays. Returns the number of partitions that were set back.
+    /// earlier or absent offset stays. Fails if the group has members, unless it has no offset in the topic. Returns
+    /// the number of partitions that were set back.
     pub async fn rewind(
         &self,
         group: &str,
@@ -53,8 +55,8 @@ impl Kafka {
         to: Timestamp,
     ) -> Result<usize, RewindError> {
         let topic = topic.to_owned();
-        self.with_group(group, move |consumer, _, timeout| {
-            rewind(consumer, &topic, to.timestamp_millis(), timeout)
+        self.with_group(group, move |consumer, _, patience| {
+            rewind(consumer, &topic, to.timestamp_millis(), patience)
         })
         .await
     }
@@ -63,7 +65,7 @@ impl Kafka {
     async fn with_group<T: Send + 'static>(
         &self,
         group: &str,
-        work: impl FnOnce(&BaseConsumer<Traced>, &str, Duration) -> KafkaResult<T> + Send + 'static,
+        work: impl FnOnce(&BaseConsumer<Traced>, &str, &Patience) -> KafkaResult<T> + Send + 'static,
     ) -> Result<T, RewindError> {
         let mut client = self.config.client();
         client
@@ -74,8 +76,10 @@ impl Kafka {
         let (answer, answered) = oneshot::channel();
         let run = move || {
             let consumer = client.create_with_context::<_, BaseConsumer<Traced>>(Traced);
-            let done = consumer
-                .and_then(|consumer| work(&consumer, &name, timeout).map(|done| (done, consumer)));
+            let patience = Patience::new(Instant::now() + Patience::MAX, timeout);
+            let done = consumer.and_then(|consumer| {
+                work(&consumer, &name, &patience).map(|done| (done, consumer))
+            });
             // The answer precedes the closing.
             match done {
                 Ok((done, consumer)) => {
@@ -102,37 +106,43 @@ fn rewind(
     consumer: &BaseConsumer<Traced>,
     topic: &str,
     to_ms: i64,
-    timeout: Duration,
+    patience: &Patience,
 ) -> KafkaResult<usize> {
-    let metadata = consumer.fetch_metadata(Some(topic), timeout)?;
-    let partitions: Vec<i32> = metadata
-        .topics()
-        .iter()
-        .flat_map(MetadataTopic::partitions)
-        .map(MetadataPartition::id)
-        .collect();
     let mut named = TopicPartitionList::new();
     let mut at = TopicPartitionList::new();
-    for partition in partitions {
+    for partition in patience.partitions(consumer, topic)? {
         named.add_partition(topic, partition);
         at.add_partition_offset(topic, partition, Offset::Offset(to_ms))?;
     }
-    let committed = consumer.committed_offsets(named, timeout)?;
-    let found = consumer.offsets_for_times(at, timeout)?;
-    let mut back = TopicPartitionList::new();
+    let committed =
+        patience.ask(|max| complete(consumer.committed_offsets(named.clone(), max)?))?;
+    let found = patience.ask(|max| complete(consumer.offsets_for_times(at.clone(), max)?))?;
+    let mut kept = TopicPartitionList::new();
+    let mut set_back = 0;
     for one in found.elements() {
-        let at_moment = one.offset().to_raw();
         let now = committed.find_partition(topic, one.partition());
-        let now = now.and_then(|now| now.offset().to_raw());
+        // Only real offsets, not those that stand for "none" or "the end".
+        let real = |offset: Offset| offset.to_raw().filter(|raw| *raw >= 0);
+        let Some(now) = now.and_then(|now| real(now.offset())) else {
+            continue;
+        };
         // Without a record since that moment there is nothing to read again.
-        if let (Some(at_moment), Some(now)) = (at_moment, now)
-            && (0..now).contains(&at_moment)
-        {
-            back.add_partition_offset(topic, one.partition(), Offset::Offset(at_moment))?;
-        }
+        let at_moment = real(one.offset()).unwrap_or(now);
+        set_back += usize::from(at_moment < now);
+        let offset = Offset::Offset(at_moment.min(now));
+        kept.add_partition_offset(topic, one.partition(), offset)?;
     }
-    if back.count() > 0 {
-        consumer.commit(&back, CommitMode::Sync)?;
+    // Also if all of them are as before: it is refused while the group has a member.
+    if kept.count() > 0 {
+        consumer.commit(&kept, CommitMode::Sync)?;
     }
-    Ok(back.count())
+    Ok(set_back)
+}
+
+/// The answer, unless it lacks a partition, for example one without a leader: it would silently not be set back.
+fn complete(answer: TopicPartitionList) -> KafkaResult<TopicPartitionList> {
+    for one in answer.elements() {
+        one.error()?;
+    }
+    Ok(answer)
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisResult, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisResult, Value,
     from_redis_value,
 };
 
@@ -13,6 +13,9 @@ use crate::parts::gate::start_error::StartError;
 
 /// Keys that one command looks at.
 const STEP: u32 = 1_000;
+
+/// The slots of a cluster.
+const SLOTS: u32 = 16_384;
 
 /// Longest wait for a connection, and for the answer to one step. Nobody waits for these commands but an operator.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -47,7 +50,7 @@ impl RedisConfig {
     }
 }
 
-/// The masters of a cluster that own slots.
+/// The masters of a cluster, which own all slots: an unowned slot may have keys on a master that is away.
 async fn masters(client: Client, like: &ConnectionInfo) -> RedisResult<Vec<ConnectionInfo>> {
     let mut connection = client
         .get_multiplexed_async_connection_with_config(&limits())
@@ -55,15 +58,24 @@ async fn masters(client: Client, like: &ConnectionInfo) -> RedisResult<Vec<Conne
     let mut command = redis::cmd("CLUSTER");
     let slots: Vec<Vec<Value>> = command.arg("SLOTS").query_async(&mut connection).await?;
     let mut addresses: Vec<(String, u16)> = Vec::new();
-    // A range of slots: its first, its last, its master, its replicas.
-    for master in slots
-        .into_iter()
-        .filter_map(|range| range.into_iter().nth(2))
-    {
-        let mut words = Vec::<Value>::into_iter(from_redis_value(master)?);
-        if let (Some(host), Some(port)) = (words.next(), words.next()) {
+    let mut owned = 0;
+    for range in slots {
+        // Its first slot, its last, its master, its replicas.
+        let mut words = range.into_iter();
+        let (Some(first), Some(last), Some(master)) = (words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        let mut master = Vec::<Value>::into_iter(from_redis_value(master)?);
+        if let (Some(host), Some(port)) = (master.next(), master.next()) {
             addresses.push((from_redis_value(host)?, from_redis_value(port)?));
+            owned += 1 + from_redis_value::<u32>(last)? - from_redis_value::<u32>(first)?;
         }
+    }
+    if owned != SLOTS {
+        let what = format!("{owned} of {SLOTS} slots");
+        let message = "the cluster does not own all slots";
+        return Err((ErrorKind::Client, message, what).into());
     }
     addresses.sort_unstable();
     addresses.dedup();
