@@ -1,84 +1,24 @@
 //! Three servers with group replication, one of them the primary. Each run begins with an empty group, and may end with
 //! members that are dead, paused, expelled or read-only.
 
+mod view;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+pub use self::view::View;
 use crate::fault::{ExitAction, Plan};
 use crate::judge::Breach;
-use crate::server::{Server, row_within};
+use crate::server::Server;
 
 /// Longest wait for a primary, and for a member to join.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a server is asked for its view of the group.
-const ANSWER_MAX: Duration = Duration::from_millis(300);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Time between two attempts to join.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// A server's own state and role, whether it accepts writes, the port of the primary, and the numbers of members that
-/// it reaches, that are complete, and that it knows.
-const VIEW: &str = "SELECT \
-     COALESCE(MAX(IF(member_id = @@server_uuid, member_state, NULL)), 'OFFLINE'), \
-     COALESCE(MAX(IF(member_id = @@server_uuid, member_role, NULL)), ''), \
-     CAST(@@super_read_only AS CHAR), \
-     CAST(COALESCE(MAX(IF(member_role = 'PRIMARY', member_port, NULL)), 0) AS CHAR), \
-     CAST(COALESCE(SUM(member_state IN ('ONLINE', 'RECOVERING')), 0) AS CHAR), \
-     CAST(COALESCE(SUM(member_state = 'ONLINE'), 0) AS CHAR), \
-     CAST(COUNT(*) AS CHAR) \
-     FROM performance_schema.replication_group_members";
-
-/// What a server believes of its group.
-#[derive(Clone, Debug)]
-pub struct View {
-    pub state: String,
-    role: String,
-    is_read_only: bool,
-    primary_port: u16,
-    reached: u32,
-    online: u32,
-    members: u32,
-}
-
-impl View {
-    /// Asks the server at this port; none: no answer in time.
-    pub async fn of(port: u16) -> Option<Self> {
-        let address = ([127, 0, 0, 1], port).into();
-        let row = row_within(ANSWER_MAX, address, VIEW).await?;
-        let [
-            state,
-            role,
-            read_only,
-            primary_port,
-            reached,
-            online,
-            members,
-        ] = row.try_into().ok()?;
-        Some(Self {
-            state,
-            role,
-            is_read_only: read_only == "1",
-            primary_port: primary_port.parse().ok()?,
-            reached: reached.parse().ok()?,
-            online: online.parse().ok()?,
-            members: members.parse().ok()?,
-        })
-    }
-
-    /// The port of the primary, if the server belongs to the group and reaches most members.
-    pub fn primary_port(&self) -> Option<u16> {
-        let is_member = self.state == "ONLINE" && self.reached * 2 > self.members;
-        (is_member && self.primary_port > 0).then_some(self.primary_port)
-    }
-
-    /// Whether the server is the primary of most members, and accepts writes.
-    fn is_primary(&self) -> bool {
-        self.role == "PRIMARY" && !self.is_read_only && self.primary_port().is_some()
-    }
-}
 
 pub struct Group {
     servers: Vec<Server>,
@@ -162,35 +102,96 @@ impl Group {
         let settings = self.settings();
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         join_all(self.servers.iter().map(|server| server.run(&settings))).await;
-        let form = [
-            "SET GLOBAL group_replication_bootstrap_group = ON",
-            START,
-            "SET GLOBAL group_replication_bootstrap_group = OFF",
-        ];
-        self.old().run(&form).await;
+        self.form(self.old()).await;
         for secondary in &self.servers[1..] {
             secondary.run(&[START]).await;
             self.wait_online(secondary).await;
         }
     }
 
+    /// This server is the first member of the group.
+    async fn form(&self, server: &Server) {
+        let settings = self.settings();
+        let mut statements = vec![STOP, "SET GLOBAL offline_mode = OFF"];
+        statements.extend(settings.iter().map(String::as_str));
+        statements.extend([
+            "SET GLOBAL group_replication_bootstrap_group = ON",
+            START,
+            "SET GLOBAL group_replication_bootstrap_group = OFF",
+        ]);
+        server.run(&statements).await;
+    }
+
     /// Waits until a server, not the excluded one, is the primary of most members and accepts writes.
     pub async fn wait_primary(&self, excluded: Option<usize>) {
         let began = Instant::now();
-        while began.elapsed() < PATIENCE {
-            for (nth, server) in self.servers.iter().enumerate() {
-                let view = View::of(server.address.port()).await;
-                if Some(nth) != excluded && view.is_some_and(|view| view.is_primary()) {
-                    self.primary.store(nth, Ordering::SeqCst);
-                    return;
-                }
+        while !self.has_primary(excluded).await {
+            self.assert_patience(began).await;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// The same after the loss of a majority. If the members do not hear each other soon after they continue, all of
+    /// them leave the group; then an administrator has to form it again.
+    pub async fn wait_primary_or_form(&self, exit: ExitAction) {
+        let mut began = Instant::now();
+        while !self.has_primary(None).await {
+            self.assert_patience(began).await;
+            if self.is_dissolved(exit).await {
+                println!("no server is a member of the group any more: it is formed again");
+                self.form_again().await;
+                began = Instant::now();
             }
             tokio::time::sleep(PAUSE).await;
         }
-        panic!(
-            "the group has no primary after {PATIENCE:?}: {:?}",
+    }
+
+    async fn has_primary(&self, excluded: Option<usize>) -> bool {
+        for (nth, server) in self.servers.iter().enumerate() {
+            let view = View::of(server.address.port()).await;
+            if Some(nth) != excluded && view.is_some_and(|view| view.is_primary()) {
+                self.primary.store(nth, Ordering::SeqCst);
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn assert_patience(&self, began: Instant) {
+        let waited = began.elapsed();
+        assert!(
+            waited < PATIENCE,
+            "the group has no primary after {waited:?}: {:?}",
             self.views().await
         );
+    }
+
+    /// Whether every server has left the group, and those that end then have ended.
+    async fn is_dissolved(&self, exit: ExitAction) -> bool {
+        for server in &self.servers {
+            let has_left = match View::of(server.address.port()).await {
+                Some(view) if view.state == "ERROR" => exit != ExitAction::AbortServer,
+                Some(view) => view.state == "OFFLINE",
+                None => !server.is_running().await,
+            };
+            if !has_left {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The server with all transactions forms the group again.
+    async fn form_again(&self) {
+        join_all(self.servers.iter().map(Server::start)).await;
+        for server in &self.servers {
+            let all = server.executed().await;
+            let others = self.servers.iter().map(|other| beyond(other, &all));
+            if join_all(others).await.iter().all(Option::is_none) {
+                return self.form(server).await;
+            }
+        }
+        panic!("no server has all transactions");
     }
 
     /// Waits until this server does not believe any more that it is a member.

@@ -113,6 +113,7 @@ async fn lose_majority(world: &World, group: &Group) -> [Option<f64>; 2] {
     let Plan {
         stall,
         unreachable_majority_seconds,
+        exit,
         ..
     } = world.plan;
     if unreachable_majority_seconds > 0 {
@@ -122,6 +123,6 @@ async fn lose_majority(world: &World, group: &Group) -> [Option<f64>; 2] {
     for nth in [1, 2] {
         group.server(nth).resume().await;
     }
-    group.wait_primary(None).await;
+    group.wait_primary_or_form(exit).await;
     noticed
 }
