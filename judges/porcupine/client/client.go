@@ -63,7 +63,7 @@ func (client *client) participate(wish line) {
 		defer func() { <-other }()
 	}
 	way := "participation"
-	if client.random.Intn(8) == 0 {
+	if client.random.Intn(client.sale.worker.run.syncEvery) == 0 {
 		way = "participation-sync"
 	}
 	for began := time.Now(); time.Since(began) < patienceRestart; {

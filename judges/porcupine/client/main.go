@@ -31,6 +31,7 @@ type run struct {
 	history   *history
 	stock     int64
 	requests  int
+	syncEvery int
 	hold, lag time.Duration
 	over      atomic.Bool
 	operation atomic.Int64
@@ -74,6 +75,7 @@ func main() {
 	name := flag.String("history", "history.jsonl", "file to write")
 	flag.Int64Var(&run.stock, "stock", 50, "of a campaign, at most, and 10 more")
 	flag.IntVar(&run.requests, "requests", 5, "requests for each unit of stock")
+	flag.IntVar(&run.syncEvery, "sync-every", 8, "1 in so many participations takes the synchronous path")
 	flag.DurationVar(&run.hold, "hold", 0, "how long a lost request may hold units after its end")
 	flag.DurationVar(&run.lag, "lag", 0, "how long a cancellation may be unknown to the gate after its end")
 	flag.DurationVar(&run.unsettled, "unsettled", 0, "how long gates may be rebuilt after a kill")
