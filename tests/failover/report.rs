@@ -15,6 +15,7 @@ pub struct Record {
     pub noticed: Option<[Option<f64>; 2]>,
     pub all_sold: Option<f64>,
     pub all_published: Option<f64>,
+    pub redelivered: u64,
     /// Accepted participations that do not exist, in the control.
     pub lost: Option<usize>,
     /// Responses by word.
@@ -26,8 +27,8 @@ pub struct Record {
 impl Run for Record {
     const FOLDER: &'static str = "failover";
     const HEAD: &'static str = "| failover | runs | violations | primary again, median (max) s | 503 of `/readyz`, median (max) s | first yes, median (max) s \
-             | all sold, median (max) s | all published, median (max) s | acceptances lost |\n\
-             |---|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+             | all sold, median (max) s | all published, median (max) s | re-deliveries | acceptances lost |\n\
+             |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
 
     fn outcome(&self) -> &Outcome {
         &self.outcome
@@ -40,7 +41,7 @@ impl Run for Record {
             (breaches, _) => format!("{breaches} BREACHES"),
         };
         format!(
-            "seed {}: {verdict}; {} | primary again after {} s | yes after {} s, sold after {} s, published after {} s | {:?} | {:?}",
+            "seed {}: {verdict}; {} | primary again after {} s | yes after {} s, sold after {} s, published after {} s, {} redelivered | {:?} | {:?}",
             self.outcome.seed,
             self.outcome.fault.name(),
             self.outage
@@ -48,6 +49,7 @@ impl Run for Record {
             seconds_text(slowest(self.first_yes)),
             seconds_text(self.all_sold),
             seconds_text(self.all_published),
+            self.redelivered,
             self.stages,
             self.answers,
         )
@@ -56,9 +58,10 @@ impl Run for Record {
     fn cells(runs: &[&Self]) -> String {
         let noticed = runs.iter().filter_map(|run| run.noticed).map(slowest);
         let lost: usize = runs.iter().filter_map(|run| run.lost).sum();
+        let redelivered: u64 = runs.iter().map(|run| run.redelivered).sum();
         let outages = runs.iter().filter(|run| run.outage.is_some());
         format!(
-            "{} | {} | {} | {} | {} | {lost}",
+            "{} | {} | {} | {} | {} | {redelivered} | {lost}",
             spread(outages.map(|run| run.outage)),
             spread(noticed),
             spread(runs.iter().map(|run| slowest(run.first_yes))),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::control;
 use crate::fault::{Fault, Plan};
 use crate::group::Group;
-use crate::judge::{Breach, judge};
+use crate::judge::{Breach, judge, redelivered};
 use crate::pair::{Pair, Replication};
 use crate::replicas::stopped;
 use crate::report::Record;
@@ -117,6 +117,7 @@ async fn run(servers: Servers, plan: Plan, report: &mut Report<Record>) -> Serve
         first_yes: recovery.first_yes,
         noticed: struck.noticed,
         all_sold: recovery.all_sold,
+        redelivered: redelivered(&evidence),
         all_published: recovery.all_published,
         lost,
         answers: counted(&answers),

@@ -16,6 +16,7 @@ pub struct Record {
     pub rebuilds: u64,
     pub first_yes: [Option<f64>; 2],
     pub all_sold: Option<f64>,
+    pub redelivered: u64,
     /// Responses by word.
     pub answers: BTreeMap<String, u64>,
     pub seconds: u64,
@@ -24,7 +25,7 @@ pub struct Record {
 impl Run for Record {
     const FOLDER: &'static str = "redis-failover";
     const HEAD: &'static str = "| failover | runs | violations | effect | rebuilds, most \
-             | first yes, median (max) s | all sold, median (max) s |\n|---|--:|--:|--:|--:|--:|--:|\n";
+             | first yes, median (max) s | all sold, median (max) s | re-deliveries |\n|---|--:|--:|--:|--:|--:|--:|--:|\n";
 
     fn outcome(&self) -> &Outcome {
         &self.outcome
@@ -36,13 +37,14 @@ impl Run for Record {
             breaches => format!("{breaches} BREACHES"),
         };
         format!(
-            "seed {}: {verdict}; {} ({} bites) | yes after {} s, sold after {} s, {} rebuilds | {} s | {:?}",
+            "seed {}: {verdict}; {} ({} bites) | yes after {} s, sold after {} s, {} rebuilds, {} redelivered | {} s | {:?}",
             self.outcome.seed,
             self.outcome.fault.name(),
             self.bites,
             seconds_text(slowest(self.first_yes)),
             seconds_text(self.all_sold),
             self.rebuilds,
+            self.redelivered,
             self.seconds,
             self.answers,
         )
@@ -50,9 +52,10 @@ impl Run for Record {
 
     fn cells(runs: &[&Self]) -> String {
         let bites: u64 = runs.iter().map(|run| run.bites).sum();
+        let redelivered: u64 = runs.iter().map(|run| run.redelivered).sum();
         let rebuilds = runs.iter().map(|run| run.rebuilds).max().unwrap_or(0);
         format!(
-            "{bites} | {rebuilds} | {} | {}",
+            "{bites} | {rebuilds} | {} | {} | {redelivered}",
             spread(runs.iter().map(|run| slowest(run.first_yes))),
             spread(runs.iter().map(|run| run.all_sold)),
         )

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::fault::Plan;
-use crate::judge::{Breach, judge};
+use crate::judge::{Breach, judge, redelivered};
 use crate::leases;
 use crate::replicas::stopped;
 use crate::report::Record;
@@ -79,6 +79,7 @@ async fn run(servers: &Arc<Servers>, plan: Plan, report: &mut Report<Record>) {
         rebuilds,
         first_yes: recovery.first_yes,
         all_sold: recovery.all_sold,
+        redelivered: redelivered(&evidence),
         answers: counted(&answers),
         seconds: began.elapsed().as_secs(),
     };

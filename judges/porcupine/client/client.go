@@ -19,10 +19,9 @@ type client struct {
 func (client *client) act() {
 	service := client.sale.worker.run.service
 	service.waitWhileDown()
+	cancellations := client.sale.worker.run.cancellations
 	switch dice := client.random.Intn(100); {
-	case dice < 70:
-		client.participate(client.wish())
-	case dice < 82:
+	case dice < 12:
 		// A key again, sometimes with another body.
 		if again, is := client.sale.one(&client.sale.keyed, client.random); is {
 			if client.random.Intn(4) == 0 && client.sale.head.Max > 1 {
@@ -30,12 +29,14 @@ func (client *client) act() {
 			}
 			client.participate(again)
 		}
-	case dice < 90:
+	case dice < 12+cancellations:
 		if mine, is := client.sale.one(&client.sale.mine, client.random); is {
 			client.cancel(mine)
 		}
-	default:
+	case dice < 22+cancellations:
 		client.readStock()
+	default:
+		client.participate(client.wish())
 	}
 }
 
@@ -79,7 +80,7 @@ func (client *client) participate(wish line) {
 func (client *client) participateOnce(wish line, way string) string {
 	path := fmt.Sprintf("/api/campaigns/%d/%s", client.sale.head.Campaign, way)
 	body := map[string]any{"userId": wish.User, "quantity": wish.Quantity}
-	answer := client.sale.worker.run.service.ask(path, wish.Key, body)
+	answer := client.sale.worker.run.service.ask(wish.User, path, wish.Key, body)
 	outcome, ok := answer.outcome()
 	if outcome == "accepted" {
 		ok = ok && answer.User == wish.User && answer.Quantity == wish.Quantity
@@ -101,7 +102,7 @@ func (client *client) participateOnce(wish line, way string) string {
 
 func (client *client) cancel(mine line) {
 	path := "/api/participations/" + mine.ID + "/cancel"
-	answer := client.sale.worker.run.service.ask(path, "", map[string]any{})
+	answer := client.sale.worker.run.service.ask(mine.User, path, "", map[string]any{})
 	outcome, ok := answer.cancelOutcome()
 	client.sale.worker.run.expect(ok, path, answer)
 	client.sale.record(line{
@@ -112,7 +113,7 @@ func (client *client) cancel(mine line) {
 
 func (client *client) readStock() {
 	path := fmt.Sprintf("/api/campaigns/%d/stock", client.sale.head.Campaign)
-	answer := client.sale.worker.run.service.ask(path, "", nil)
+	answer := client.sale.worker.run.service.ask(0, path, "", nil)
 	if answer.status != http.StatusOK || answer.CurrentStock == nil {
 		_, ok := answer.otherOutcome()
 		client.sale.worker.run.expect(ok, path, answer)

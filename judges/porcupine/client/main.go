@@ -32,15 +32,17 @@ type run struct {
 	stock     int64
 	requests  int
 	syncEvery int
-	hold, lag time.Duration
-	over      atomic.Bool
-	operation atomic.Int64
-	mutex     sync.Mutex
-	odd       []string
-	oddCount  int
-	unsettled time.Duration
-	kills     [][2]int64 // when gates may be rebuilt, because the service was killed
-	killed    int
+	// Per cent of all requests.
+	cancellations int
+	hold, lag     time.Duration
+	over          atomic.Bool
+	operation     atomic.Int64
+	mutex         sync.Mutex
+	odd           []string
+	oddCount      int
+	unsettled     time.Duration
+	kills         [][2]int64 // when gates may be rebuilt, because the service was killed
+	killed        int
 	// How long gates may have been rebuilt, in all.
 	rebuilding time.Duration
 }
@@ -76,6 +78,7 @@ func main() {
 	flag.Int64Var(&run.stock, "stock", 50, "of a campaign, at most, and 10 more")
 	flag.IntVar(&run.requests, "requests", 5, "requests for each unit of stock")
 	flag.IntVar(&run.syncEvery, "sync-every", 8, "1 in so many participations takes the synchronous path")
+	flag.IntVar(&run.cancellations, "cancellations", 8, "per cent of all requests")
 	flag.DurationVar(&run.hold, "hold", 0, "how long a lost request may hold units after its end")
 	flag.DurationVar(&run.lag, "lag", 0, "how long a cancellation may be unknown to the gate after its end")
 	flag.DurationVar(&run.unsettled, "unsettled", 0, "how long gates may be rebuilt after a kill")
