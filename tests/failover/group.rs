@@ -138,7 +138,7 @@ impl Group {
         while !self.has_primary(None).await {
             self.assert_patience(began).await;
             if self.is_dissolved(exit).await {
-                println!("no server is a member of the group any more: it is formed again");
+                eprintln!("no server is a member of the group any more: it is formed again");
                 self.form_again().await;
                 began = Instant::now();
             }

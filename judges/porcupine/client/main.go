@@ -9,6 +9,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand"
@@ -83,6 +84,9 @@ func main() {
 	flag.DurationVar(&run.lag, "lag", 0, "how long a cancellation may be unknown to the gate after its end")
 	flag.DurationVar(&run.unsettled, "unsettled", 0, "how long gates may be rebuilt after a kill")
 	flag.Parse()
+	if run.syncEvery < 1 || run.cancellations < 0 || run.cancellations > 60 {
+		failOn(errors.New("-sync-every is at least 1, -cancellations 0 to 60"))
+	}
 	fmt.Println("seed:", *seed)
 
 	file, err := os.Create(*name)

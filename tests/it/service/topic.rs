@@ -1,11 +1,14 @@
 //! `verify --topic` on the real parts: clean after a sale, and not if a record is late, missing or foreign.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use firstcome::parts::broker::kafka::{Kafka, KafkaConfig, ReadError};
+use chrono::TimeDelta;
+use firstcome::domain::Timestamp;
+use firstcome::parts::broker::kafka::{Kafka, KafkaConfig, ReadError, RewindError};
 use firstcome::parts::broker::{Consumed, Publisher, Record};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
@@ -291,4 +294,66 @@ async fn an_unreadable_topic_is_reported_in_one_line() {
     assert!(none.contains("(set FIRSTCOME_KAFKA_BROKERS)"), "{none}");
     let missing = said(|_| {}).await;
     assert!(missing.contains("there is no such topic"), "{missing}");
+}
+
+/// Consumes the records of a topic in a group until it has committed the first; the group has a member until it is dropped.
+fn member(topic: &str, group: &str) -> BaseConsumer {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", real("FIRSTCOME_KAFKA_BROKERS"))
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap();
+    consumer.subscribe(&[topic]).unwrap();
+    let began = Instant::now();
+    loop {
+        assert!(began.elapsed() < Duration::from_secs(60), "no record");
+        if let Some(record) = consumer.poll(Duration::from_millis(100)) {
+            consumer
+                .commit_message(&record.unwrap(), CommitMode::Sync)
+                .unwrap();
+            return consumer;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_set_back_only_without_members_and_never_forward() {
+    let config = KafkaConfig {
+        brokers: Some(real("FIRSTCOME_KAFKA_BROKERS")),
+        ..KafkaConfig::default()
+    };
+    let kafka = Kafka::connect(config).await.unwrap();
+    let (topic, group) = (unique("rewound"), unique("group"));
+    kafka
+        .create_topics(std::slice::from_ref(&topic), 1)
+        .await
+        .unwrap();
+    let record = Record {
+        topic: topic.clone(),
+        key: "a".to_owned(),
+        payload: "{}".to_owned(),
+        headers: Vec::new(),
+    };
+    kafka.publish(&record).await.unwrap();
+    let (of, name) = (topic.clone(), group.clone());
+    let member = tokio::task::spawn_blocking(move || member(&of, &name));
+    let member = member.await.unwrap();
+    let rewound = async |to| kafka.rewind(&group, &topic, to).await;
+    let later = Timestamp::UNIX_EPOCH + TimeDelta::days(100_000);
+    // Nothing would be set back, and it is refused all the same.
+    let refused = rewound(later).await.unwrap_err();
+    assert!(matches!(refused, RewindError::Refused { .. }), "{refused}");
+    tokio::task::spawn_blocking(move || drop(member))
+        .await
+        .unwrap();
+    until("the group has no member", async || {
+        kafka.members(&group).await.unwrap() == 0
+    })
+    .await;
+    assert_eq!(rewound(later).await.unwrap(), 0);
+    assert_eq!(rewound(Timestamp::UNIX_EPOCH).await.unwrap(), 1);
+    assert_eq!(rewound(Timestamp::UNIX_EPOCH).await.unwrap(), 0);
+    assert_eq!(rewound(later).await.unwrap(), 0);
 }

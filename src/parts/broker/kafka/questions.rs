@@ -39,7 +39,7 @@ impl Patience {
                 Err(failure) if is_passing(&failure) && Instant::now() + PAUSE < self.until => {
                     thread::sleep(PAUSE);
                 }
-                answer => return answer,
+                answer => return answer.map_err(named),
             }
         }
     }
@@ -69,6 +69,14 @@ impl Patience {
     }
 }
 
+/// librdkafka calls a partition without a leader unknown.
+fn named(failure: KafkaError) -> KafkaError {
+    match failure.rdkafka_error_code() {
+        Some(Code::UnknownPartition) => KafkaError::MetadataFetch(Code::LeaderNotAvailable),
+        _ => failure,
+    }
+}
+
 /// Whether a repetition may succeed soon.
 fn is_passing(failure: &KafkaError) -> bool {
     matches!(
@@ -87,6 +95,8 @@ fn is_passing(failure: &KafkaError) -> bool {
                 | Code::CoordinatorNotAvailable
                 | Code::NotCoordinator
                 | Code::UnstableOffsetCommit
+                // Of all brokers, some did not answer.
+                | Code::Partial
                 | Code::RequestTimedOut
                 | Code::OperationTimedOut
                 | Code::NetworkException

@@ -69,7 +69,8 @@ async fn masters(client: Client, like: &ConnectionInfo) -> RedisResult<Vec<Conne
         let mut master = Vec::<Value>::into_iter(from_redis_value(master)?);
         if let (Some(host), Some(port)) = (master.next(), master.next()) {
             addresses.push((from_redis_value(host)?, from_redis_value(port)?));
-            owned += 1 + from_redis_value::<u32>(last)? - from_redis_value::<u32>(first)?;
+            let end = from_redis_value::<u32>(last)?.saturating_add(1);
+            owned += end.saturating_sub(from_redis_value(first)?);
         }
     }
     if owned != SLOTS {
