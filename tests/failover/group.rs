@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use sea_orm::sqlx;
 
 pub use self::view::View;
 use crate::fault::{ExitAction, Plan};
@@ -99,27 +100,34 @@ impl Group {
             ),
         ];
         *self.settings.lock().unwrap() = settings.into();
-        let settings = self.settings();
-        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-        join_all(self.servers.iter().map(|server| server.run(&settings))).await;
         self.form(self.old()).await;
         for secondary in &self.servers[1..] {
-            secondary.run(&[START]).await;
+            self.try_start(secondary, &[START]).await.unwrap();
             self.wait_online(secondary).await;
         }
     }
 
     /// This server is the first member of the group.
     async fn form(&self, server: &Server) {
-        let settings = self.settings();
-        let mut statements = vec![STOP, "SET GLOBAL offline_mode = OFF"];
-        statements.extend(settings.iter().map(String::as_str));
-        statements.extend([
+        let first = [
             "SET GLOBAL group_replication_bootstrap_group = ON",
             START,
             "SET GLOBAL group_replication_bootstrap_group = OFF",
-        ]);
-        server.run(&statements).await;
+        ];
+        self.try_start(server, &first).await.unwrap();
+    }
+
+    /// Prepares a server in any state for this run's group, and executes the statements that start it there.
+    async fn try_start(
+        &self,
+        server: &Server,
+        start: &[&str],
+    ) -> Result<(), (String, sqlx::Error)> {
+        let settings = self.settings();
+        let mut statements = vec![STOP, "SET GLOBAL offline_mode = OFF"];
+        statements.extend(settings.iter().map(String::as_str));
+        statements.extend(start);
+        server.try_run(&statements).await
     }
 
     /// Waits until a server, not the excluded one, is the primary of most members and accepts writes.
@@ -250,12 +258,8 @@ impl Group {
         }
         let breach = beyond(server, &self.primary().executed().await).await;
         if breach.is_none() {
-            let settings = self.settings();
-            let mut statements = vec![STOP, "SET GLOBAL offline_mode = OFF"];
-            statements.extend(settings.iter().map(String::as_str));
-            statements.push(START);
             // Refused while the group changes: then it is tried again.
-            server.try_run(&statements).await.ok();
+            self.try_start(server, &[START]).await.ok();
         }
         breach
     }

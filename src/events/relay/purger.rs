@@ -16,15 +16,13 @@ use tokio_util::sync::CancellationToken;
 use super::Context;
 use crate::domain::{self, LogPlace};
 use crate::parts::store::StoreError;
-use crate::runtime::settings::{out_of_bounds, settings};
+use crate::runtime::settings::{DAY, SECOND, out_of_bounds, settings};
 use crate::runtime::supervisor::BoxError;
 
 /// The bucket whose owner does the chores of the whole installation.
 pub(super) const CHORES: u16 = 0;
 
-const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
 
 settings! {
     /// `[retention]`: how long published events, the audit log and refused orders are kept, and the load of deleting them.

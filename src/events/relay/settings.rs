@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::KeyPolicy;
-use crate::runtime::settings::settings;
+use crate::runtime::settings::{DAY, settings};
 
 /// The default lease: short enough for a fast takeover, long enough for few renewals.
 const LEASE: Duration = Duration::from_secs(15);
-const DAY: Duration = Duration::from_secs(86_400);
 /// The longest lease of any relay. It suffices for the longest `kafka.message_timeout`.
 pub(super) const LEASE_MAX: Duration = Duration::from_secs(150);
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::metadata::MetadataPartition;
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 
 use super::Traced;
 
@@ -52,19 +52,15 @@ impl Patience {
     ) -> KafkaResult<Vec<i32>> {
         self.ask(|answer_max| {
             let metadata = consumer.fetch_metadata(Some(topic), answer_max)?;
-            let failed = |code| Err(KafkaError::MetadataFetch(code));
-            match metadata.topics().first() {
-                None => failed(Code::UnknownTopicOrPartition),
-                Some(found) => match found.error() {
-                    Some(code) => failed(code.into()),
-                    None if found.partitions().is_empty() => failed(Code::UnknownTopicOrPartition),
-                    None => Ok(found
-                        .partitions()
-                        .iter()
-                        .map(MetadataPartition::id)
-                        .collect()),
-                },
+            let found = metadata.topics().first();
+            if let Some(code) = found.and_then(MetadataTopic::error) {
+                return Err(KafkaError::MetadataFetch(code.into()));
             }
+            let partitions = found.map_or(&[][..], MetadataTopic::partitions);
+            if partitions.is_empty() {
+                return Err(KafkaError::MetadataFetch(Code::UnknownTopicOrPartition));
+            }
+            Ok(partitions.iter().map(MetadataPartition::id).collect())
         })
     }
 }

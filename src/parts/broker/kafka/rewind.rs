@@ -117,12 +117,12 @@ fn rewind(
     let committed =
         patience.ask(|max| complete(consumer.committed_offsets(named.clone(), max)?))?;
     let found = patience.ask(|max| complete(consumer.offsets_for_times(at.clone(), max)?))?;
+    // Not one that stands for "none" or "the end".
+    let real = |offset: Offset| offset.to_raw().filter(|raw| *raw >= 0);
     let mut kept = TopicPartitionList::new();
     let mut set_back = 0;
     for one in found.elements() {
         let now = committed.find_partition(topic, one.partition());
-        // Only real offsets, not those that stand for "none" or "the end".
-        let real = |offset: Offset| offset.to_raw().filter(|raw| *raw >= 0);
         let Some(now) = now.and_then(|now| real(now.offset())) else {
             continue;
         };
