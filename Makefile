@@ -106,7 +106,7 @@ judges-quick: ## Those judges that take seconds
 
 .PHONY: linearizability
 linearizability: OPERATIONS := 10000000
-linearizability: ## So many operations while the service is killed, checked by Porcupine, and docs/report/linearizability.md: OPERATIONS=10000000
+linearizability: ## Check OPERATIONS operations with Porcupine while the service is killed, and write docs/report/linearizability.md: OPERATIONS=10000000
 	judges/porcupine/long $(OPERATIONS)
 
 .PHONY: contract
