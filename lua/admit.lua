@@ -21,8 +21,10 @@
 -- lease, and an admission returns how long ago it was: an attempt that began earlier does not commit. Refusals before
 -- the last rebuild are unknown, which counts as a refusal.
 --
--- State that a server has loaded from a file may be older than its earlier replies. So a rebuild stores the run of
--- the server in which it was made, and in any other run the state counts as missing.
+-- State that a server has loaded from a file, or copied from another server, may be older than its earlier replies. So
+-- a rebuild stores the run of the server in which it was made, and the id of its history of writes (`master_replid`),
+-- which changes when a replica is promoted. In any other run or history the state counts as missing. State of an older
+-- release has no history.
 --
 -- A script that fails is not rolled back, so every argument and field is read and checked before the first write, and
 -- the writes come last. Numbers are written with '%.0f', because Lua 5.1 would print large ones as 1e+15. Users and
@@ -54,9 +56,10 @@ for i = 1, count do
 end
 
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'state', 'opens_at_us', 'closes_at_us',
-  'total', 'units', 'per_user_limit', 'max_quantity', 'last_rank', 'run', 'keys_since_us')
+  'total', 'units', 'per_user_limit', 'max_quantity', 'last_rank', 'run', 'keys_since_us', 'history')
 local answers = {}
-if not state[10] or not string.find(redis.call('INFO', 'server'), state[10], 1, true) then
+local info = redis.call('INFO', 'server', 'replication')
+if not state[10] or not string.find(info, state[10], 1, true) or not string.find(info, state[12] or '', 1, true) then
   for i = 1, count do
     answers[i] = {'MISSING'}
   end

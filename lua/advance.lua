@@ -13,8 +13,9 @@ local from, to = tonumber(ARGV[1]), tonumber(ARGV[2])
 if not from or not to or to <= from then
   return redis.error_reply('ERR advance: expected an epoch and a later one')
 end
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'run', 'rebuilt')
-if not state[2] or not string.find(redis.call('INFO', 'server'), state[2], 1, true) then
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'run', 'rebuilt', 'history')
+local info = redis.call('INFO', 'server', 'replication')
+if not state[2] or not string.find(info, state[2], 1, true) or not string.find(info, state[4] or '', 1, true) then
   return 'STALE'
 end
 if tonumber(state[1]) ~= from then

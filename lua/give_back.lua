@@ -27,8 +27,9 @@ for i = 1, count do
     return redis.error_reply('ERR give_back: a number or a quantity is not one')
   end
 end
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'returns', 'run', 'rebuilt')
-if not state[4] or not string.find(redis.call('INFO', 'server'), state[4], 1, true)
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'returns', 'run', 'rebuilt', 'history')
+local info = redis.call('INFO', 'server', 'replication')
+if not state[4] or not string.find(info, state[4], 1, true) or not string.find(info, state[6] or '', 1, true)
   or tonumber(state[1]) < given_up_in then
   return 'BEHIND'
 end

@@ -8,8 +8,10 @@
 --       | {'MISSING'} (none, or one of another run of the server)
 
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'last_rank', 'total', 'run', 'returns',
-  'settings_epoch', 'version', 'state', 'opens_at_us', 'closes_at_us', 'per_user_limit', 'max_quantity')
-if not state[5] or not string.find(redis.call('INFO', 'server'), state[5], 1, true) then
+  'settings_epoch', 'version', 'state', 'opens_at_us', 'closes_at_us', 'per_user_limit', 'max_quantity',
+  'history')
+local info = redis.call('INFO', 'server', 'replication')
+if not state[5] or not string.find(info, state[5], 1, true) or not string.find(info, state[14] or '', 1, true) then
   return {'MISSING'}
 end
 local total, remaining = tonumber(state[4]), ''

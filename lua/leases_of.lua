@@ -11,8 +11,9 @@ local before, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 if not before or not limit then
   return redis.error_reply('ERR leases_of: expected an epoch, a limit and owners')
 end
-local run = redis.call('HGET', KEYS[1], 'run')
-if not run or not string.find(redis.call('INFO', 'server'), run, 1, true) then
+local state = redis.call('HMGET', KEYS[1], 'run', 'history')
+local info = redis.call('INFO', 'server', 'replication')
+if not state[1] or not string.find(info, state[1], 1, true) or not string.find(info, state[2] or '', 1, true) then
   return {}
 end
 local is_wanted = {}

@@ -14,8 +14,9 @@ local age_us, lease_us = tonumber(ARGV[1]), tonumber(ARGV[2])
 if #KEYS ~= 3 or #ARGV ~= 2 or not age_us or not lease_us or age_us < 0 or lease_us < 0 then
   return redis.error_reply('ERR refuse_key: expected an age and a lease')
 end
-local state = redis.call('HMGET', KEYS[1], 'run', 'keys_since_us', 'epoch')
-if not state[1] or not string.find(redis.call('INFO', 'server'), state[1], 1, true) then
+local state = redis.call('HMGET', KEYS[1], 'run', 'keys_since_us', 'epoch', 'history')
+local info = redis.call('INFO', 'server', 'replication')
+if not state[1] or not string.find(info, state[1], 1, true) or not string.find(info, state[4] or '', 1, true) then
   return {'MISSING'}
 end
 local known = redis.call('MGET', KEYS[3])[1]

@@ -1,5 +1,5 @@
--- Replaces the whole state by the loaded one, and only moves the epoch forward. State of another run of the server
--- counts as missing: it is replaced whatever its epoch.
+-- Replaces the whole state by the loaded one, and only moves the epoch forward. State of another run of the server, or
+-- of another history (admit.lua), counts as missing: it is replaced whatever its epoch.
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 loading (hash)   5 returned (hash)
 -- ARGV  1 epoch   2 users loaded   3 units they hold   4 last rank
@@ -22,14 +22,18 @@ if #ARGV ~= 14 or not tonumber(ARGV[11]) or not tonumber(ARGV[12]) or not tonumb
   or not tonumber(ARGV[14]) then
   return redis.error_reply('ERR swap: expected fourteen arguments')
 end
-local run = string.match(redis.call('INFO', 'server'), 'run_id:([%w-]+)')
+local info = redis.call('INFO', 'server', 'replication')
+local run, history = string.match(info, 'run_id:([%w-]+)'), string.match(info, 'master_replid:%w+') or ''
 if not run then
   return redis.error_reply('ERR swap: the server does not tell its run_id')
 end
 -- Settings without a run are those of an ended campaign, see configure.lua.
-local current = redis.call('HMGET', KEYS[1], 'epoch', 'run', 'settings_epoch', 'version', 'state')
+local current = redis.call('HMGET', KEYS[1], 'epoch', 'run', 'settings_epoch', 'version', 'state', 'history')
 if current[2] and current[2] ~= run then
   current = {}
+elseif current[2] and (current[6] or history) ~= history then
+  -- Newer settings stay: in this run, a replica of an older release may have applied them.
+  current[1] = false
 end
 if current[1] and tonumber(current[1]) >= tonumber(ARGV[1]) then
   redis.call('UNLINK', KEYS[4])
@@ -51,7 +55,7 @@ end
 
 -- HSET is first because it is the only write that Redis rejects when its memory is full.
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'rebuilt', ARGV[1], 'units', ARGV[3], 'last_rank', ARGV[4], 'returns', ARGV[13],
-  'run', run, 'keys_since_us', keys_since_us)
+  'run', run, 'history', history, 'keys_since_us', keys_since_us)
 local known_epoch, known_version = tonumber(current[3]), tonumber(current[4])
 local epoch, version, state = tonumber(ARGV[5]), tonumber(ARGV[6]), current[5]
 if not known_epoch or known_epoch < epoch or (known_epoch == epoch and known_version <= version) then

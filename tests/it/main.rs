@@ -39,6 +39,7 @@ mod lost_primary;
 mod migration;
 mod order_retention;
 mod payments;
+mod promotion;
 #[path = "../faults/proxy.rs"]
 mod proxy;
 mod readme_korean;

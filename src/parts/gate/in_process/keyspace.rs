@@ -55,7 +55,9 @@ impl Keyspace {
     pub(super) fn call(&mut self, words: &[&str]) -> Outcome {
         match words {
             ["TIME"] => Ok(self.time()),
-            ["INFO", "server"] => Ok(Answer::Text(format!("run_id:{}\r\n", self.run_id))),
+            ["INFO", "server", "replication"] => {
+                Ok(Answer::Text(format!("run_id:{}\r\n", self.run_id)))
+            }
             ["MGET", keys @ ..] if !keys.is_empty() => {
                 Ok(Answer::List(keys.iter().map(|key| self.get(key)).collect()))
             }
