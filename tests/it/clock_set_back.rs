@@ -62,15 +62,20 @@ impl Scene {
     }
 }
 
+/// The time this long from now, as the test's database stores it.
+async fn stored_time(test: &TestStore, ahead: Duration) -> String {
+    let at = test.store.time().await.unwrap() + ahead;
+    let at = at.format("%Y-%m-%d %H:%M:%S%.6f+00:00").to_string();
+    if test.store.is_embedded() {
+        at
+    } else {
+        at.replace("+00:00", "")
+    }
+}
+
 /// Writes a time as it was written before the clock was set back.
 async fn write(test: &TestStore, campaign: &Campaign, column: &str) {
-    let at = test.store.time().await.unwrap() + SET_BACK;
-    let at = at.format("%Y-%m-%d %H:%M:%S%.6f+00:00");
-    let at = if test.store.is_embedded() {
-        at.to_string()
-    } else {
-        at.to_string().replace("+00:00", "")
-    };
+    let at = stored_time(test, SET_BACK).await;
     let sql = format!(
         "UPDATE campaign SET {column} = '{at}' WHERE id = {}",
         campaign.id
@@ -187,6 +192,33 @@ async fn an_event_parked_before_is_due_at_once() {
         let due = due.unwrap().parked;
         let due: Vec<_> = due.iter().map(|parked| parked.event.id).collect();
         assert_eq!(due, [before.id], "{}", test.url);
+    }
+}
+
+/// Its owner may have died: nobody would do the task for the length of the step.
+#[tokio::test]
+async fn a_task_lease_taken_before_is_over_unless_its_term_is_not_fixed() {
+    for test in stores().await {
+        let store = &test.store;
+        let take = async |owner: &str| {
+            let taken = store.take_fixed_task_lease("a task", owner, HELD).await;
+            taken.unwrap()
+        };
+        let ends_in = async |ahead: Duration| {
+            let at = stored_time(&test, ahead).await;
+            let sql = format!("UPDATE duty SET expires_at = '{at}' WHERE name = 'a task'");
+            run(&vandal(&test).await, &sql).await;
+        };
+        assert!(take("one").await);
+        ends_in(HELD.saturating_sub(AT_ONCE)).await;
+        assert!(!take("other").await, "{}", test.url);
+        ends_in(SET_BACK).await;
+        assert!(take("other").await, "{}", test.url);
+        assert!(!take("one").await, "{}", test.url);
+        // The lease of a retention lasts until its next sweep.
+        ends_in(SET_BACK).await;
+        let taken = store.take_task_lease("a task", "one", HELD).await;
+        assert!(!taken.unwrap(), "{}", test.url);
     }
 }
 

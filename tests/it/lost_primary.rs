@@ -13,6 +13,7 @@ use crate::proxy::{COMMIT, Mode, Proxy};
 use crate::service::process::{Service, body};
 use crate::spare::Spare;
 use crate::support::{campaign_of, create, mysql, until};
+use crate::verify::{run, vandal};
 
 const CONNECTIONS: u32 = 4;
 
@@ -88,6 +89,13 @@ async fn a_process_whose_commits_get_no_answer_is_not_ready_until_one_does() {
     let sale = json!({ "name": "a sale", "kind": "general" });
     let campaign = service.create(sale).await;
     assert_eq!(store_state(&service).await, (200, "up".to_owned()));
+    // Proofs that were written before the database's clock was set back.
+    let proofs: Vec<String> = (0..64)
+        .map(|nth| format!("('proof.{nth}', 'another', UTC_TIMESTAMP(6) + INTERVAL 1 HOUR)"))
+        .collect();
+    let proofs = proofs.join(", ");
+    let write = format!("REPLACE INTO duty (name, owner, expires_at) VALUES {proofs}");
+    run(&vandal(&test).await, &write).await;
 
     // As if no replica acknowledged anything: reads are answered, COMMITs are not.
     proxy.set(Mode::Hold(COMMIT));

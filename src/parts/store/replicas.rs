@@ -60,10 +60,10 @@ impl Store {
     }
 
     /// Forgets a dead replica. One that has renewed its lease meanwhile stays.
-    pub async fn forget_replica(&self, replica: &str) -> Result<(), StoreError> {
+    pub async fn forget_replica(&self, replica: &OtherReplica) -> Result<(), StoreError> {
         Entity::delete_many()
-            .filter(Column::Name.eq(name_of(replica)))
-            .filter(Column::ExpiresAt.into_expr().lte(self.now_expr()))
+            .filter(Column::Name.eq(name_of(&replica.name)))
+            .filter(Column::ExpiresAt.lte(replica.renewed_until))
             .exec(&self.db)
             .await?;
         Ok(())

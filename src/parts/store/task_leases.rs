@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::ExprTrait;
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
 use super::entity::duty::{Column, Entity};
 use super::entity::insert;
 use super::{Store, StoreError};
+
+/// How far a valid lease of a fixed term may seem to end after its term: a statement compares it with the time of its own
+/// start, and may then wait for the row, up to 2 s, until another replica has taken the lease.
+const STATEMENT_MAX: Duration = Duration::from_secs(5);
 
 impl Store {
     /// Takes or renews the lease of a task for this long, by the database's clock. False: another owner has it.
@@ -28,7 +32,47 @@ impl Store {
         owner: &str,
         term: Duration,
     ) -> Result<bool, StoreError> {
-        let is_over = Column::ExpiresAt.into_expr().lte(self.now_expr());
+        self.take_unless_held(on, (name, owner, term), self.is_over())
+            .await
+    }
+
+    /// The same for a task all of whose leases have this term. One that ends later was taken before the database's clock
+    /// was set back: it counts as over, or the task would stop for the length of the step.
+    pub async fn take_fixed_task_lease(
+        &self,
+        name: &str,
+        owner: &str,
+        term: Duration,
+    ) -> Result<bool, StoreError> {
+        self.take_fixed_task_lease_on(&self.db, name, owner, term)
+            .await
+    }
+
+    /// The same, within a transaction.
+    pub(super) async fn take_fixed_task_lease_on(
+        &self,
+        on: &impl ConnectionTrait,
+        name: &str,
+        owner: &str,
+        term: Duration,
+    ) -> Result<bool, StoreError> {
+        let believed_max = self.after(term.saturating_add(STATEMENT_MAX));
+        let is_too_late = Column::ExpiresAt.into_expr().gt(believed_max);
+        self.take_unless_held(on, (name, owner, term), self.is_over().or(is_too_late))
+            .await
+    }
+
+    fn is_over(&self) -> Expr {
+        Column::ExpiresAt.into_expr().lte(self.now_expr())
+    }
+
+    /// Takes or renews a lease. A lease of another owner is taken only if it is over.
+    async fn take_unless_held(
+        &self,
+        on: &impl ConnectionTrait,
+        (name, owner, term): (&str, &str, Duration),
+        is_over: Expr,
+    ) -> Result<bool, StoreError> {
         let taken = Entity::update_many()
             .col_expr(Column::Owner, owner.into())
             .col_expr(Column::ExpiresAt, self.after(term))

@@ -44,7 +44,7 @@ impl Inner {
     /// that the others expire.
     async fn expire_due(&self, owner: &str) -> Result<(), StoreError> {
         let mut passed_over = PassedOver::default();
-        while self.store.take_task_lease(TASK, owner, TERM).await? {
+        while self.store.take_fixed_task_lease(TASK, owner, TERM).await? {
             let due = self.store.due_reservations(PAGE, &passed_over).await?;
             if due.is_empty() {
                 break;

@@ -43,7 +43,7 @@ pub fn start(spawner: &Spawner, orders: &Orders, interval: Duration) {
 impl Inner {
     async fn sweep(&self, owner: &str) -> Result<(), StoreError> {
         let store = &self.dependencies.store;
-        while store.take_task_lease(TASK, owner, TERM).await? {
+        while store.take_fixed_task_lease(TASK, owner, TERM).await? {
             let due = store.due_orders(PAGE).await?;
             if due.is_empty() {
                 break;

@@ -21,6 +21,9 @@ use crate::runtime::telemetry::cause;
 
 /// How long a replica counts as alive after it has renewed its lease.
 const ALIVE: Duration = Duration::from_secs(3);
+/// How long a lease may stay as it is before its replica counts as dead whatever the database's clock says: after a step
+/// back the lease would last for the length of the step. A replica that is alive after all is fenced, and asks again.
+const SILENT_MAX: Duration = Duration::from_secs(15);
 /// How often a replica renews its lease, and how often it looks for dead ones.
 pub const REPLICA_INTERVAL: Duration = Duration::from_millis(800);
 /// How long a renewal may take before it is repeated, perhaps over another connection.
@@ -94,9 +97,10 @@ impl ReplicaLease {
         let replicas = store.other_replicas(own, REPLICAS_MAX).await?;
         let dead = {
             let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-            dead_among(&mut others, &replicas, Instant::now())
+            dead_among(&mut others, replicas, Instant::now())
         };
-        if dead.is_empty() || !self.may_judge() || !self.reconciler.end_leases_of(&dead).await? {
+        let names: Vec<String> = dead.iter().map(|replica| replica.name.clone()).collect();
+        if names.is_empty() || !self.may_judge() || !self.reconciler.end_leases_of(&names).await? {
             return Ok(());
         }
         for replica in &dead {
@@ -107,11 +111,10 @@ impl ReplicaLease {
 }
 
 /// Those whose leases have ended by the database's clock, and were not renewed for as long by this process's clock: the
-/// database's clock may be set.
-fn dead_among(others: &mut Others, replicas: &[OtherReplica], now: Instant) -> Vec<String> {
+/// database's clock may be set. And those whose leases were not renewed for much longer.
+fn dead_among(others: &mut Others, replicas: Vec<OtherReplica>, now: Instant) -> Vec<OtherReplica> {
     others.retain(|name, _| replicas.iter().any(|replica| replica.name == *name));
-    let mut dead = Vec::new();
-    for replica in replicas {
+    let mut is_dead = |replica: &OtherReplica| {
         let renewed_until = replica.renewed_until;
         let seen = others
             .entry(replica.name.clone())
@@ -119,11 +122,10 @@ fn dead_among(others: &mut Others, replicas: &[OtherReplica], now: Instant) -> V
         if seen.0 != renewed_until {
             *seen = (renewed_until, now);
         }
-        if replica.is_over && now.duration_since(seen.1) >= ALIVE {
-            dead.push(replica.name.clone());
-        }
-    }
-    dead
+        let silent = now.duration_since(seen.1);
+        replica.is_over && silent >= ALIVE || silent >= SILENT_MAX
+    };
+    replicas.into_iter().filter(|one| is_dead(one)).collect()
 }
 
 impl Reconciler {
@@ -230,7 +232,7 @@ mod tests {
     fn a_replica_is_dead_when_both_clocks_say_so() {
         let (mut others, begin) = (Others::new(), Instant::now());
         let mut dead = |replica, after| {
-            let found = dead_among(&mut others, &[replica], begin + after);
+            let found = dead_among(&mut others, vec![replica], begin + after);
             !found.is_empty()
         };
         // The database's clock was set forward: its lease has ended, and it is renewed all the same.
@@ -240,6 +242,8 @@ mod tests {
         // Set back: it has not ended, and is not renewed any more.
         assert!(!dead(replica(3, false), 4 * ALIVE));
         assert!(dead(replica(3, true), 4 * ALIVE));
-        assert!(!dead(replica(4, true), 5 * ALIVE));
+        // It does not stay so for the length of the step.
+        assert!(dead(replica(3, false), 2 * ALIVE + SILENT_MAX));
+        assert!(!dead(replica(4, true), 3 * ALIVE + SILENT_MAX));
     }
 }

@@ -20,7 +20,10 @@ impl Store {
         participations: &[ParticipationId],
     ) -> Result<Option<HashMap<ParticipationId, Status>>, StoreError> {
         let tx = self.begin().await?;
-        if !self.take_task_lease_on(&tx, task, owner, term).await? {
+        if !self
+            .take_fixed_task_lease_on(&tx, task, owner, term)
+            .await?
+        {
             tx.rollback().await?;
             return Ok(None);
         }
