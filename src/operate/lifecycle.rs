@@ -212,11 +212,8 @@ impl Lifecycle {
         decide: impl Fn(&Campaign, Timestamp) -> Result<Option<CampaignChange>, LifecycleError>,
     ) -> Result<Campaign, LifecycleError> {
         for _ in 0..CHANGE_ATTEMPTS {
-            let campaign = self
-                .store
-                .campaign(id)
-                .await?
-                .ok_or(LifecycleError::Unknown)?;
+            let campaign = self.store.current_campaign(id).await?;
+            let campaign = campaign.ok_or(LifecycleError::Unknown)?;
             let now = self.store.time().await?;
             let Some(change) = decide(&campaign, now)? else {
                 return Ok(campaign);
@@ -248,17 +245,27 @@ impl Lifecycle {
         self.hints.campaign_changed(id);
     }
 
+    /// Writes a committed change to the gate. Until the gate has it, the campaign may be sold as before the change, which
+    /// is an error.
     async fn configure_gate(
         &self,
         id: CampaignId,
         patience: Patience,
     ) -> Result<Campaign, LifecycleError> {
         self.catalogue.invalidate(id).await;
-        let configured = self.configure_current(id, patience).await;
-        if !matches!(configured, Ok((_, Renewed::InStep | Renewed::Closed))) {
-            self.gate_behind.store(true, Ordering::Release);
-        }
-        configured.map(|(campaign, _)| campaign)
+        let error = match self.configure_current(id, patience).await {
+            Ok((campaign, Renewed::InStep | Renewed::Closed)) => return Ok(campaign),
+            Ok((_, Renewed::Later)) => {
+                tracing::warn!(
+                    campaign.id = %id,
+                    "a change is committed, but a rebuild of the gate took too long; the gate gets it later"
+                );
+                LifecycleError::Gate(GateError::Away)
+            }
+            Err(error) => error,
+        };
+        self.gate_behind.store(true, Ordering::Release);
+        Err(error)
     }
 
     async fn configure_current(

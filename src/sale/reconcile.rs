@@ -11,6 +11,7 @@ mod outcome;
 mod rebuild;
 mod replicas;
 mod single_flight;
+mod sweep;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,28 +20,26 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 pub use self::metrics::Metrics;
-use self::outcome::Corrected;
 pub use self::outcome::{Aligned, Patience, Renewed, Swept};
 pub use self::replicas::{REPLICA_INTERVAL, ReplicaLease};
 use self::single_flight::SingleFlight;
-use crate::domain::{Campaign, CampaignId, ParticipationId, State};
-use crate::parts::gate::{Configured, Footprint, Gate, GateError, GateState, HeldLease, Settings};
+use crate::domain::{Campaign, CampaignId, State};
+use crate::parts::gate::{Configured, Footprint, Gate, GateError, GateState, Settings};
 use crate::parts::store::{CampaignFilter, States, Store, StoreError};
-use crate::runtime::failpoint;
 use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::cause;
 
-/// Leases of a campaign swept at a time.
-const SWEEP_BATCH: usize = 1_000;
 /// Attempts to configure a gate that other callers rebuild at the same time.
 const CONFIGURE_ATTEMPTS_MAX: usize = 3;
 /// Campaigns read in one page.
 const PAGE: u64 = 500;
-/// Ended campaigns whose gates are configured in one sweep.
-const ENDED_PAGE: u64 = 200;
 /// Default of the shortest interval between two rebuilds of a campaign.
 pub const REBUILD_INTERVAL: Duration = Duration::from_millis(500);
 /// Ended campaigns that are cached.
 const VOIDED_MAX: u64 = 10_000;
+/// Campaigns whose gates have failed that are cached, and for how long.
+const FAILED_MAX: u64 = 10_000;
+const FAILED_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// The gate could not be reconciled.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +55,18 @@ pub enum ReconcileError {
     Closed,
 }
 
+impl ReconcileError {
+    /// Whether other campaigns would fail, too: the whole gate is away, or the store has failed, and not only because a
+    /// row was locked.
+    const fn is_of_all_campaigns(&self) -> bool {
+        match self {
+            Self::Store(error) => !matches!(error, StoreError::Contended(_)),
+            Self::Gate(error) => matches!(error, GateError::Away),
+            Self::Closed => false,
+        }
+    }
+}
+
 /// Reconciles the gate with the store.
 #[derive(Clone)]
 pub struct Reconciler {
@@ -68,6 +79,8 @@ pub struct Reconciler {
     rebuild_interval: Duration,
     /// Ended campaigns in which nothing can be committed any more.
     voided: Cache<CampaignId, ()>,
+    /// Campaigns whose gates have failed a moment ago.
+    failed: Cache<CampaignId, ()>,
     metrics: Metrics,
 }
 
@@ -83,6 +96,10 @@ impl Reconciler {
             lacking: Arc::default(),
             rebuild_interval: REBUILD_INTERVAL,
             voided: Cache::new(VOIDED_MAX),
+            failed: Cache::builder()
+                .max_capacity(FAILED_MAX)
+                .time_to_live(FAILED_AGE_MAX)
+                .build(),
             metrics: Metrics::default(),
         }
     }
@@ -154,90 +171,54 @@ impl Reconciler {
     /// Writes the settings of all live campaigns to the gate, and rebuilds missing state: at start, and after an outage
     /// of the gate. It does not wait for running rebuilds, which would delay other campaigns.
     pub async fn align(&self) -> Result<Aligned, ReconcileError> {
-        let campaigns = self.live_campaigns().await?;
+        let mut campaigns = self.live_campaigns().await?;
+        self.put_failed_last(&mut campaigns);
         let mut aligned = Aligned {
             campaigns: campaigns.len(),
             closed: 0,
             later: 0,
+            failed: 0,
         };
         for campaign in &campaigns {
-            let mut renewed = self.configure(campaign, Patience::None).await?;
-            if renewed == Renewed::InStep {
-                renewed = self.catch_up(campaign).await?;
+            match self.align_campaign(campaign).await {
+                Ok(Renewed::InStep) => {}
+                Ok(Renewed::Closed) => aligned.closed += 1,
+                Ok(Renewed::Later) => aligned.later += 1,
+                Err(error) => {
+                    self.skip(campaign.id, error)?;
+                    aligned.failed += 1;
+                }
             }
-            aligned.closed += usize::from(renewed == Renewed::Closed);
-            aligned.later += usize::from(renewed == Renewed::Later);
         }
         Ok(aligned)
     }
 
-    /// Ends expired leases: settles them if the store has the participation, and releases them otherwise. No writer
-    /// commits after its lease, so this is final. Then compares the gate with the store, and rebuilds it if it has
-    /// drifted.
-    pub async fn sweep(&self) -> Result<Swept, ReconcileError> {
-        let mut swept = Swept::default();
-        for campaign in self.live_campaigns().await? {
-            while self.sweep_some(campaign.id, &mut swept).await? == SWEEP_BATCH {}
-            match self.check_drift(&campaign).await? {
-                Corrected::Nothing => {}
-                Corrected::Settings => swept.configured += 1,
-                Corrected::All => swept.rebuilt += 1,
-            }
+    async fn align_campaign(&self, campaign: &Campaign) -> Result<Renewed, ReconcileError> {
+        match self.configure(campaign, Patience::None).await? {
+            Renewed::InStep => self.catch_up(campaign).await,
+            renewed @ (Renewed::Closed | Renewed::Later) => Ok(renewed),
         }
-        swept.over = self.expire_closed_campaigns().await?;
-        self.metrics.count(swept);
-        Ok(swept)
     }
 
-    /// Returns the number of expired leases.
-    async fn sweep_some(
-        &self,
-        campaign: CampaignId,
-        swept: &mut Swept,
-    ) -> Result<usize, ReconcileError> {
-        let expired = self.gate.expired(campaign, SWEEP_BATCH).await?;
-        self.end_leases(campaign, &expired, swept).await?;
-        Ok(expired.len())
-    }
-
-    /// Settles or releases leases under which nothing can be committed any more.
-    async fn end_leases(
-        &self,
-        campaign: CampaignId,
-        leases: &[HeldLease],
-        swept: &mut Swept,
-    ) -> Result<(), ReconcileError> {
-        if leases.is_empty() {
-            return Ok(());
+    /// The gate of one campaign has failed: logs it, so that a pass over all campaigns can continue with the next one.
+    /// Returns the error if the next one would fail, too.
+    fn skip(&self, id: CampaignId, error: ReconcileError) -> Result<(), ReconcileError> {
+        if error.is_of_all_campaigns() {
+            return Err(error);
         }
-        let ids: Vec<ParticipationId> = leases.iter().map(|lease| lease.participation).collect();
-        let committed = self.store.committed_among(&ids).await?;
-        failpoint::point("sweep.asked");
-        self.gate.settle(campaign, &committed).await?;
-        failpoint::point("sweep.settled");
-        let lost: Vec<HeldLease> = leases
-            .iter()
-            .filter(|lease| !committed.contains(&lease.participation))
-            .copied()
-            .collect();
-        self.gate.release_listed(campaign, &lost).await?;
-        swept.released += lost.len();
-        swept.settled += committed.len();
+        tracing::warn!(
+            campaign.id = %id,
+            error = cause(&error),
+            "the gate of a campaign was not reconciled; it will be retried"
+        );
+        self.failed.insert(id, ());
         Ok(())
     }
 
-    /// Configures the gates of ended campaigns, in case the replica that ended them died before it did: their keys
-    /// expire from then on. Returns their number.
-    async fn expire_closed_campaigns(&self) -> Result<usize, ReconcileError> {
-        let over = self.store.over_in_gate(ENDED_PAGE).await?;
-        let mut configured = Vec::with_capacity(over.len());
-        for campaign in &over {
-            if self.configure(campaign, Patience::None).await? == Renewed::InStep {
-                configured.push(campaign.id);
-            }
-        }
-        self.store.note_gate_expires(&configured).await?;
-        Ok(configured.len())
+    /// Moves campaigns whose gates have failed to the end of a pass: a gate that does not answer opens the breaker,
+    /// which ends the pass.
+    fn put_failed_last(&self, campaigns: &mut [Campaign]) {
+        campaigns.sort_by_cached_key(|campaign| self.failed.contains_key(&campaign.id));
     }
 
     pub(crate) async fn live_campaigns(&self) -> Result<Vec<Campaign>, StoreError> {

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use firstcome::domain::{CampaignId, ParticipationId, State};
+use firstcome::domain::{Actor, CampaignId, Origin, ParticipationId, Pricing, State};
+use firstcome::operate::lifecycle::{Lifecycle, LifecycleError};
 use firstcome::parts::gate::{
     Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, HeldLease,
     KeyDigest, KeyRefused, Mark, Return, Settings, UserUnits,
 };
 use firstcome::parts::store::CampaignChange;
+use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
 use firstcome::sale::reconcile::{Patience, Reconciler, Renewed};
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
@@ -238,6 +240,43 @@ async fn a_change_during_the_rebuild_of_another_caller_reaches_the_gate() {
     });
     assert_eq!(configured.unwrap(), Renewed::InStep);
     assert_eq!(other.await.unwrap().unwrap(), Renewed::InStep);
+    let state = gate.state.lock().unwrap().unwrap();
+    assert_eq!(state.settings.state, State::Paused);
+}
+
+/// The other rebuild has read the campaign as it was, and takes longer than an administrator waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_done_only_when_the_gate_has_it() {
+    let test = sqlite().await;
+    let campaign = create(&test.store, campaign_of(Some(5))).await;
+    let gate = LostGate::new(0);
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone(), spawner());
+    let catalogue = Catalogue::new(test.store.clone(), CatalogueConfig::default());
+    let (store, pricing) = (test.store.clone(), Pricing::Sold);
+    let lifecycle = Lifecycle::new(store, catalogue, reconciler.clone(), pricing);
+    let other =
+        tokio::spawn(async move { reconciler.renew(campaign.id, None, Patience::Waits).await });
+    until("the other rebuild has begun", async || {
+        gate.begun.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    let admin = Origin {
+        actor: Actor::CommandLine,
+        request_id: None,
+        address: None,
+    };
+    let early = lifecycle
+        .move_to(campaign.id, State::Paused, &admin)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(early, LifecycleError::Gate(GateError::Away)),
+        "{early:?}"
+    );
+    gate.may_end.add_permits(1);
+    assert_eq!(other.await.unwrap().unwrap(), Renewed::InStep);
+    let paused = lifecycle.move_to(campaign.id, State::Paused, &admin).await;
+    assert_eq!(paused.unwrap().state, State::Paused);
     let state = gate.state.lock().unwrap().unwrap();
     assert_eq!(state.settings.state, State::Paused);
 }

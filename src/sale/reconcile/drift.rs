@@ -3,7 +3,8 @@
 
 use std::sync::PoisonError;
 
-use super::{Corrected, Patience, ReconcileError, Reconciler, Renewed};
+use super::outcome::Corrected;
+use super::{Patience, ReconcileError, Reconciler, Renewed};
 use crate::domain::{Campaign, CampaignId};
 use crate::parts::gate::{GateState, Settings};
 

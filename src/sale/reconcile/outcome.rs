@@ -44,6 +44,8 @@ pub struct Aligned {
     pub closed: usize,
     /// Those whose gate is not rebuilt yet, because a rebuild is running or has just ended.
     pub later: usize,
+    /// Those whose gate has failed. A sweep tries again.
+    pub failed: usize,
 }
 
 /// The correction of a gate.
