@@ -10,7 +10,7 @@ use super::verify::Form;
 use crate::config::{Config, Provider};
 use crate::operate::doctor::{self, ClockReading, Creation, Finding, Level, Settings, Topic};
 use crate::parts::broker::PublishError;
-use crate::parts::broker::kafka::Kafka;
+use crate::parts::broker::kafka::{Kafka, TopicError};
 use crate::runtime::clock::Clock;
 
 /// Examines the configured parts. The exit code is non-zero if something must be changed.
@@ -110,20 +110,6 @@ async fn mysql(config: &Config, readings: &mut Vec<ClockReading>) -> anyhow::Res
 
 async fn redis(config: &Config, readings: &mut Vec<ClockReading>) -> anyhow::Result<Vec<Finding>> {
     let gate = super::parts::redis_gate(config).await?;
-    let mut settings = Settings::new();
-    if let Some(version) = gate.server_version().await? {
-        settings.insert("redis_version".to_owned(), version);
-    }
-    for name in doctor::REDIS_NAMES {
-        // Hosted servers often refuse CONFIG: then the setting is unknown.
-        if let Ok(Some(value)) = gate.server_setting(name).await {
-            settings.insert(name.to_owned(), value);
-        }
-    }
-    if let Some(memory) = gate.server_memory().await? {
-        let percent = memory.used_percent().to_string();
-        settings.insert("used_memory_percent".to_owned(), percent);
-    }
     let asked = Clock::System.now();
     for time in gate.server_times().await? {
         readings.push(ClockReading {
@@ -133,10 +119,29 @@ async fn redis(config: &Config, readings: &mut Vec<ClockReading>) -> anyhow::Res
             answered: Clock::System.now(),
         });
     }
+    // Hosted servers often refuse CONFIG: then the setting is unknown.
+    let mut settings = Settings::new();
+    let version = gate.server_version().await;
+    let has_info = version.is_ok();
+    if let Ok(Some(version)) = version {
+        settings.insert("redis_version".to_owned(), version);
+    }
+    for name in doctor::REDIS_NAMES {
+        if let Ok(Some(value)) = gate.server_setting(name).await {
+            settings.insert(name.to_owned(), value);
+        }
+    }
+    if let Ok(Some(memory)) = gate.server_memory().await {
+        let percent = memory.used_percent().to_string();
+        settings.insert("used_memory_percent".to_owned(), percent);
+    }
     let url = config.redis.url.as_ref();
     let place = super::parts::without_credentials(url.map_or("", |url| url.expose_secret()));
     let with = config.redis.is_encrypted().then_some("TLS");
     let mut findings = doctor::redis(&settings);
+    if !has_info {
+        findings.push(doctor::redis_without_info());
+    }
     findings.push(Finding::encryption("redis", with, &place));
     Ok(findings)
 }
@@ -161,10 +166,7 @@ async fn kafka(config: &Config) -> anyhow::Result<Vec<Finding>> {
 async fn topic(kafka: &Kafka, name: String, creation: Creation) -> anyhow::Result<Vec<Finding>> {
     let durability = match kafka.durability(&name).await {
         Ok(durability) => durability,
-        Err(PublishError::Destination(_)) => {
-            return Ok(vec![doctor::missing_topic(&name, creation)]);
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Ok(vec![without_topic(&name, creation, error)?]),
     };
     let topic = Topic {
         name,
@@ -172,4 +174,42 @@ async fn topic(kafka: &Kafka, name: String, creation: Creation) -> anyhow::Resul
         settings: durability.settings,
     };
     Ok(doctor::topic(&topic, kafka.batch_bytes_max()))
+}
+
+/// The finding about a topic that cannot be used. Fails if the brokers cannot be asked.
+fn without_topic(
+    name: &str,
+    creation: Creation,
+    error: TopicError,
+) -> Result<Finding, PublishError> {
+    match error {
+        TopicError::Missing(_) => Ok(doctor::missing_topic(name, creation)),
+        TopicError::NotAllowed(_) => Ok(doctor::hidden_topic(name)),
+        TopicError::Other(PublishError::Destination(reason)) => {
+            Ok(doctor::unusable_topic(name, reason))
+        }
+        TopicError::Other(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_topic_that_does_not_exist_is_called_missing() {
+        let reason = || "t: a reason".to_owned();
+        let value = |error| {
+            let found = without_topic("t", Creation::AtStart, error);
+            found.map(|found| found.value).ok()
+        };
+        let missing = value(TopicError::Missing(reason()));
+        assert_eq!(missing.as_deref(), Some("missing"));
+        let hidden = value(TopicError::NotAllowed(reason()));
+        assert_eq!(hidden.as_deref(), Some("not allowed"));
+        let unusable = value(TopicError::Other(PublishError::Destination(reason())));
+        assert_eq!(unusable.as_deref(), Some("unusable"));
+        let away = value(TopicError::Other(PublishError::Away(reason())));
+        assert_eq!(away, None);
+    }
 }

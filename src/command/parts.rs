@@ -12,7 +12,7 @@ use super::data_folder;
 use crate::config::Config;
 use crate::domain::Topic;
 use crate::http::listen;
-use crate::parts::broker::kafka::Kafka;
+use crate::parts::broker::kafka::{Kafka, TopicError};
 use crate::parts::broker::{PublishError, Publisher};
 use crate::parts::gate::ScriptGate;
 use crate::parts::pubsub::Nodes;
@@ -153,27 +153,41 @@ pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
             .with_context(|| format!("cannot create topics at {address}"))?;
     }
     for topic in &topics {
-        found(kafka.as_ref(), topic, config.kafka.create_topics).await.with_context(|| {
-            format!("cannot use topic {topic} at {address} (create it, or set FIRSTCOME_KAFKA_CREATE_TOPICS=true)")
-        })?;
+        found(kafka.as_ref(), topic, config.kafka.create_topics)
+            .await
+            .map_err(|error| unusable(topic, &address, error))?;
     }
     Ok(Broker::new(kafka, address))
 }
 
 /// Checks a topic, and returns the number of its partitions. A new topic takes a moment until every broker
-/// knows it, and some seconds with thousands of topics.
-async fn found(kafka: &Kafka, topic: &str, just_created: bool) -> Result<u32, PublishError> {
+/// knows it, and some seconds with thousands of topics. A missing permission is not waited for.
+async fn found(kafka: &Kafka, topic: &str, just_created: bool) -> Result<u32, TopicError> {
     let policy = retry::Policy {
         initial: Duration::from_millis(50),
         max: Duration::from_millis(500),
         multiplier: 2.0,
         attempts_max: if just_created { 60 } else { 1 },
     };
-    let classify = |error: &PublishError| match error {
-        PublishError::Destination(_) => retry::RetryDecision::Again,
-        _ => retry::RetryDecision::GiveUp,
+    let classify = |error: &TopicError| match error {
+        TopicError::Missing(_) | TopicError::Other(PublishError::Destination(_)) => {
+            retry::RetryDecision::Again
+        }
+        TopicError::NotAllowed(_) | TopicError::Other(_) => retry::RetryDecision::GiveUp,
     };
-    retry::retry(&policy, classify, || kafka.partitions(topic)).await
+    retry::retry(&policy, classify, || kafka.find_topic(topic)).await
+}
+
+/// The error for a topic that cannot be used, with what to try.
+fn unusable(topic: &str, address: &str, error: TopicError) -> anyhow::Error {
+    let advice = match &error {
+        TopicError::Missing(_) => " (create it, or set FIRSTCOME_KAFKA_CREATE_TOPICS=true)",
+        TopicError::NotAllowed(_) => {
+            " (grant the user Describe on it; Read and Write include Describe)"
+        }
+        TopicError::Other(_) => "",
+    };
+    anyhow::Error::new(error).context(format!("cannot use topic {topic} at {address}{advice}"))
 }
 
 /// Fails unless Kafka is configured, which `reader` reads.
@@ -240,7 +254,21 @@ pub(super) fn redis_nodes(config: &Config) -> anyhow::Result<Option<Nodes>> {
 
 #[cfg(test)]
 mod tests {
-    use super::without_credentials;
+    use super::*;
+
+    #[test]
+    fn only_a_missing_topic_is_to_be_created() {
+        let told = |error| format!("{:#}", unusable("t", "host:1", error));
+        let reason = || "t: a reason".to_owned();
+        let missing = told(TopicError::Missing(reason()));
+        assert!(missing.contains("create it"), "{missing}");
+        let denied = told(TopicError::NotAllowed(reason()));
+        assert!(!denied.contains("create it"), "{denied}");
+        assert!(denied.contains("grant the user Describe"), "{denied}");
+        let failed = told(TopicError::Other(PublishError::Destination(reason())));
+        assert!(!failed.contains("create it"), "{failed}");
+        assert!(failed.contains("t: a reason"), "{failed}");
+    }
 
     #[test]
     fn credentials_are_removed_from_urls() {

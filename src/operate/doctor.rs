@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use self::clocks::{ClockReading, clocks};
-pub use self::kafka::{Creation, Topic, missing_topic, topic};
+pub use self::kafka::{Creation, Topic, hidden_topic, missing_topic, topic, unusable_topic};
 pub use self::mysql::{mysql, mysql_names};
-pub use self::redis::{NAMES as REDIS_NAMES, redis};
+pub use self::redis::{NAMES as REDIS_NAMES, redis, redis_without_info};
 pub use self::replication::{STATUS, replication, replication_names};
 
 /// Settings of a part by name, as the part reports them.

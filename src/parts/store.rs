@@ -244,13 +244,18 @@ impl Store {
         }
     }
 
-    /// Creates an empty MySQL schema on the same server; its name has letters, digits and underscores only.
+    /// Creates an empty MySQL schema on the same server if there is none; its name has letters, digits and underscores
+    /// only. A read-only server refuses the statement even if the schema exists.
     pub async fn create_schema(&self, name: &str) -> Result<(), StoreError> {
         if !name
             .chars()
             .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
         {
             return Err(StoreError::unreadable("the name of a schema", name));
+        }
+        let mut known = self.sql("SELECT 1 FROM information_schema.schemata WHERE schema_name = ");
+        if !known.bind(name).rows(&self.db).await?.is_empty() {
+            return Ok(());
         }
         self.db
             .execute_unprepared(&format!("CREATE DATABASE IF NOT EXISTS `{name}`"))

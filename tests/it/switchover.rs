@@ -265,3 +265,30 @@ async fn no_answer_of_a_read_only_server_is_final() {
     })
     .await;
 }
+
+/// The schema of the rewards exists, and the server would refuse to create it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_with_consumers_starts_while_its_database_is_read_only() {
+    let (_part, db, address) = server("starting", 1).await;
+    let folder = TempDir::new().unwrap();
+    let url = format!("mysql://root@{address}/firstcome");
+    let settings = [
+        ("FIRSTCOME_DATABASE_URL", url.clone()),
+        ("FIRSTCOME_CONSUMERS_ENABLED", "points".to_owned()),
+    ];
+    let mut first = Service::start(&folder, &settings).await;
+    assert!(first.stop().await.success(), "{}", first.log());
+    run(&db, &["SET GLOBAL super_read_only = ON"]).await;
+    let second = Service::start(&folder, &settings).await;
+    until("readiness says that it cannot write, and why", async || {
+        let why = complaint(&second).await;
+        why.is_some_and(|why| why.contains("super_read_only"))
+    })
+    .await;
+    let store = Store::connect(&StoreConfig::new(url), Clock::System).await;
+    let refused = store.unwrap().create_schema(&unique("absent")).await;
+    assert!(
+        matches!(refused, Err(StoreError::WriteRefused(_))),
+        "{refused:?}"
+    );
+}

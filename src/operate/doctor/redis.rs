@@ -42,6 +42,14 @@ pub fn redis(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
+/// The finding about a user who may not run `INFO`.
+#[must_use]
+pub fn redis_without_info() -> Finding {
+    let advice =
+        "grant it to the user: each script asks the server for its run, so nobody is admitted";
+    finding("redis", "INFO", "refused", Bad(advice))
+}
+
 /// The settings that are judged, except the version and the memory.
 pub const NAMES: [&str; 5] = [
     "maxmemory-policy",

@@ -16,6 +16,7 @@ mod questions;
 mod read;
 mod rewind;
 mod sender;
+mod topic_error;
 mod topics;
 mod writability;
 
@@ -43,6 +44,7 @@ use progress::Progress;
 pub use read::{Extent, ReadError};
 pub use rewind::RewindError;
 use sender::Outgoing;
+pub use topic_error::TopicError;
 pub use topics::{PartitionState, TopicState};
 
 type Admin = AdminClient<DefaultClientContext>;
@@ -208,13 +210,7 @@ impl Publisher for Kafka {
     }
 
     async fn partitions(&self, topic: &str) -> Result<u32, PublishError> {
-        let found = self.metadata(Some(topic)).await?;
-        let partitions = match found.first() {
-            Some(topic) => topic.partitions()?,
-            None => return Err(PublishError::Destination(format!("{topic} is missing"))),
-        };
-        self.producers.know(topic, partitions);
-        Ok(partitions)
+        Ok(self.find_topic(topic).await?)
     }
 
     async fn create_topics(&self, topics: &[String], partitions: u32) -> Result<(), PublishError> {

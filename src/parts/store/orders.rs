@@ -128,6 +128,14 @@ impl Store {
         self.with_lines(row.await?).await.map(|mut one| one.pop())
     }
 
+    /// One order, read from a server that accepts writes.
+    pub async fn current_order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        let tx = self.begin_current().await?;
+        let row = customer_order::Entity::find_by_id(id.0).one(&tx).await?;
+        self.end_current(tx).await?;
+        self.with_lines(row).await.map(|mut one| one.pop())
+    }
+
     /// The order that a user placed with this key.
     pub async fn order_by_key(&self, user: UserId, key: &str) -> Result<Option<Order>, StoreError> {
         use customer_order::Column;

@@ -125,6 +125,36 @@ async fn the_doctor_names_what_is_wrong_with_redis() {
     assert!(!output.status.success());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_the_permission_that_the_scripts_need() {
+    let address = Spare::up("redis", "shy-redis", &[]).await.address;
+    let client = redis::Client::open(format!("redis://{address}")).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut user = redis::cmd("ACL");
+    user.arg("SETUSER").arg("shy").arg("on").arg(">secret");
+    user.arg("~*").arg("&*").arg("+@all");
+    user.arg("-info").arg("-config");
+    user.exec_async(&mut connection).await.unwrap();
+    let redis = [(
+        "FIRSTCOME_REDIS_URL",
+        format!("redis://shy:secret@{address}"),
+    )];
+    let (findings, sound) = examine(&redis);
+    assert!(!sound, "{findings:?}");
+    assert_eq!(of_level(&findings, "bad"), ["INFO"]);
+    assert_eq!(
+        of_level(&findings, "warn"),
+        [
+            "redis_version",
+            "maxmemory-policy",
+            "appendonly",
+            "maxmemory",
+            "appendfsync"
+        ]
+    );
+    assert_eq!(of_level(&findings, "ok"), ["encryption", "redis"]);
+}
+
 /// Creates the topics of an installation, all alike.
 async fn topics(address: &str, prefix: &str, settings: &[(&str, &str)]) -> Vec<String> {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()

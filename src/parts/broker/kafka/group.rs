@@ -35,6 +35,8 @@ const POLL: Duration = Duration::from_millis(50);
 const UPKEEP: Duration = Duration::from_millis(100);
 /// Interval between updates of the lag.
 const STATISTICS_MS: &str = "1000";
+/// How late a member notices that a topic has more partitions. The client's default is five minutes.
+const METADATA_MS: &str = "10000";
 /// Time limit at the end for the work on records that were handed over, and the commit of their offsets.
 const END_MAX: Duration = Duration::from_secs(8);
 /// Time limit for leaving the group after that. It is short, because all work is done: the partitions of a member that did
@@ -109,6 +111,7 @@ impl Kafka {
             .set("auto.offset.reset", "earliest")
             .set("queued.min.messages", READ_AHEAD_RECORDS)
             .set("queued.max.messages.kbytes", READ_AHEAD_KB)
+            .set("topic.metadata.refresh.interval.ms", METADATA_MS)
             .set("statistics.interval.ms", STATISTICS_MS);
         let broken = || GroupError::Broken(config.group.clone());
         // The thread also stops if this future is dropped.

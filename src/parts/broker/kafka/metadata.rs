@@ -9,6 +9,7 @@ use rdkafka::metadata::MetadataPartition;
 use super::producers::Current;
 use super::read::Extent;
 use super::sender::Sender;
+use super::topic_error::TopicError;
 use super::topics::is_an_answer;
 use super::writability::{CachedCheck, Shortage, Writability};
 use super::{Kafka, classify};
@@ -53,9 +54,9 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    pub(super) fn partitions(&self) -> Result<u32, PublishError> {
+    fn partitions(&self) -> Result<u32, TopicError> {
         match self.error {
-            Some(code) => Err(PublishError::Destination(format!("{}: {code}", self.name))),
+            Some(code) => Err(TopicError::of(&self.name, code)),
             None => Ok(self.partitions),
         }
     }
@@ -79,6 +80,17 @@ impl Topic {
 }
 
 impl Kafka {
+    /// The number of partitions of a topic, or why it cannot be used.
+    pub async fn find_topic(&self, topic: &str) -> Result<u32, TopicError> {
+        let found = self.metadata(Some(topic)).await?;
+        let Some(found) = found.first() else {
+            return Err(TopicError::Missing(format!("{topic} is missing")));
+        };
+        let partitions = found.partitions()?;
+        self.producers.know(topic, partitions);
+        Ok(partitions)
+    }
+
     /// The metadata of one topic, or of all topics.
     pub(super) async fn metadata(&self, topic: Option<&str>) -> Result<Vec<Topic>, PublishError> {
         let topic = topic.map(str::to_owned);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use firstcome::domain::{OutboxEvent, Topic};
 use firstcome::events::relay::{Config, Published};
-use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
+use firstcome::parts::broker::kafka::{Durability, Kafka, KafkaConfig, TopicError};
 use firstcome::parts::broker::{Acknowledged, PublishError, Publisher, Record};
 use firstcome::runtime::retry::Policy;
 use rdkafka::ClientConfig;
@@ -129,6 +129,11 @@ impl Scene {
             .create_topics([&new], &AdminOptions::new())
             .await;
         created.unwrap().remove(0).unwrap();
+    }
+
+    /// What the doctor reads about the topic.
+    pub async fn durability(&self) -> Result<Durability, TopicError> {
+        self.kafka.kafka.durability(&self.topic).await
     }
 
     pub async fn delete(&self, topic: &str) {

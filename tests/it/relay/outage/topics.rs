@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use firstcome::domain::OutboxEvent;
-use firstcome::parts::broker::kafka::KafkaConfig;
+use firstcome::parts::broker::kafka::{KafkaConfig, TopicError};
 
 use super::grants::{EVERYBODY_HERE, Operation, grant};
 use super::scene::{Scene, failures, waves};
@@ -50,6 +50,32 @@ async fn rows_of_a_topic_without_write_permission_wait_for_it() {
     let topic = &scene.topic;
     grant(&broker.address, topic, EVERYBODY_HERE, Operation::Read).await;
     waits_for_permission(broker, scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_topic_that_does_not_exist_is_called_missing() {
+    let broker = spare::shared().await;
+    let scene = Scene::on(&broker.address).await;
+    let missing = scene.durability().await;
+    assert!(
+        matches!(missing, Err(TopicError::Missing(_))),
+        "{missing:?}"
+    );
+    grant(&broker.address, &scene.topic, "User:else", Operation::All).await;
+    scene.create_topics().await;
+    until("it may not be described", async || {
+        matches!(scene.durability().await, Err(TopicError::NotAllowed(_)))
+    })
+    .await;
+    // The right to read includes that to describe the topic, and not that to describe its settings.
+    let topic = &scene.topic;
+    grant(&broker.address, topic, EVERYBODY_HERE, Operation::Read).await;
+    until("only its settings are not shown", async || {
+        let durability = scene.durability().await;
+        durability.is_ok_and(|found| found.replication == 1 && found.settings.is_err())
+    })
+    .await;
+    scene.bench.drop_schema().await;
 }
 
 /// The topic is created after its permissions: a broker learns of both in that order.
