@@ -38,6 +38,7 @@ mod sale {
     pub mod report;
     pub mod round;
     pub mod schema;
+    pub mod staff;
     pub mod traffic;
 }
 
@@ -49,14 +50,23 @@ mod sale {
     reason = "shared with the fault suite, which uses all of it"
 )]
 mod faults {
+    pub mod administrator;
+    pub mod buyer;
     pub mod client;
     pub mod evidence;
     pub mod judge;
     pub mod key;
     pub mod ledger;
+    pub mod managed;
     pub mod proxy;
     pub mod replica;
     pub mod replicas;
+    pub mod rewards;
+    pub mod settings;
+    pub mod site;
 }
 
-use faults::{client, evidence, judge, key, ledger, proxy, replica, replicas};
+use faults::{
+    administrator, buyer, client, evidence, judge, key, ledger, managed, proxy, replica, replicas,
+    rewards, settings, site,
+};

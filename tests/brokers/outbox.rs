@@ -30,7 +30,7 @@ impl Outbox {
         let (behind, passed): (i64, i64) = logs.unwrap();
         let parked = "SELECT COUNT(*), CAST(COALESCE(MAX(attempts), 0) AS SIGNED), \
                       CAST(COALESCE(SUM(state = 'dead'), 0) AS SIGNED) \
-                      FROM outbox_parked WHERE state <> 'acknowledged' AND topic = 'participation'";
+                      FROM outbox_parked WHERE state <> 'acknowledged'";
         let parked = sqlx::query_as(parked).fetch_one(mysql).await;
         let (parked, attempts, dead): (i64, i64, i64) = parked.unwrap();
         Self {

@@ -1,12 +1,13 @@
 //! Runs one seed from its plan to its verdict, and rounds of seeds.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 use crate::continuity::Continuity;
 use crate::control::{self, Loss};
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, History};
 use crate::fault::{Fault, Plan};
 use crate::judge::{Breach, judge, redelivered};
 use crate::replicas::stopped;
@@ -17,7 +18,10 @@ use crate::sale::report::{Outcome, Report};
 use crate::sale::round::{
     counted, ended_well, is_in_docker, keep_evidence, output_of, seeds, setting, verified,
 };
+use crate::sale::staff::{idle, unrewarded};
 use crate::sale::traffic::{Crowd, Traffic};
+use crate::settings::SettingsWatch;
+use crate::site::Site;
 use crate::strike::{PARTITIONS, Struck, strike};
 use crate::world::World;
 
@@ -25,7 +29,16 @@ use crate::world::World;
 const PUBLISHING: Duration = Duration::from_secs(60);
 /// The seed of `make test`: too few in-sync replicas. Seed 19 is a control; it and the other faults last longer.
 const SHORT_ROUND: [u64; 1] = [4];
-const VERIFY: [&str; 5] = ["verify", "--json", "--topic", "--topic-seconds-max", "60"];
+const VERIFY: [&str; 8] = [
+    "verify",
+    "--json",
+    "--topic",
+    "--topic-seconds-max",
+    "60",
+    "--rewards",
+    "--rewards-passed-seconds",
+    "0",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_fault_of_brokers_breaks_a_promise() {
@@ -54,17 +67,21 @@ async fn run(cluster: Cluster, plan: Plan, report: &mut Report<Record>) -> Clust
     let world = World::open(cluster, plan).await;
     ended("open");
     let (plan, sale) = (&world.plan, &world.sale);
+    let (mut mysql, mut other) = (world.session().await, world.session().await);
+    let site: Arc<dyn Site> = Arc::<Sale>::clone(sale);
+    let settings = SettingsWatch::start(site, &mut mysql).await;
     let traffic = Traffic::start(sale, Crowd::Growing);
     let struck = strike(&world).await;
     ended("struck");
-    let mut mysql = world.session().await;
-    let recovery = Recovery::wait(sale, &traffic, &mut mysql, struck.healed, PUBLISHING).await;
+    let sessions = [&mut mysql, &mut other];
+    let recovery = Recovery::wait(sale, &traffic, sessions, struck.healed, PUBLISHING).await;
     traffic.ended().await;
     ended("recovered");
 
     let mut breaches = recovery.breaches();
     breaches.extend(struck.breaches(plan.fault));
     let loss = repaired(&world).await;
+    breaches.extend(unrewarded(sale, &mut mysql, &world.rewards_schema()).await);
     if loss.is_none() {
         breaches.extend(verified(&output_of(world.command(&VERIFY)).await));
     }
@@ -79,6 +96,7 @@ async fn run(cluster: Cluster, plan: Plan, report: &mut Report<Record>) -> Clust
         recovery,
         loss,
         failed,
+        settings: settings.stop(&mut mysql).await,
         stages,
     };
     let record = course.judged(&world, breaches).await;
@@ -97,6 +115,8 @@ struct Course {
     loss: Option<Loss>,
     /// Failed attempts to publish, by class.
     failed: BTreeMap<String, u64>,
+    /// Of the campaigns that administrators change.
+    settings: BTreeMap<i64, History>,
     stages: Vec<(&'static str, u64)>,
 }
 
@@ -104,12 +124,14 @@ impl Course {
     /// Compares responses, MySQL and the topic, and adds to the violations that were found before.
     async fn judged(self, world: &World, mut breaches: Vec<Breach>) -> Record {
         let (plan, sale, struck) = (&world.plan, &world.sale, &self.struck);
-        let evidence = world.evidence().await;
-        let answers = sale.ledger.read();
+        let mut evidence = world.evidence().await;
+        evidence.settings = self.settings;
+        breaches.extend(idle(sale, &evidence));
+        let (answers, changes) = (sale.ledger.read(), sale.ledger.read_changes());
         let continuity = Continuity::of(&answers, sale.endless().id, struck.window);
         breaches.extend(continuity.breaches());
         breaches.extend(no_effect(plan.fault, struck.bites, &evidence));
-        let mut found = judge(&evidence, &answers, &[]);
+        let mut found = judge(&evidence, &answers, &changes);
         if let Some(loss) = &self.loss {
             found = control::without_repairs(found, &evidence, &loss.events);
             breaches.extend(loss.breaches.iter().cloned());

@@ -13,8 +13,10 @@ use crate::evidence::Evidence;
 use crate::fault::{Fault, Plan};
 use crate::proxy::Proxy;
 use crate::replica::Replica;
-use crate::sale::campaigns::Sale;
-use crate::sale::parts::{real, remove_keys, remove_topics, settings};
+use crate::sale::campaigns::{Conditions, Sale};
+use crate::sale::parts::{
+    real, remove_keys, remove_topics, rewards_of, settings, without_consumers,
+};
 use crate::sale::schema::Schema;
 
 pub struct World {
@@ -38,6 +40,9 @@ impl World {
         let redis = redis_url.trim_start_matches("redis://").parse().unwrap();
         let folder = TempDir::new().unwrap();
         let mut replicas = Vec::new();
+        // The control loses events. Those that are deleted are lost for good, a repaired second change of a participation
+        // comes before its first one, and a consumer passes over what is written in the place of a lost event.
+        let has_staff = plan.fault != Fault::UncleanElection;
         for nth in 0..2 {
             let to_mysql = Proxy::start(schema.address()).await;
             let to_redis = Proxy::start(redis).await;
@@ -50,10 +55,21 @@ impl World {
                     &cluster.addresses(),
                 ),
             );
+            let settings = if has_staff {
+                settings
+            } else {
+                without_consumers(settings)
+            };
             let folder = folder.path().to_owned();
             replicas.push(Replica::new(nth, (to_mysql, to_redis), folder, settings));
         }
-        let sale = Arc::new(Sale::open(plan.seed, replicas).await);
+        let conditions = Conditions {
+            database: Some(schema.options()),
+            gate_fails_over: false,
+            has_true_clocks: true,
+            has_staff,
+        };
+        let sale = Arc::new(Sale::open(plan.seed, replicas, conditions).await);
         Self {
             plan,
             cluster,
@@ -75,6 +91,11 @@ impl World {
         self.schema.session().await
     }
 
+    /// The rewards database.
+    pub fn rewards_schema(&self) -> String {
+        rewards_of(&self.prefix)
+    }
+
     /// The service as started by hand.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.sale.replicas[0].command();
@@ -87,6 +108,10 @@ impl World {
         let mut evidence = Evidence::of_database(&self.schema.url()).await.unwrap();
         evidence.key = Some(self.plan.key);
         evidence.keys_moved = self.plan.fault == Fault::PartitionsAdded;
+        if !self.sale.managed.is_empty() {
+            let rewards = self.schema.rewards_url();
+            evidence.read_rewards(&rewards).await.unwrap();
+        }
         let brokers = self.cluster.addresses();
         evidence.with_topic(&brokers, &self.prefix).await
     }

@@ -13,14 +13,10 @@ use crate::group_faults::{elected, led};
 use crate::judge::Breach;
 use crate::ledger::{ChangeAnswer, ChangeOutcome};
 use crate::pair::Pair;
-use crate::pair_faults::lead_to_successor;
+use crate::pair_faults::{lead_to_successor, stall};
 use crate::strike::{Struck, noticed, wait_for_yeses};
 use crate::world::World;
 
-/// COMMITs that wait at least when the clock is set, and the longest wait for them. Others wait behind them, and with them the
-/// requests of all clients.
-const WAITING: u64 = 1;
-const WAITING_MAX: Duration = Duration::from_secs(10);
 /// Accepted participations before it is set again.
 const MEANWHILE: usize = 15;
 /// Longest time until a replica follows the database's clock, and the tolerance.
@@ -136,22 +132,6 @@ fn times_after(step_seconds: i64) -> Times {
 
 fn is_expired(outcome: &ChangeOutcome) -> bool {
     matches!(outcome, ChangeOutcome::No { code } if code == "EXPIRED")
-}
-
-/// The replica acknowledges nothing more. Waits until COMMITs wait for it.
-async fn stall(pair: &Pair) -> Option<Breach> {
-    pair.cut_off().await;
-    let began = Instant::now();
-    let mut waiting = 0;
-    while waiting < WAITING && began.elapsed() < WAITING_MAX {
-        let sessions = pair
-            .old()
-            .status("Rpl_semi_sync_source_wait_sessions")
-            .await;
-        waiting = sessions.parse().unwrap();
-    }
-    let what = || format!("only {waiting} COMMITs waited when the clock was set");
-    (waiting < WAITING).then(|| Breach::new("fault", what()))
 }
 
 /// Waits until both replicas count by the database's clock, which is the true time plus this offset.

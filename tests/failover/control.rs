@@ -9,18 +9,24 @@ use crate::evidence::Evidence;
 use crate::judge::Breach;
 use crate::ledger::{Answer, Outcome};
 
-/// Violations that nobody can avoid who has lost the last transactions: lost acceptances, their keys, and their
-/// records in the topic. Then all others.
-pub fn split(found: Vec<Breach>, evidence: &Evidence) -> (Vec<Breach>, Vec<Breach>) {
+/// The violations without those that nobody can avoid who has lost the last transactions: lost acceptances, their keys,
+/// and their records in the topic. It is a violation if there are none of these.
+pub fn avoidable(found: Vec<Breach>, evidence: &Evidence) -> Vec<Breach> {
     let is_unavoidable = |breach: &Breach| ["I5", "key", "I4"].contains(&breach.promise.as_str());
     let (unavoidable, mut others): (Vec<Breach>, Vec<Breach>) =
         found.into_iter().partition(is_unavoidable);
+    if unavoidable.is_empty() {
+        others.push(Breach::new("control", "the judge found no lost answer"));
+    }
+    for breach in &unavoidable {
+        eprintln!("    as expected: {}: {}", breach.promise, breach.what);
+    }
     others.extend(unpublished(evidence));
     let waiting = evidence.pending.len() + evidence.parked.len();
     if waiting > 0 {
         others.push(Breach::new("I4", format!("{waiting} events wait")));
     }
-    (unavoidable, others)
+    others
 }
 
 /// Accepted participations that do not exist.

@@ -1,25 +1,33 @@
 //! The failovers of a pair, which an operator performs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sea_orm::sqlx::{self, AssertSqlSafe, MySqlConnection};
 
 use crate::client::http;
 use crate::fault::Fault;
+use crate::judge::Breach;
 use crate::pair::Pair;
+use crate::server::Server;
 use crate::strike::{Struck, noticed, wait_for_yeses};
 use crate::world::World;
 
 /// Accepted participations that the asynchronous replica never gets.
 const TAIL: usize = 25;
+/// Longest wait until the service waits for the server: for the acknowledgement of a COMMIT, or for a lock. Other requests
+/// wait behind it, so one is enough.
+const WAITING_MAX: Duration = Duration::from_secs(10);
 
 /// Performs the failover of this run.
 pub async fn strike(world: &World, pair: &Pair) -> Struck {
-    let half_open = match world.plan.fault {
-        Fault::HalfOpen => Some(lock_first_campaign(world, pair).await),
-        _ => None,
+    let (half_open, vanished) = match world.plan.fault {
+        Fault::HalfOpen => {
+            let (session, thread) = lock_first_campaign(world, pair).await;
+            (Some(session), Some(thread))
+        }
+        _ => (None, None),
     };
-    begin(world, pair).await;
+    let breaches = begin(world, pair, vanished).await.into_iter().collect();
     let noticed = if world.plan.waits_for_readiness {
         Some(noticed(world).await)
     } else {
@@ -30,24 +38,35 @@ pub async fn strike(world: &World, pair: &Pair) -> Struck {
         healed: Instant::now(),
         outage: None,
         noticed,
-        breaches: Vec::new(),
+        breaches,
         changes: Vec::new(),
         half_open,
     }
 }
 
-/// Until the primary accepts no writes, or acknowledges none.
-async fn begin(world: &World, pair: &Pair) {
+/// Until the primary accepts no writes, or acknowledges none. Returns a violation if that had no effect. `vanished` is the
+/// thread of the client that has vanished.
+async fn begin(world: &World, pair: &Pair, vanished: Option<u64>) -> Option<Breach> {
+    let mut ineffective = None;
     match world.plan.fault {
         Fault::Killed => pair.old().kill().await,
         Fault::TwoPrimaries => pair.old().pause().await,
-        Fault::Switchover | Fault::HalfOpen => pair.demote().await,
+        Fault::Switchover => pair.demote().await,
+        Fault::HalfOpen => {
+            let waiting = format!(
+                "SELECT CAST(COUNT(*) AS CHAR) FROM performance_schema.data_lock_waits \
+                 WHERE blocking_thread_id = {}",
+                vanished.unwrap()
+            );
+            ineffective = waits(pair.old(), &waiting).await;
+            pair.demote().await;
+        }
         Fault::Stalled => {
-            pair.cut_off().await;
+            ineffective = stall(pair).await;
             tokio::time::sleep(world.plan.stall).await;
         }
         Fault::StalledAndKilled => {
-            pair.cut_off().await;
+            ineffective = stall(pair).await;
             tokio::time::sleep(world.plan.stall).await;
             pair.old().kill().await;
         }
@@ -59,6 +78,26 @@ async fn begin(world: &World, pair: &Pair) {
         }
         _ => unreachable!("a fault of a group or a clock"),
     }
+    ineffective
+}
+
+/// The replica acknowledges nothing more. Waits until COMMITs wait for it.
+pub async fn stall(pair: &Pair) -> Option<Breach> {
+    pair.cut_off().await;
+    let waiting = "SELECT variable_value FROM performance_schema.global_status \
+                   WHERE variable_name = 'Rpl_semi_sync_source_wait_sessions'";
+    waits(pair.old(), waiting).await
+}
+
+/// Waits until this count is not 0.
+async fn waits(server: &Server, count: &str) -> Option<Breach> {
+    let began = Instant::now();
+    while began.elapsed() < WAITING_MAX {
+        if server.text(count).await != "0" {
+            return None;
+        }
+    }
+    Some(Breach::new("fault", format!("nothing waited: {count}")))
 }
 
 /// Until a primary accepts writes and both addresses lead to it.
@@ -103,8 +142,8 @@ async fn raise_stock(world: &World) {
     assert_eq!(changed.await.unwrap().status(), 200);
 }
 
-/// A session as of a client that has vanished in a transaction.
-async fn lock_first_campaign(world: &World, pair: &Pair) -> MySqlConnection {
+/// A session as of a client that has vanished in a transaction, and its thread.
+async fn lock_first_campaign(world: &World, pair: &Pair) -> (MySqlConnection, u64) {
     let mut session = pair.old().session().await;
     let id = world.sale.offers[0].id;
     let lock = format!(
@@ -115,5 +154,7 @@ async fn lock_first_campaign(world: &World, pair: &Pair) -> MySqlConnection {
         let executed = sqlx::raw_sql(AssertSqlSafe(statement));
         executed.execute(&mut session).await.unwrap();
     }
-    session
+    let thread = sqlx::query_scalar("SELECT PS_CURRENT_THREAD_ID()");
+    let thread = thread.fetch_one(&mut session).await.unwrap();
+    (session, thread)
 }

@@ -14,8 +14,10 @@ use crate::pair::Pair;
 use crate::proxy::Proxy;
 use crate::replica::Replica;
 use crate::router::Router;
-use crate::sale::campaigns::Sale;
-use crate::sale::parts::{real, remove_keys, remove_topics, settings};
+use crate::sale::campaigns::{Conditions, Sale};
+use crate::sale::parts::{
+    real, remove_keys, remove_topics, rewards_of, settings, without_consumers,
+};
 use crate::server::Server;
 
 /// The servers of a run.
@@ -65,6 +67,8 @@ impl World {
         let folder = TempDir::new().unwrap();
         let redis = redis_url.trim_start_matches("redis://").parse().unwrap();
         let mut replicas = Vec::new();
+        // The control loses transactions: then also those of consumers, whose events are not sent again.
+        let has_staff = plan.fault != Fault::TailCut;
         for nth in 0..2 {
             let mysql = Proxy::start(old.address).await;
             let redis = Proxy::start(redis).await;
@@ -79,10 +83,19 @@ impl World {
                 "FIRSTCOME_PAYMENT_ALLOW_SIMULATED".to_owned(),
                 "true".to_owned(),
             ));
+            if !has_staff {
+                settings = without_consumers(settings);
+            }
             let folder = folder.path().to_owned();
             replicas.push(Replica::new(nth, (mysql, redis), folder, settings));
         }
-        let sale = Arc::new(Sale::open(plan.seed, replicas).await);
+        let conditions = Conditions {
+            database: None,
+            gate_fails_over: false,
+            has_true_clocks: !plan.fault.has_clock(),
+            has_staff,
+        };
+        let sale = Arc::new(Sale::open(plan.seed, replicas, conditions).await);
         let routers = match &servers {
             Servers::Pair(_) => Vec::new(),
             Servers::Group(group) => {
@@ -135,29 +148,47 @@ impl World {
 
     /// A session at the schema on the primary after the fault.
     pub async fn session(&self) -> MySqlConnection {
-        let mut session = self.primary().session().await;
+        self.session_on(self.primary()).await
+    }
+
+    /// A session at the schema on the primary at the begin.
+    pub async fn session_before(&self) -> MySqlConnection {
+        self.session_on(self.servers.old()).await
+    }
+
+    async fn session_on(&self, server: &Server) -> MySqlConnection {
+        let mut session = server.session().await;
         let used = sqlx::raw_sql(AssertSqlSafe(format!("USE {}", self.prefix)));
         used.execute(&mut session).await.unwrap();
         session
     }
 
-    fn database_url(&self) -> String {
-        format!("mysql://root@{}/{}", self.primary().address, self.prefix)
+    /// The rewards database.
+    pub fn rewards_schema(&self) -> String {
+        rewards_of(&self.prefix)
+    }
+
+    fn database_url(&self, schema: &str) -> String {
+        format!("mysql://root@{}/{schema}", self.primary().address)
     }
 
     /// The service as started by hand, at the primary after the fault.
     pub fn command(&self) -> std::process::Command {
         let mut command = self.sale.replicas[0].command();
         command
-            .env("FIRSTCOME_DATABASE_URL", self.database_url())
+            .env("FIRSTCOME_DATABASE_URL", self.database_url(&self.prefix))
             .env("FIRSTCOME_REDIS_URL", &self.redis_url);
         command
     }
 
     /// Reads the primary after the fault, and the topic.
     pub async fn evidence(&self) -> Evidence {
-        let url = format!("{}?ssl-mode=disabled", self.database_url());
-        let mut evidence = Evidence::of_database(&url).await.unwrap();
+        let url = |schema: &str| format!("{}?ssl-mode=disabled", self.database_url(schema));
+        let mut evidence = Evidence::of_database(&url(&self.prefix)).await.unwrap();
+        if !self.sale.managed.is_empty() {
+            let rewards = url(&self.rewards_schema());
+            evidence.read_rewards(&rewards).await.unwrap();
+        }
         evidence.key = Some(self.plan.key);
         evidence.with_topic(&self.brokers, &self.prefix).await
     }

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Client;
-use sea_orm::sqlx::{self, MySqlConnection};
+use sea_orm::sqlx::{self, Connection, MySqlConnection};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::client::http;
 use crate::ledger::Act;
-use crate::world::{Managed, Offer, World};
+use crate::site::{Managed, ManagedOffer, Site};
 
 /// The highest limit, which is in force at the beginning and at the end.
 pub const LIMIT_MAX: u64 = 3;
@@ -47,44 +47,42 @@ pub const ENDINGS: [&str; 11] = [
 
 /// Starts an administrator for each managed campaign.
 pub fn start(
-    world: &Arc<World>,
+    site: &Arc<dyn Site>,
     stop: &Arc<AtomicBool>,
     abandon: &Arc<AtomicBool>,
 ) -> Vec<JoinHandle<()>> {
-    let managed = world
-        .offers
-        .iter()
-        .filter_map(|offer| Some((offer.managed?, *offer)));
+    let managed = site.managed_offers().into_iter();
     managed
         .zip(0..)
-        .map(|((managed, offer), nth): (_, u64)| {
+        .map(|(offer, nth): (_, u64)| {
             let one = Administrator {
-                world: Arc::clone(world),
+                site: Arc::clone(site),
                 http: http(),
-                random: StdRng::seed_from_u64(world.schedule.seed * 1_000 + 700 + nth),
+                random: StdRng::seed_from_u64(site.seed() * 1_000 + 700 + nth),
                 stop: Arc::clone(stop),
                 abandon: Arc::clone(abandon),
                 offer,
-                stock: (offer.total.unwrap_or(0), offer.total.unwrap_or(0)),
+                stock: (offer.total, offer.total),
             };
-            tokio::spawn(one.run(managed))
+            tokio::spawn(one.run())
         })
         .collect()
 }
 
 struct Administrator {
-    world: Arc<World>,
+    site: Arc<dyn Site>,
     http: Client,
     random: StdRng,
     stop: Arc<AtomicBool>,
     abandon: Arc<AtomicBool>,
-    offer: Offer,
+    offer: ManagedOffer,
     /// The stock, and the units left, by the last response.
     stock: (u64, u64),
 }
 
 impl Administrator {
-    async fn run(mut self, managed: Managed) {
+    async fn run(mut self) {
+        let managed = self.offer.managed;
         if managed == Managed::Ended {
             let until = self.random.random_range(1_500..5_500);
             self.pause(until).await;
@@ -94,7 +92,8 @@ impl Administrator {
                 self.act(act).await;
                 // MySQL may be away.
                 if managed == Managed::Ended
-                    && let Ok(mut mysql) = self.world.mysql().await
+                    && let Some(database) = self.site.database()
+                    && let Ok(mut mysql) = MySqlConnection::connect_with(&database).await
                 {
                     age_events(&mut mysql, self.offer.id).await.ok();
                 }
@@ -124,7 +123,8 @@ impl Administrator {
             (Managed::Stock | Managed::Points, _) => vec![Act::Stock(self.other_stock())],
             (Managed::Listed, 0..3) => vec![Act::Import],
             (Managed::Listed, 3..5) => vec![Act::Remove],
-            (Managed::Listed, _) => vec![self.other_window()],
+            (Managed::Listed, _) if self.site.has_true_clocks() => vec![self.other_window()],
+            (Managed::Listed, _) => vec![Act::Pause, Act::Open],
             // It never opens again.
             (Managed::Ended, 0..5) => vec![Act::Close],
             (Managed::Ended, _) => vec![Act::Close, Act::Open],
@@ -145,13 +145,13 @@ impl Administrator {
 
     /// Most windows begin soon, or have no beginning, and all end after the run, except the last ones of some seeds.
     fn other_window(&mut self) -> Act {
-        let now = i64::try_from(self.world.began.elapsed().as_millis()).unwrap();
+        let now = i64::try_from(self.site.began().elapsed().as_millis()).unwrap();
         let opens_ms = match self.random.random_range(0..3) {
             0 => Some(now + self.random.random_range(200..900)),
             1 => Some(now - HOUR_MS),
             _ => None,
         };
-        let ends = self.world.schedule.seed.is_multiple_of(4) && now > 4_000;
+        let ends = self.site.seed().is_multiple_of(4) && now > 4_000;
         let after = if ends { 1_200 } else { HOUR_MS };
         Act::Window {
             opens_ms,
@@ -162,9 +162,9 @@ impl Administrator {
     /// Repeats an action at any replica until the outcome is known.
     async fn act(&mut self, act: Act) {
         while !self.abandon.load(Ordering::SeqCst) {
-            let replica = self.random.random_range(0..self.world.replicas.len());
+            let replica = self.random.random_range(0..self.site.replicas().len());
             let of = (self.offer.id, act.clone());
-            let (is_known, said) = request::send(&self.world, &self.http, replica, of).await;
+            let (is_known, said) = request::send(&*self.site, &self.http, replica, of).await;
             self.learn(&said);
             if is_known {
                 return;
@@ -208,26 +208,25 @@ async fn age_events(mysql: &mut MySqlConnection, campaign: i64) -> sqlx::Result<
 
 /// After the faults: opens every campaign that should be open, to everybody, until `is_over`. A request of the traffic
 /// whose client gave up may still act, so it checks more than once.
-pub async fn restore(world: &World, is_over: &AtomicBool) {
+pub async fn restore(site: &dyn Site, mysql: &mut MySqlConnection, is_over: &AtomicBool) {
     let http = http();
-    let ids = world.offers.iter().filter(|offer| {
-        let managed = offer.managed;
-        managed.is_some_and(|managed| managed != Managed::Ended)
-    });
-    let mut random = StdRng::seed_from_u64(world.schedule.seed);
-    let ended = world.managed(Managed::Ended).id;
-    let mut mysql = world.mysql().await.unwrap();
-    for offer in ids.clone() {
+    let offers = site.managed_offers().into_iter();
+    let (ended, to_open): (Vec<ManagedOffer>, Vec<ManagedOffer>) =
+        offers.partition(|offer| offer.managed == Managed::Ended);
+    let mut random = StdRng::seed_from_u64(site.seed());
+    for offer in &to_open {
         for act in [Act::Open, Act::Limit(LIMIT_MAX), Act::Remove] {
-            until_known(world, &http, (offer.id, act), &mut random, is_over).await;
+            until_known(site, &http, (offer.id, act), &mut random, is_over).await;
         }
     }
     while !is_over.load(Ordering::SeqCst) {
         // The relay may publish some only now.
-        age_events(&mut mysql, ended).await.unwrap();
-        for offer in ids.clone() {
-            for act in missing(&mut mysql, offer.id).await.unwrap() {
-                until_known(world, &http, (offer.id, act), &mut random, is_over).await;
+        for offer in ended.iter().filter(|_| site.database().is_some()) {
+            age_events(mysql, offer.id).await.unwrap();
+        }
+        for offer in &to_open {
+            for act in missing(mysql, offer.id).await.unwrap() {
+                until_known(site, &http, (offer.id, act), &mut random, is_over).await;
             }
         }
         tokio::time::sleep(LOOK).await;
@@ -235,15 +234,15 @@ pub async fn restore(world: &World, is_over: &AtomicBool) {
 }
 
 async fn until_known(
-    world: &World,
+    site: &dyn Site,
     http: &Client,
     of: (i64, Act),
     random: &mut StdRng,
     is_over: &AtomicBool,
 ) {
     while !is_over.load(Ordering::SeqCst) {
-        let replica = random.random_range(0..world.replicas.len());
-        if request::send(world, http, replica, of.clone()).await.0 {
+        let replica = random.random_range(0..site.replicas().len());
+        if request::send(site, http, replica, of.clone()).await.0 {
             return;
         }
         tokio::time::sleep(LOOK).await;
@@ -269,9 +268,9 @@ async fn missing(mysql: &mut MySqlConnection, campaign: i64) -> sqlx::Result<Vec
 }
 
 /// Whether a request of the traffic whose client gave up may still change a campaign.
-pub fn may_still_act(world: &World) -> bool {
-    let acts = world.ledger.read_acts();
+pub fn may_still_act(site: &dyn Site) -> bool {
+    let acts = site.ledger().read_acts();
     let unknown = acts.iter().filter(|act| !act.outcome.is_definite());
     let last = unknown.map(|act| act.sent).max();
-    last.is_some_and(|sent| world.began.elapsed() < sent + REQUEST_MAX)
+    last.is_some_and(|sent| site.began().elapsed() < sent + REQUEST_MAX)
 }

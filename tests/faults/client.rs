@@ -1,5 +1,6 @@
 //! What all clients have in common: how they send a request and read the response, and who comes after the faults.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use crate::ledger::{Outcome, ParticipationRequest, Path};
 const PATIENCE: Duration = Duration::from_secs(3);
 /// First id of the users who come after all faults have ended.
 pub const FRESH_USERS: i64 = 1_000_000;
+
+/// The users of campaigns with an administrator, who send no other requests.
+pub const MANAGED_USERS: Range<i64> = 20_000..20_150;
 
 /// Whether a user sends keys: always or never, so that committed participations can be counted by key.
 pub const fn sends_keys(user: i64) -> bool {

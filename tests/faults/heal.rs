@@ -9,21 +9,21 @@ use sea_orm::sqlx::{self, MySqlConnection};
 use tokio::task::JoinHandle;
 
 use crate::administrator;
+use crate::buyer::{Buyer, By, Order};
 use crate::client::{Fresh, http};
 use crate::ledger::{Outcome, Phase};
 use crate::letters;
 use crate::load::{Traffic, ask};
-use crate::orders::{Buyer, By, Order};
 use crate::replica::ADMIN_TOKEN;
 use crate::replicas;
-use crate::world::{Managed, World};
+use crate::rewards::{self, Rewarding};
+use crate::site::Managed;
+use crate::world::World;
 
 /// Longest wait for the last unit, and for the first acceptance.
 const SELLING: Duration = Duration::from_secs(60);
 /// Longest wait for the last event: the synchronous path keeps its events from the relay for 30 s.
 const PUBLISHING: Duration = Duration::from_secs(45);
-/// Longest wait for the last coupon to be issued or revoked.
-const REWARDING: Duration = Duration::from_secs(30);
 /// How long a client without a definite response retries.
 const DOUBT: Duration = Duration::from_secs(30);
 const SELLERS: usize = 5;
@@ -49,7 +49,8 @@ pub async fn recover(world: &Arc<World>, traffic: &Traffic) -> Recovery {
         is_sold.store(true, Ordering::SeqCst);
         sold
     };
-    let restoring = administrator::restore(world, &is_sold);
+    let mut mysql = world.mysql().await.unwrap();
+    let restoring = administrator::restore(&**world, &mut mysql, &is_sold);
     let replaying = letters::restore(world, &is_sold);
     let (one, other, all_sold, (), ()) = tokio::join!(one, other, selling, restoring, replaying);
     letters::all_replayed(world, PUBLISHING).await;
@@ -105,7 +106,7 @@ async fn sell_out(
             traffic.abandon();
         }
         // A request that ends later may have returned units.
-        let is_settled = traffic.is_settled() && !administrator::may_still_act(world);
+        let is_settled = traffic.is_settled() && !administrator::may_still_act(&**world);
         let left = unsold_campaigns(&mut mysql).await.unwrap();
         let is_sold = is_settled && left.is_empty();
         sold = is_sold.then(|| healed.elapsed().as_secs_f64());
@@ -162,7 +163,7 @@ async fn sell(
                 .write(phase, replica, (request, asked_at), outcome);
             if let Some(order) = order.filter(|_| world.offer(campaign).is_paid) {
                 let buyer = Buyer {
-                    world,
+                    site: world,
                     http: &http,
                     phase,
                     abandon: is_over,
@@ -183,39 +184,15 @@ pub async fn all_published(world: &World, healed: Instant) -> Option<f64> {
     replicas::all_published(&mut mysql, PUBLISHING, healed).await
 }
 
-/// Waits until confirmed participations have their coupons and points, and cancelled ones have none.
+/// Waits until the consumers have settled everything. Returns the seconds since `healed`; none: not in time.
 async fn all_rewarded(world: &World, healed: Instant) -> Option<f64> {
-    let began = Instant::now();
     let mut mysql = world.mysql().await.unwrap();
-    let (schema, campaign) = (world.rewards_schema(), world.couponing().id);
-    let points = world.managed(Managed::Points).id;
-    let unsettled = format!(
-        "SELECT (SELECT COUNT(*) FROM {schema}.revocation) \
-         + (SELECT COUNT(*) FROM {schema}.coupon WHERE status = 'suspended') \
-         + (SELECT COUNT(*) FROM participation \
-            WHERE campaign_id = {campaign} AND status = 'confirmed' \
-            AND id NOT IN (SELECT participation_id FROM {schema}.coupon)) \
-         + (SELECT COUNT(*) FROM {schema}.coupon WHERE status <> 'revoked' \
-            AND participation_id IN (SELECT id FROM participation WHERE status = 'cancelled')) \
-         + (SELECT COUNT(*) FROM participation \
-            WHERE campaign_id = {points} AND status = 'confirmed' \
-            AND id NOT IN (SELECT participation_id FROM {schema}.ledger)) \
-         + (SELECT COUNT(*) FROM {schema}.ledger gain WHERE gain.kind = 'granted' \
-            AND participation_id IN (SELECT id FROM participation WHERE status = 'cancelled') \
-            AND NOT EXISTS (SELECT 1 FROM {schema}.ledger back WHERE back.kind = 'reversed' \
-                            AND back.participation_id = gain.participation_id))"
-    );
-    while began.elapsed() < REWARDING {
-        let waiting: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(unsettled.clone()))
-            .fetch_one(&mut mysql)
-            .await
-            .unwrap();
-        if waiting == 0 {
-            return Some(healed.elapsed().as_secs_f64());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    None
+    let campaigns = Rewarding {
+        coupons: Some(world.couponing().id),
+        points: world.managed(Managed::Points).id,
+    };
+    let schema = world.rewards_schema();
+    rewards::all_settled(&mut mysql, &schema, campaigns, healed).await
 }
 
 /// Reads the age of the oldest pending event at intervals.

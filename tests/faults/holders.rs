@@ -14,10 +14,9 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::buyer::{Buyer, By, Order, any_path, ask_until_known};
 use crate::client::http;
 use crate::ledger::{Change, ParticipationRequest, Phase};
-use crate::load::{any_path, ask_until_known};
-use crate::orders::{Buyer, By, Order};
 use crate::world::World;
 
 /// Their number, and the delay between them: the last one comes during the faults.
@@ -121,7 +120,7 @@ impl Holder {
             let acts = acts.iter();
             let changes = acts.filter_map(|act| self.change(*act, &coupons)).collect();
             let buyer = Buyer {
-                world: &self.world,
+                site: &*self.world,
                 http: &self.http,
                 phase: Phase::Traffic,
                 abandon: &self.abandon,
@@ -156,7 +155,7 @@ impl Holder {
             key: Some(format!("holder-{}", self.user)),
             path: any_path(&mut self.random),
         };
-        let (world, random) = (&self.world, &mut self.random);
+        let (world, random) = (&*self.world, &mut self.random);
         ask_until_known(world, &self.http, &request, random, &self.abandon).await
     }
 
@@ -203,7 +202,7 @@ pub async fn use_what_is_left(world: &World) {
     let http = http();
     let abandon = AtomicBool::new(false);
     let buyer = Buyer {
-        world,
+        site: world,
         http: &http,
         phase: Phase::Healing,
         abandon: &abandon,

@@ -10,13 +10,15 @@ use rand::{RngExt, SeedableRng};
 use reqwest::Client;
 
 use crate::administrator;
+use crate::buyer::{Buyer, By, any_path, ask_until_known};
 use crate::client::{http, send, sends_keys};
 use crate::holders;
-use crate::ledger::{Outcome, ParticipationRequest, Path, Phase};
+use crate::ledger::{Outcome, ParticipationRequest, Phase};
 use crate::letters;
 use crate::lines;
 use crate::managed;
-use crate::orders::{Buyer, By, Errand, Order, plan};
+use crate::orders::{Errand, plan};
+use crate::site::Site;
 use crate::world::World;
 
 /// Concurrent clients.
@@ -52,8 +54,9 @@ impl Traffic {
             .collect();
         clients.extend(holders::start(world, &stop, &abandon));
         clients.extend(lines::start(world, &stop, &abandon));
-        clients.extend(managed::start(world, &stop, &abandon));
-        clients.extend(administrator::start(world, &stop, &abandon));
+        let site: Arc<dyn Site> = Arc::<World>::clone(world);
+        clients.extend(managed::start(&site, &stop, &abandon));
+        clients.extend(administrator::start(&site, &stop, &abandon));
         clients.push(letters::start(world, &stop));
         Self {
             stop,
@@ -103,13 +106,14 @@ impl OneClient {
         while !self.stop.load(Ordering::SeqCst) {
             if let Some(errand) = self.due() {
                 let buyer = Buyer {
-                    world: &self.world,
+                    site: &*self.world,
                     http: &self.http,
                     phase: Phase::Traffic,
                     abandon: &self.abandon,
                     by: By::User,
                 };
-                buyer.run(errand, &mut self.random).await;
+                let (order, changes) = (errand.order, errand.changes);
+                buyer.ask_at_once(order, changes, &mut self.random).await;
                 continue;
             }
             let request = self.wish();
@@ -148,7 +152,7 @@ impl OneClient {
 
     /// Plans what to do with a reservation.
     async fn take_part(&mut self, request: ParticipationRequest) {
-        let (world, random) = (&self.world, &mut self.random);
+        let (world, random) = (&*self.world, &mut self.random);
         let order = ask_until_known(world, &self.http, &request, random, &self.abandon).await;
         if let Some(order) = order
             && world.offer(request.campaign).is_paid
@@ -156,44 +160,6 @@ impl OneClient {
             let name = format!("{}-{}", self.nth, self.sent);
             self.errands.extend(plan(order, &name, random));
         }
-    }
-}
-
-/// One request in eight takes the synchronous path.
-pub fn any_path(random: &mut StdRng) -> Path {
-    if random.random_ratio(1, 8) {
-        Path::Sync
-    } else {
-        Path::Grouped
-    }
-}
-
-/// Sends a request of the traffic; with a key, at any replica until the outcome is known. Returns the order if it is
-/// accepted.
-pub async fn ask_until_known(
-    world: &World,
-    http: &Client,
-    request: &ParticipationRequest,
-    random: &mut StdRng,
-    abandon: &AtomicBool,
-) -> Option<Order> {
-    let asked_at = Instant::now();
-    loop {
-        let replica = random.random_range(0..world.replicas.len());
-        let sent = Instant::now();
-        let outcome = ask(world, http, replica, request).await;
-        let order = match &outcome {
-            Outcome::Yes(yes) => Some(Order::of(yes, asked_at)),
-            _ => None,
-        };
-        let is_over = outcome.is_definite() || request.key.is_none();
-        let ledger = &world.ledger;
-        ledger.write(Phase::Traffic, replica, (request.clone(), sent), outcome);
-        if is_over || abandon.load(Ordering::SeqCst) {
-            return order;
-        }
-        let pause = random.random_range(150..500);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }
 

@@ -17,6 +17,7 @@
 )]
 
 mod administrator;
+mod buyer;
 mod client;
 mod disk;
 mod evidence;
@@ -47,9 +48,11 @@ mod proxy;
 mod replica;
 mod replicas;
 mod report;
+mod rewards;
 mod run;
 mod schedule;
 mod settings;
+mod site;
 mod strike;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "shared with the other tests, which use all of it")]

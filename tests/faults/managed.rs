@@ -10,29 +10,25 @@ use rand::{RngExt, SeedableRng};
 use reqwest::Client;
 use tokio::task::JoinHandle;
 
-use crate::client::{http, sends_keys};
+use crate::buyer::{Buyer, By, Order, any_path, ask_until_known};
+use crate::client::{MANAGED_USERS, http, sends_keys};
 use crate::ledger::{Change, ParticipationRequest, Phase};
-use crate::load::{any_path, ask_until_known};
-use crate::orders::{Buyer, By, Order};
-use crate::world::{Managed, Offer, World};
+use crate::site::{Managed, ManagedOffer, Site};
 
 /// Concurrent clients.
 const CLIENTS: u64 = 5;
-/// Their users, who send no other requests.
-pub const FIRST_USER: i64 = 20_000;
-pub const USERS: i64 = 150;
 
 /// Starts the clients.
 pub fn start(
-    world: &Arc<World>,
+    site: &Arc<dyn Site>,
     stop: &Arc<AtomicBool>,
     abandon: &Arc<AtomicBool>,
 ) -> Vec<JoinHandle<()>> {
     let client = |nth: u64| {
         let one = OneClient {
-            world: Arc::clone(world),
+            site: Arc::clone(site),
             http: http(),
-            random: StdRng::seed_from_u64(world.schedule.seed * 1_000 + 800 + nth),
+            random: StdRng::seed_from_u64(site.seed() * 1_000 + 800 + nth),
             abandon: Arc::clone(abandon),
             nth,
             sent: 0,
@@ -43,7 +39,7 @@ pub fn start(
 }
 
 struct OneClient {
-    world: Arc<World>,
+    site: Arc<dyn Site>,
     http: Client,
     random: StdRng,
     abandon: Arc<AtomicBool>,
@@ -53,15 +49,11 @@ struct OneClient {
 
 impl OneClient {
     async fn run(mut self, stop: Arc<AtomicBool>) {
-        let offers: Vec<Offer> = self.world.offers.clone();
-        let offers: Vec<Offer> = offers
-            .into_iter()
-            .filter(|one| one.managed.is_some())
-            .collect();
+        let offers = self.site.managed_offers();
         while !stop.load(Ordering::SeqCst) {
             let offer = offers[self.random.random_range(0..offers.len())];
             if let Some(order) = self.take_part(offer).await
-                && matches!(offer.managed, Some(Managed::Stock | Managed::Points))
+                && matches!(offer.managed, Managed::Stock | Managed::Points)
                 && self.random.random_ratio(1, 3)
             {
                 self.cancel(order).await;
@@ -72,9 +64,9 @@ impl OneClient {
     }
 
     /// A request with a key is repeated at any replica until the outcome is known.
-    async fn take_part(&mut self, offer: Offer) -> Option<Order> {
+    async fn take_part(&mut self, offer: ManagedOffer) -> Option<Order> {
         self.sent += 1;
-        let user = FIRST_USER + self.random.random_range(0..USERS);
+        let user = self.random.random_range(MANAGED_USERS);
         let request = ParticipationRequest {
             campaign: offer.id,
             user,
@@ -82,8 +74,8 @@ impl OneClient {
             key: sends_keys(user).then(|| format!("managed-{}-{}", self.nth, self.sent)),
             path: any_path(&mut self.random),
         };
-        let (world, random) = (&self.world, &mut self.random);
-        ask_until_known(world, &self.http, &request, random, &self.abandon).await
+        let (site, random) = (&*self.site, &mut self.random);
+        ask_until_known(site, &self.http, &request, random, &self.abandon).await
     }
 
     /// By the user, by an administrator, or by both at once through different replicas.
@@ -94,7 +86,7 @@ impl OneClient {
             _ => (2, By::Either),
         };
         let buyer = Buyer {
-            world: &self.world,
+            site: &*self.site,
             http: &self.http,
             phase: Phase::Traffic,
             abandon: &self.abandon,

@@ -26,6 +26,7 @@ use crate::replicas::{panics, stopped};
 use crate::report::{Record, Report, Struck};
 use crate::schedule::{Schedule, covering};
 use crate::settings::SettingsWatch;
+use crate::site::Site;
 use crate::strike::strike;
 use crate::windows::Windows;
 use crate::world::{GATE_LEASE, World};
@@ -126,10 +127,14 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     let began = Instant::now();
     let schedule = Schedule::of(seed, faults, lease_ms());
     let world = Arc::new(World::open(parts.clone(), schedule).await);
+    let settings = {
+        let site: Arc<dyn Site> = Arc::<World>::clone(&world);
+        let mut mysql = world.mysql().await.unwrap();
+        SettingsWatch::start(site, &mut mysql).await
+    };
     let traffic = Traffic::start(&world);
     let watch = Watch::start(&world);
     let windows = Windows::start(&world);
-    let settings = SettingsWatch::start(&world);
     let struck = break_things(&world, &traffic).await;
     world.heal().await;
 
@@ -148,7 +153,8 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     breaches.extend(stopped(&world.replicas).await);
     breaches.extend(ended_well(&world, &struck));
     let mut evidence = evidence(&world).await;
-    evidence.settings = settings.stop(&world).await;
+    let mut mysql = world.mysql().await.unwrap();
+    evidence.settings = settings.stop(&mut mysql).await;
     let (answers, changes) = (world.ledger.read(), world.ledger.read_changes());
     breaches.extend(judge(&evidence, &answers, &changes));
     if let Some(folder) = setting("FIRSTCOME_FAULTS_HISTORY") {

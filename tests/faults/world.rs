@@ -2,6 +2,7 @@
 //! the campaigns. It is deleted at the end of the run.
 
 mod campaigns;
+mod site;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,7 +19,7 @@ use sea_orm::sqlx::{self, Connection, MySqlConnection};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-pub use self::campaigns::{Managed, Offer};
+pub use self::campaigns::Offer;
 use crate::ledger::Ledger;
 use crate::lines::OrderLedger;
 use crate::parts::{Part, Parts};
@@ -26,6 +27,7 @@ use crate::proxy::{Mode, Proxy};
 use crate::replica::{ADMIN_TOKEN, Replica};
 use crate::replicas::wait_ready;
 use crate::schedule::Schedule;
+use crate::site::Managed;
 use crate::support::unique;
 
 /// The gate's lease: how long the units of a crashed process stay taken.
@@ -67,12 +69,16 @@ pub struct World {
 
 /// MySQL without a proxy.
 pub async fn mysql(parts: &Parts, schema: Option<&str>) -> sqlx::Result<MySqlConnection> {
+    MySqlConnection::connect_with(&mysql_options(parts, schema)?).await
+}
+
+fn mysql_options(parts: &Parts, schema: Option<&str>) -> sqlx::Result<MySqlConnectOptions> {
     let options: MySqlConnectOptions = parts.mysql_url.parse()?;
-    let mut options = options.ssl_mode(MySqlSslMode::Disabled);
-    if let Some(schema) = schema {
-        options = options.database(schema);
-    }
-    MySqlConnection::connect_with(&options).await
+    let options = options.ssl_mode(MySqlSslMode::Disabled);
+    Ok(match schema {
+        Some(schema) => options.database(schema),
+        None => options,
+    })
 }
 
 /// Resets MySQL's limit of connections to its initial value. An aborted round may have left a low limit.

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use redis::cluster::ClusterClient;
 use redis::{Client, Cmd, FromRedisValue};
-use sea_orm::sqlx::MySqlConnection;
+use sea_orm::sqlx::{self, MySqlConnection};
 use tempfile::TempDir;
 
 use crate::evidence::Evidence;
 use crate::fault::Plan;
 use crate::proxy::Proxy;
 use crate::replica::Replica;
-use crate::sale::campaigns::{Offer, Sale};
-use crate::sale::parts::{real, remove_topics, settings};
+use crate::sale::campaigns::{Conditions, Offer, Sale};
+use crate::sale::parts::{real, remove_topics, rewards_of, settings};
 use crate::sale::schema::Schema;
 use crate::server::Server;
 use crate::servers::Servers;
@@ -53,7 +53,13 @@ impl World {
             let folder = folder.path().to_owned();
             replicas.push(Replica::new(nth, (to_mysql, to_redis), folder, settings));
         }
-        let sale = Arc::new(Sale::open(plan.seed, replicas).await);
+        let conditions = Conditions {
+            database: Some(schema.options()),
+            gate_fails_over: true,
+            has_true_clocks: !plan.fault.has_clock(),
+            has_staff: true,
+        };
+        let sale = Arc::new(Sale::open(plan.seed, replicas, conditions).await);
         Self {
             plan,
             servers,
@@ -75,8 +81,8 @@ impl World {
     }
 
     /// A key of a campaign in the gate.
-    pub fn key(&self, offer: &Offer, name: &str) -> String {
-        format!("{}:{{campaign:{}}}:{name}", self.prefix, offer.id)
+    pub fn key(&self, campaign: i64, name: &str) -> String {
+        format!("{}:{{campaign:{campaign}}}:{name}", self.prefix)
     }
 
     /// Units that a server counts as taken, of all campaigns.
@@ -88,7 +94,7 @@ impl World {
     pub async fn units_of(&self, server: &Server, offers: &[Offer]) -> u64 {
         let mut units = 0;
         for offer in offers {
-            let key = self.key(offer, "state");
+            let key = self.key(offer.id, "state");
             let known: Option<u64> = server.ask(&["HGET", &key, "units"]).await;
             units += known.unwrap_or(0);
         }
@@ -98,9 +104,13 @@ impl World {
     /// Leases in the gate, wherever the replicas of the service find it.
     pub async fn leases(&self) -> u64 {
         let mut leases = 0;
-        for offer in &self.sale.offers {
+        // The gate of an ended campaign keeps what it has, and expires.
+        let living = "SELECT id FROM campaign WHERE state <> 'closed'";
+        let living = sqlx::query_scalar(living);
+        let living: Vec<i64> = living.fetch_all(&mut self.session().await).await.unwrap();
+        for campaign in living {
             let mut count = redis::cmd("HLEN");
-            count.arg(self.key(offer, "leases"));
+            count.arg(self.key(campaign, "leases"));
             leases += self.ask_gate::<u64>(&count).await;
         }
         leases
@@ -140,6 +150,11 @@ impl World {
         self.schema.session().await
     }
 
+    /// The rewards database.
+    pub fn rewards_schema(&self) -> String {
+        rewards_of(&self.prefix)
+    }
+
     /// The service as started by hand.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.sale.replicas[0].command();
@@ -151,6 +166,8 @@ impl World {
     pub async fn evidence(&self) -> Evidence {
         let mut evidence = Evidence::of_database(&self.schema.url()).await.unwrap();
         evidence.key = Some(self.plan.key);
+        let rewards = self.schema.rewards_url();
+        evidence.read_rewards(&rewards).await.unwrap();
         evidence.with_topic(&self.brokers, &self.prefix).await
     }
 

@@ -1,16 +1,22 @@
-//! A sale: the replicas of the service, the campaigns that they serve, and the responses to their clients.
+//! A sale: the replicas of the service, the campaigns that they serve, some of them changed by administrators, and the
+//! responses to their clients.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+use firstcome::runtime::clock::Clock;
+use sea_orm::sqlx::mysql::MySqlConnectOptions;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::administrator::LIMIT_MAX;
 use crate::client::Fresh;
 use crate::ledger::Ledger;
 use crate::replica::{ADMIN_TOKEN, Replica};
 use crate::replicas::wait_ready;
+use crate::site::{Managed, ManagedOffer, Site};
 
 /// Longest wait for accepted participations while they are possible, and for their events.
 pub const TRAFFIC_PATIENCE: Duration = Duration::from_secs(120);
@@ -23,14 +29,32 @@ pub struct Offer {
     pub max_quantity: u32,
 }
 
+/// What else a run has.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// The database, without a proxy; none: it fails over.
+    pub database: Option<MySqlConnectOptions>,
+    /// Whether the gate fails over.
+    pub gate_fails_over: bool,
+    /// Whether all parts have this machine's clock.
+    pub has_true_clocks: bool,
+    /// Whether it has administrators, and consumers of rewards.
+    pub has_staff: bool,
+}
+
 pub struct Sale {
     /// Chooses the requests of the clients.
     pub seed: u64,
     pub replicas: Vec<Arc<Replica>>,
+    /// The campaigns that nobody changes.
     pub offers: Vec<Offer>,
+    /// The others.
+    pub managed: Vec<ManagedOffer>,
+    conditions: Conditions,
     pub ledger: Ledger,
     /// When the run began: the responses count from here.
     pub began: Instant,
+    began_at: DateTime<Utc>,
     /// Accepted participations.
     pub(super) yeses: AtomicUsize,
     /// Users without earlier requests.
@@ -40,16 +64,25 @@ pub struct Sale {
 
 impl Sale {
     /// Starts the replicas, and opens the campaigns.
-    pub async fn open(seed: u64, replicas: Vec<Replica>) -> Self {
+    pub async fn open(seed: u64, replicas: Vec<Replica>, conditions: Conditions) -> Self {
         let replicas: Vec<Arc<Replica>> = replicas.into_iter().map(Arc::new).collect();
         let keepers = replicas.iter().map(|one| Arc::clone(one).keep()).collect();
         wait_ready(&replicas).await;
-        let offers = create_campaigns(&replicas[0].base().unwrap()).await;
-        let began = Instant::now();
+        let base = replicas[0].base().unwrap();
+        let offers = create_campaigns(&base).await;
+        let managed = if conditions.has_staff {
+            create_managed_campaigns(&base).await
+        } else {
+            Vec::new()
+        };
+        let (began, began_at) = (Instant::now(), Clock::System.now());
         Self {
             seed,
             replicas,
             offers,
+            managed,
+            conditions,
+            began_at,
             ledger: Ledger::new(began),
             began,
             yeses: AtomicUsize::new(0),
@@ -62,6 +95,23 @@ impl Sale {
     pub fn endless(&self) -> Offer {
         let mut offers = self.offers.iter();
         *offers.find(|offer| offer.total.is_none()).unwrap()
+    }
+
+    /// The campaign whose units earn points, if there is one.
+    pub fn points(&self) -> Option<i64> {
+        let mut managed = self.managed.iter();
+        let points = managed.find(|offer| offer.managed == Managed::Points)?;
+        Some(points.id)
+    }
+
+    /// All campaigns.
+    pub fn campaigns(&self) -> Vec<i64> {
+        let managed = self.managed.iter().map(|offer| offer.id);
+        self.offers
+            .iter()
+            .map(|offer| offer.id)
+            .chain(managed)
+            .collect()
     }
 
     /// The number of accepted participations.
@@ -110,16 +160,9 @@ async fn create_campaigns(base: &str) -> Vec<Offer> {
         json!({ "name": "small", "kind": "general", "totalStock": 25 }),
         json!({ "name": "endless", "kind": "general" }),
     ];
-    let client = reqwest::Client::new();
     let mut offers = Vec::new();
     for campaign in wanted {
-        let made = client
-            .post(format!("{base}/api/admin/campaigns"))
-            .bearer_auth(ADMIN_TOKEN)
-            .json(&campaign);
-        let made = made.send().await.unwrap();
-        assert_eq!(made.status(), 201);
-        let made: Value = made.json().await.unwrap();
+        let made = create(base, &campaign).await;
         offers.push(Offer {
             id: made["id"].as_i64().unwrap(),
             total: made["totalStock"].as_u64(),
@@ -127,4 +170,87 @@ async fn create_campaigns(base: &str) -> Vec<Offer> {
         });
     }
     offers
+}
+
+/// Campaigns that administrators change; the units of one earn points.
+async fn create_managed_campaigns(base: &str) -> Vec<ManagedOffer> {
+    let wanted = [
+        (
+            Managed::Stock,
+            json!({ "name": "managed", "kind": "general", "totalStock": 25, "cancellable": true }),
+        ),
+        (
+            Managed::Points,
+            json!({ "name": "points", "kind": "points", "totalStock": 20, "cancellable": true,
+                    "reward": { "points": 10 } }),
+        ),
+        (
+            Managed::Listed,
+            json!({ "name": "listed", "kind": "general", "totalStock": 25 }),
+        ),
+        (
+            Managed::Ended,
+            json!({ "name": "ended", "kind": "general", "totalStock": 60 }),
+        ),
+    ];
+    let mut offers = Vec::new();
+    for (managed, mut campaign) in wanted {
+        campaign["perUserLimit"] = json!(LIMIT_MAX);
+        let made = create(base, &campaign).await;
+        offers.push(ManagedOffer {
+            id: made["id"].as_i64().unwrap(),
+            managed,
+            total: made["totalStock"].as_u64().unwrap(),
+        });
+    }
+    offers
+}
+
+async fn create(base: &str, campaign: &Value) -> Value {
+    let made = reqwest::Client::new()
+        .post(format!("{base}/api/admin/campaigns"))
+        .bearer_auth(ADMIN_TOKEN)
+        .json(campaign);
+    let made = made.send().await.unwrap();
+    assert_eq!(made.status(), 201);
+    made.json().await.unwrap()
+}
+
+impl Site for Sale {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn replicas(&self) -> &[Arc<Replica>] {
+        &self.replicas
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn began(&self) -> Instant {
+        self.began
+    }
+
+    fn began_at(&self) -> DateTime<Utc> {
+        self.began_at
+    }
+
+    fn managed_offers(&self) -> Vec<ManagedOffer> {
+        self.managed.clone()
+    }
+
+    fn database(&self) -> Option<MySqlConnectOptions> {
+        self.conditions.database.clone()
+    }
+
+    fn watched_database(&self) -> Option<MySqlConnectOptions> {
+        let database = self.conditions.database.clone();
+        database.filter(|_| !self.conditions.gate_fails_over)
+    }
+
+    fn has_true_clocks(&self) -> bool {
+        self.conditions.has_true_clocks
+    }
 }

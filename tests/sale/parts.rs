@@ -14,6 +14,8 @@ use crate::replica::ADMIN_TOKEN;
 /// The gate's lease: how long the units of a lost commit stay taken.
 pub const GATE_LEASE: Duration = Duration::from_secs(3);
 
+const CONSUMERS: &str = "CONSUMERS_ENABLED";
+
 /// A variable that `scripts/parts env` prints. The test fails without it.
 pub fn real(variable: &str) -> String {
     std::env::vars()
@@ -44,10 +46,28 @@ pub fn settings(
         ("GATE_SWEEP_INTERVAL", "1s"),
         ("RELAY_LEASE", "4s"),
         ("RELAY_RETRY_MAX", "1s"),
+        (CONSUMERS, "points"),
+        ("CONSUMERS_SESSION_TIMEOUT", "6s"),
+        // Published events of the campaign that its administrator closes are aged, and deleted.
+        ("RETENTION_PUBLISHED_EVENTS", "1h"),
+        ("RETENTION_INTERVAL", "1s"),
+        ("RETENTION_SWEEP_INTERVAL", "1s"),
         ("SHUTDOWN_DEADLINE", "5s"),
     ]
     .map(|(name, value)| (format!("FIRSTCOME_{name}"), value.to_owned()))
     .into()
+}
+
+/// The settings of a replica without consumers.
+pub fn without_consumers(settings: Vec<(String, String)>) -> Vec<(String, String)> {
+    let consumers = format!("FIRSTCOME_{CONSUMERS}");
+    let others = settings.into_iter();
+    others.filter(|(name, _)| *name != consumers).collect()
+}
+
+/// The schema of the rewards database of a service with this schema.
+pub fn rewards_of(schema: &str) -> String {
+    format!("{schema}_rewards")
 }
 
 /// Removes the keys of a run from Redis.

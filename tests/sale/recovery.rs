@@ -1,6 +1,7 @@
 //! After the fault: waits until each replica accepts a participation, every unit is sold and every event is published,
 //! and measures how long each takes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -11,7 +12,7 @@ use super::traffic::{Traffic, ask};
 use crate::client::http;
 use crate::judge::Breach;
 use crate::ledger::{Outcome, Phase};
-use crate::replicas;
+use crate::{administrator, replicas};
 
 /// Longest time until each replica accepts a participation.
 const FIRST_YES_MAX: Duration = Duration::from_secs(10);
@@ -32,11 +33,12 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// Sends requests of new users until everything is sold, and waits until everything is published.
+    /// Opens what administrators have paused, sends requests of new users until everything is sold, and waits until
+    /// everything is published.
     pub async fn wait(
         sale: &Sale,
         traffic: &Traffic,
-        mysql: &mut MySqlConnection,
+        [mysql, restoring]: [&mut MySqlConnection; 2],
         healed: Instant,
         publishing_max: Duration,
     ) -> Self {
@@ -46,7 +48,14 @@ impl Recovery {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         traffic.stop();
-        let all_sold = sell_out(sale, traffic, mysql, healed).await;
+        let is_over = AtomicBool::new(false);
+        let selling = async {
+            let sold = sell_out(sale, traffic, mysql, healed).await;
+            is_over.store(true, Ordering::SeqCst);
+            sold
+        };
+        let restoring = administrator::restore(sale, restoring, &is_over);
+        let (all_sold, ()) = tokio::join!(selling, restoring);
         Self {
             first_yes: first_yes.into(),
             all_sold,
@@ -100,7 +109,8 @@ async fn sell_out(
         if healed.elapsed() > DOUBT {
             traffic.abandon();
         }
-        let is_settled = traffic.is_settled();
+        // A request that ends later may have returned units.
+        let is_settled = traffic.is_settled() && !administrator::may_still_act(sale);
         let left = unsold_campaigns(mysql).await.unwrap();
         sold = (is_settled && left.is_empty()).then(|| healed.elapsed().as_secs_f64());
         let sellers = (0..SELLERS).map(|nth| sell(sale, nth, &left));
@@ -114,7 +124,8 @@ async fn sell_out(
 }
 
 async fn unsold_campaigns(mysql: &mut MySqlConnection) -> sqlx::Result<Vec<i64>> {
-    let unsold = "SELECT id FROM campaign WHERE committed_units < total_stock";
+    let unsold =
+        "SELECT id FROM campaign WHERE committed_units < total_stock AND state <> 'closed'";
     sqlx::query_scalar(unsold).fetch_all(mysql).await
 }
 

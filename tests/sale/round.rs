@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use crate::judge::Breach;
-use crate::ledger::Answer;
+use crate::ledger::{ActAnswer, Answer, ChangeAnswer};
 use crate::replica::Replica;
 use crate::replicas::panics;
 
@@ -106,5 +106,10 @@ pub fn keep_evidence(sale: &Sale, folder: &Path) {
     let answers = sale.ledger.read();
     let lines: Vec<String> = answers.iter().map(|answer| format!("{answer:?}")).collect();
     fs::write(folder.join("answers.txt"), lines.join("\n")).unwrap();
+    let (acts, changes) = (sale.ledger.read_acts(), sale.ledger.read_changes());
+    let lines: Vec<String> = acts.iter().map(ActAnswer::line).collect();
+    fs::write(folder.join("acts.txt"), lines.join("\n")).unwrap();
+    let lines: Vec<String> = changes.iter().map(ChangeAnswer::line).collect();
+    fs::write(folder.join("changes.txt"), lines.join("\n")).unwrap();
     eprintln!("    all logs and answers: {}", folder.display());
 }

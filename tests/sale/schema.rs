@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sea_orm::sqlx::{self, AssertSqlSafe, Connection, MySqlConnection};
 
-use super::parts::real;
+use super::parts::{real, rewards_of};
 
 pub struct Schema {
     name: String,
@@ -21,7 +21,7 @@ impl Schema {
             server,
         };
         let mut admin = MySqlConnection::connect_with(&schema.server).await.unwrap();
-        schema.execute(&mut admin, "CREATE").await;
+        execute(&mut admin, &format!("CREATE DATABASE {name}")).await;
         schema
     }
 
@@ -40,20 +40,35 @@ impl Schema {
         format!("{}?ssl-mode=disabled", self.url_at(self.address()))
     }
 
+    /// The URL of the rewards database, without a proxy.
+    pub fn rewards_url(&self) -> String {
+        let address = self.address();
+        let name = rewards_of(&self.name);
+        format!("mysql://root@{address}/{name}?ssl-mode=disabled")
+    }
+
+    /// How to connect without a proxy.
+    pub fn options(&self) -> MySqlConnectOptions {
+        self.server.clone().database(&self.name)
+    }
+
     /// A session, without a proxy.
     pub async fn session(&self) -> MySqlConnection {
-        let at_schema = self.server.clone().database(&self.name);
-        MySqlConnection::connect_with(&at_schema).await.unwrap()
+        MySqlConnection::connect_with(&self.options())
+            .await
+            .unwrap()
     }
 
     pub async fn remove(self) {
         let mut session = self.session().await;
-        self.execute(&mut session, "DROP").await;
+        for name in [self.name.clone(), rewards_of(&self.name)] {
+            let drop = format!("DROP DATABASE IF EXISTS {name}");
+            execute(&mut session, &drop).await;
+        }
     }
+}
 
-    async fn execute(&self, session: &mut MySqlConnection, verb: &str) {
-        let statement = format!("{verb} DATABASE {}", self.name);
-        let executed = sqlx::raw_sql(AssertSqlSafe(statement));
-        executed.execute(session).await.unwrap();
-    }
+async fn execute(session: &mut MySqlConnection, statement: &str) {
+    let executed = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()));
+    executed.execute(session).await.unwrap();
 }

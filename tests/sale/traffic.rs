@@ -1,5 +1,5 @@
 //! The clients: some hundred users who participate through both replicas. As correct clients do, they repeat requests
-//! with a key until the outcome is known.
+//! with a key until the outcome is known. Administrators change campaigns meanwhile, whose clients also cancel.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +11,11 @@ use reqwest::Client;
 use tokio::task::JoinHandle;
 
 use super::campaigns::Sale;
+use crate::buyer::any_path;
 use crate::client::{http, send, sends_keys};
-use crate::ledger::{Outcome, ParticipationRequest, Path, Phase};
+use crate::ledger::{Outcome, ParticipationRequest, Phase};
+use crate::site::Site;
+use crate::{administrator, managed};
 
 /// Concurrent clients.
 const CLIENTS: u64 = 12;
@@ -54,7 +57,12 @@ impl Traffic {
             };
             tokio::spawn(one.run())
         });
-        let clients = clients.collect();
+        let mut clients: Vec<JoinHandle<()>> = clients.collect();
+        if !sale.managed.is_empty() {
+            let site: Arc<dyn Site> = Arc::<Sale>::clone(sale);
+            clients.extend(managed::start(&site, &stop, &abandon));
+            clients.extend(administrator::start(&site, &stop, &abandon));
+        }
         Self {
             stop,
             abandon,
@@ -128,7 +136,7 @@ impl OneClient {
             user,
             quantity: random.random_range(1..=offer.max_quantity),
             key: sends_keys(user).then(|| format!("client-{}-{}", self.nth, self.sent)),
-            path: Path::Grouped,
+            path: any_path(random),
         }
     }
 

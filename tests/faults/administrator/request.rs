@@ -8,16 +8,15 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::client::is_listed;
+use crate::client::{MANAGED_USERS, is_listed};
 use crate::ledger::{Act, ChangeOutcome};
-use crate::managed::{FIRST_USER, USERS};
 use crate::replica::ADMIN_TOKEN;
-use crate::world::World;
+use crate::site::Site;
 
 /// The file with the users who are on every allow list.
 fn listed_users() -> String {
     let mut file = "userId\n".to_owned();
-    for user in (FIRST_USER..FIRST_USER + USERS).filter(|user| is_listed(*user)) {
+    for user in MANAGED_USERS.filter(|user| is_listed(*user)) {
         writeln!(file, "{user}").unwrap();
     }
     file
@@ -25,16 +24,16 @@ fn listed_users() -> String {
 
 /// Sends one action to one replica, and records the response. Returns whether the outcome is known, and the response.
 pub async fn send(
-    world: &World,
+    site: &dyn Site,
     http: &Client,
     replica: usize,
     (campaign, act): (i64, Act),
 ) -> (bool, Value) {
-    let Some(base) = world.replicas[replica].base() else {
+    let Some(base) = site.replicas()[replica].base() else {
         return (false, Value::Null);
     };
     let sent = Instant::now();
-    let request = request(world, http, &base, (campaign, &act)).bearer_auth(ADMIN_TOKEN);
+    let request = request(site, http, &base, (campaign, &act)).bearer_auth(ADMIN_TOKEN);
     let answered = async {
         let answer = request.send().await?;
         let status = answer.status().as_u16();
@@ -48,18 +47,18 @@ pub async fn send(
         .unwrap_or_else(|error| (ChangeOutcome::Lost(format!("{error:?}")), String::new()));
     let is_known = outcome.is_definite();
     let record = (campaign, act);
-    world.ledger.write_act(replica, record, sent, outcome);
+    site.ledger().write_act(replica, record, sent, outcome);
     (is_known, serde_json::from_str(&body).unwrap_or_default())
 }
 
 fn request(
-    world: &World,
+    site: &dyn Site,
     http: &Client,
     base: &str,
     (campaign, act): (i64, &Act),
 ) -> RequestBuilder {
     let of = format!("{base}/api/admin/campaigns/{campaign}");
-    let at = |ms: i64| text(world.began_at + TimeDelta::milliseconds(ms));
+    let at = |ms: i64| text(site.began_at() + TimeDelta::milliseconds(ms));
     match act {
         Act::Stock(total) => http.patch(of).json(&json!({ "totalStock": total })),
         Act::Limit(limit) => http.patch(of).json(&json!({ "perUserLimit": limit })),

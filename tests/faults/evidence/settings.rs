@@ -12,6 +12,8 @@ pub struct History {
     pub readings: Vec<Reading>,
     /// In order of their responses.
     pub acts: Vec<ActAnswer>,
+    /// How old what the database reads may be: a server that is the primary no more may have answered.
+    pub lag: Duration,
 }
 
 #[derive(Clone, Debug)]

@@ -142,9 +142,23 @@ fn known_everywhere(history: &History, until: Duration) -> Duration {
 
 fn may_have_list(history: &History, from: Duration, to: Duration) -> bool {
     let mut possible = history.possible(from, to);
-    let mut acts = history.acts.iter();
+    let mut imports = history.acts.iter().filter(|act| act.act == Act::Import);
     possible.any(|settings| settings.list.is_some())
-        || acts.any(|act| act.act == Act::Import && act.may_act_in(from, to))
+        || imports.clone().any(|import| import.may_act_in(from, to))
+        || imports.any(|import| import.is_done() && may_last(history, import, (from, to)))
+}
+
+/// Whether a list that was imported earlier may have been in force in this range, although no reading saw it: nothing was
+/// read then, and it was not removed before for certain.
+fn may_last(history: &History, import: &ActAnswer, (from, to): (Duration, Duration)) -> bool {
+    let mut readings = history.readings.iter();
+    let mut acts = history.acts.iter();
+    let is_removed = |act: &ActAnswer| {
+        act.act == Act::Remove && act.is_done() && act.sent >= import.at && act.at <= from
+    };
+    import.sent <= to
+        && !readings.any(|reading| reading.called >= from && reading.returned <= to)
+        && !acts.any(is_removed)
 }
 
 /// No request that was sent after a campaign was closed, paused or restricted for certain is accepted before it is
@@ -165,7 +179,7 @@ fn acceptance(history: &History, answer: &Answer, sent: Duration, found: &mut Fo
     let mut imports = history.acts.iter().filter(|act| act.act == Act::Import);
     let restricts = |act: &ActAnswer| {
         let until = restricted_until(history, act);
-        until.is_some_and(|until| sent > act.at + COPY_MAX && at <= until)
+        until.is_some_and(|until| sent > act.at + COPY_MAX + history.lag && at <= until)
     };
     let is_restricted = !is_listed(request.user) && imports.any(restricts);
     found.hold("settings", !is_restricted, || {

@@ -84,6 +84,11 @@ impl Act {
         matches!(self, Self::Import | Self::Remove)
     }
 
+    /// Whether it raises the version of the campaign.
+    pub const fn raises_version(&self) -> bool {
+        !self.is_of_list() && !matches!(self, Self::RebuildGate)
+    }
+
     /// Reads the response.
     pub fn read(
         &self,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{HOLD, World};
 use crate::administrator::LIMIT_MAX;
 use crate::replica::ADMIN_TOKEN;
+use crate::site::Managed;
 
 /// A campaign of the run.
 #[derive(Clone, Copy, Debug)]
@@ -22,19 +23,6 @@ pub struct Offer {
     pub window: Window,
     /// What its administrator changes, if it has one.
     pub managed: Option<Managed>,
-}
-
-/// What the administrator of a campaign changes during the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Managed {
-    /// Stock, limit and pauses.
-    Stock,
-    /// Stock and pauses; its units earn points.
-    Points,
-    /// Allow list and window.
-    Listed,
-    /// It is closed.
-    Ended,
 }
 
 /// The first and the last moment of a campaign's window, if it has one.

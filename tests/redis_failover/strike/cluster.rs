@@ -11,7 +11,7 @@ pub async fn slots_move(world: &World) -> u64 {
     let before = cluster.redirections().await;
     for is_back in [false, true] {
         for offer in &world.sale.offers {
-            let slot = cluster.slot_of(&world.key(offer, "state")).await;
+            let slot = cluster.slot_of(&world.key(offer.id, "state")).await;
             let first = Cluster::owner_of(slot);
             let next = Cluster::next(first);
             let way = if is_back {
@@ -71,7 +71,7 @@ async fn owner(world: &World, offer: &Offer) -> usize {
     let slot = world
         .servers
         .cluster()
-        .slot_of(&world.key(offer, "state"))
+        .slot_of(&world.key(offer.id, "state"))
         .await;
     Cluster::owner_of(slot)
 }

@@ -17,6 +17,7 @@ pub(super) fn judge(evidence: &Evidence, campaign: i64, history: &History, found
             _ => {}
         }
     }
+    kept(campaign, history, found);
     for pair in history.readings.windows(2) {
         let (before, after) = (&pair[0], &pair[1]);
         found.hold(
@@ -36,6 +37,25 @@ pub(super) fn judge(evidence: &Evidence, campaign: i64, history: &History, found
             format!("campaign {campaign}: nobody requested this: {before:?}, then {after:?}")
         });
     }
+}
+
+/// Every change that was answered with success has raised the version, also one without a difference: none is lost.
+fn kept(campaign: i64, history: &History, found: &mut Found) {
+    let (Some(first), Some(last)) = (history.readings.first(), history.readings.last()) else {
+        return;
+    };
+    let changes = history.acts.iter();
+    let changes = changes.filter(|act| act.is_done() && act.act.raises_version());
+    let (changes, versions) = (
+        changes.count(),
+        last.settings.version - first.settings.version,
+    );
+    let is_kept = i64::try_from(changes).is_ok_and(|changes| changes <= versions);
+    found.hold("I5", is_kept, || {
+        format!(
+            "campaign {campaign}: {changes} changes were done, and it has {versions} more versions"
+        )
+    });
 }
 
 /// An act that was answered with success was in force at some time between its request and its response.

@@ -50,7 +50,15 @@ fn history(changes: &[(u64, Settings)], acts: Vec<ActAnswer>) -> History {
     History {
         readings: readings.collect(),
         acts,
+        lag: Duration::ZERO,
     }
+}
+
+/// Readings only at the begin and at the end, as when the database fails over.
+fn rarely_read(last: Settings, acts: Vec<ActAnswer>) -> History {
+    let mut history = history(&[(0, settings(1)), (19_000, last)], acts);
+    history.readings.drain(1..history.readings.len() - 1);
+    history
 }
 
 /// Paused from 2 to 4 s, with an allow list from 6 to 9 s, closed after 12 s. The stock was 3, is 5 from 1 s on, and 4
@@ -345,4 +353,35 @@ fn an_act_without_effect_and_a_change_that_nobody_requested_are_reported() {
         it.acts.last_mut().unwrap().outcome = ChangeOutcome::No { code };
     });
     assert_eq!(refused, promises(["settings"]));
+}
+
+#[test]
+fn with_two_readings_lost_changes_and_wrong_lists_are_reported() {
+    let acts = || {
+        vec![
+            act(1_000, Act::Pause),
+            act(2_000, Act::Open),
+            act(3_000, Act::Import),
+            act(8_000, Act::Remove),
+        ]
+    };
+    let with = |refused: Vec<Answer>| found(rarely_read(settings(3), acts()), &[], refused);
+    assert_eq!(with(vec![]), BTreeSet::new());
+    assert_eq!(
+        with(vec![
+            no(USER, 1_500, "PAUSED"),
+            no(USER, 5_000, "NOT_ALLOWED")
+        ]),
+        BTreeSet::new()
+    );
+    for sent in [500, 12_000] {
+        let refused = vec![no(USER, sent, "NOT_ALLOWED")];
+        assert_eq!(with(refused), promises(["settings"]), "{sent}");
+    }
+    let mut acts = acts();
+    acts.push(act(9_000, Act::Limit(2)));
+    assert_eq!(
+        found(rarely_read(settings(3), acts), &[], vec![]),
+        promises(["I5"])
+    );
 }
