@@ -59,7 +59,8 @@ local state = redis.call('HMGET', KEYS[1], 'epoch', 'state', 'opens_at_us', 'clo
   'total', 'units', 'per_user_limit', 'max_quantity', 'last_rank', 'run', 'keys_since_us', 'history')
 local answers = {}
 local info = redis.call('INFO', 'server', 'replication')
-if not state[10] or not string.find(info, state[10], 1, true) or not string.find(info, state[12] or '', 1, true) then
+if not state[10] or not string.find(info, 'run_id:' .. state[10], 1, true)
+  or not string.find(info, state[12] or '', 1, true) then
   for i = 1, count do
     answers[i] = {'MISSING'}
   end

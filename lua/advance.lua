@@ -15,7 +15,8 @@ if not from or not to or to <= from then
 end
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'run', 'rebuilt', 'history')
 local info = redis.call('INFO', 'server', 'replication')
-if not state[2] or not string.find(info, state[2], 1, true) or not string.find(info, state[4] or '', 1, true) then
+if not state[2] or not string.find(info, 'run_id:' .. state[2], 1, true)
+  or not string.find(info, state[4] or '', 1, true) then
   return 'STALE'
 end
 if tonumber(state[1]) ~= from then

@@ -21,7 +21,7 @@ end
 local is_over = ARGV[3] == 'closed' or ARGV[3] == 'archived'
 local known = redis.call('HMGET', KEYS[1], 'settings_epoch', 'version', 'run', 'history')
 local run, info = known[3], redis.call('INFO', 'server', 'replication')
-local is_here = run and string.find(info, run, 1, true) and string.find(info, known[4] or '', 1, true)
+local is_here = run and string.find(info, 'run_id:' .. run, 1, true) and string.find(info, known[4] or '', 1, true)
 if not is_here and not is_over then
   return 'MISSING'
 end

@@ -29,7 +29,8 @@ for i = 1, count do
 end
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'returns', 'run', 'rebuilt', 'history')
 local info = redis.call('INFO', 'server', 'replication')
-if not state[4] or not string.find(info, state[4], 1, true) or not string.find(info, state[6] or '', 1, true)
+if not state[4] or not string.find(info, 'run_id:' .. state[4], 1, true)
+  or not string.find(info, state[6] or '', 1, true)
   or tonumber(state[1]) < given_up_in then
   return 'BEHIND'
 end

@@ -11,7 +11,8 @@ local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'last_rank', 'total
   'settings_epoch', 'version', 'state', 'opens_at_us', 'closes_at_us', 'per_user_limit', 'max_quantity',
   'history')
 local info = redis.call('INFO', 'server', 'replication')
-if not state[5] or not string.find(info, state[5], 1, true) or not string.find(info, state[14] or '', 1, true) then
+if not state[5] or not string.find(info, 'run_id:' .. state[5], 1, true)
+  or not string.find(info, state[14] or '', 1, true) then
   return {'MISSING'}
 end
 local total, remaining = tonumber(state[4]), ''

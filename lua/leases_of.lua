@@ -13,7 +13,8 @@ if not before or not limit then
 end
 local state = redis.call('HMGET', KEYS[1], 'run', 'history')
 local info = redis.call('INFO', 'server', 'replication')
-if not state[1] or not string.find(info, state[1], 1, true) or not string.find(info, state[2] or '', 1, true) then
+if not state[1] or not string.find(info, 'run_id:' .. state[1], 1, true)
+  or not string.find(info, state[2] or '', 1, true) then
   return {}
 end
 local is_wanted = {}

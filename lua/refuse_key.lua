@@ -16,7 +16,8 @@ if #KEYS ~= 3 or #ARGV ~= 2 or not age_us or not lease_us or age_us < 0 or lease
 end
 local state = redis.call('HMGET', KEYS[1], 'run', 'keys_since_us', 'epoch', 'history')
 local info = redis.call('INFO', 'server', 'replication')
-if not state[1] or not string.find(info, state[1], 1, true) or not string.find(info, state[4] or '', 1, true) then
+if not state[1] or not string.find(info, 'run_id:' .. state[1], 1, true)
+  or not string.find(info, state[4] or '', 1, true) then
   return {'MISSING'}
 end
 local known = redis.call('MGET', KEYS[3])[1]

@@ -65,12 +65,13 @@ impl Scene {
 /// The time this long from now, as the test's database stores it.
 async fn stored_time(test: &TestStore, ahead: Duration) -> String {
     let at = test.store.time().await.unwrap() + ahead;
-    let at = at.format("%Y-%m-%d %H:%M:%S%.6f+00:00").to_string();
-    if test.store.is_embedded() {
-        at
+    // SQLite compares times as texts.
+    let format = if test.store.is_embedded() {
+        "%Y-%m-%dT%H:%M:%S%.6f+00:00"
     } else {
-        at.replace("+00:00", "")
-    }
+        "%Y-%m-%d %H:%M:%S%.6f"
+    };
+    at.format(format).to_string()
 }
 
 /// Writes a time as it was written before the clock was set back.
