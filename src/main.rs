@@ -38,8 +38,8 @@ Documents, in the folder docs of the source:
 
 /// With the commit, if the build has it: `0.2.0+COMMIT`.
 const VERSION: &str = match option_env!("FIRSTCOME_BUILD_VERSION") {
-    Some(version) => version,
-    None => env!("CARGO_PKG_VERSION"),
+    Some(version) if !version.is_empty() => version,
+    _ => env!("CARGO_PKG_VERSION"),
 };
 
 /// First come, first served: coupons, points, limited drops and time deals, handed out exactly once.
