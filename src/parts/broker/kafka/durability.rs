@@ -100,6 +100,11 @@ fn entries(
         let entries = resource.map_err(refused)?.entries.into_iter();
         settings.extend(entries.filter_map(|entry| Some((entry.name, entry.value?))));
     }
+    // The client passes a refusal on as a topic without settings, and no topic is without.
+    if settings.is_empty() {
+        let none = format!("{topic}: the brokers show none of its settings");
+        return Err(PublishError::Destination(none));
+    }
     Ok(settings)
 }
 
