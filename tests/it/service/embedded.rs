@@ -159,7 +159,7 @@ async fn a_campaign_opens_and_closes_by_the_clock() {
         (firstcome::runtime::clock::Clock::System.now() + chrono::TimeDelta::seconds(seconds))
             .to_rfc3339()
     };
-    let campaign = json!({ "name": "timed", "kind": "time_deal", "totalStock": 5, "opensAt": at(3), "closesAt": at(6) });
+    let campaign = json!({ "name": "timed", "kind": "time_deal", "totalStock": 5, "opensAt": at(5), "closesAt": at(10) });
     let id = service.create(campaign).await;
     let early = body(service.take_part(id, 1).await).await;
     assert_eq!(early["code"], "NOT_OPEN_YET");
