@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::events::relay::Retention;
-use crate::parts::store::{Store, StoreError};
+use crate::parts::store::{Store, StoreError, Term};
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
 
@@ -56,7 +56,11 @@ impl AuditPurger {
 
     /// Deletes one batch, if this replica has the task lease. Returns the number of deleted entries.
     pub async fn purge_some(&self, owner: &str) -> Result<u64, StoreError> {
-        if !self.store.take_fixed_task_lease(TASK, owner, TERM).await? {
+        if !self
+            .store
+            .take_task_lease(TASK, owner, Term::Fixed(TERM))
+            .await?
+        {
             return Ok(0);
         }
         let (age, rows_max) = (self.retention.audit_entries, self.retention.rows_max);

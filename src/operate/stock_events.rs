@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::parts::store::{Store, StoreError};
+use crate::parts::store::{Store, StoreError, Term};
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
 use crate::sale::relay_hints::RelayHints;
@@ -59,7 +59,11 @@ impl StockEvents {
     /// Compares once, unless another replica has the task lease. Returns how many events were written.
     pub async fn step(&self, owner: &str) -> Result<usize, StoreError> {
         let mut written = 0;
-        if !self.store.take_fixed_task_lease(TASK, owner, TERM).await? {
+        if !self
+            .store
+            .take_task_lease(TASK, owner, Term::Fixed(TERM))
+            .await?
+        {
             return Ok(written);
         }
         for campaign in self.store.stock_changes(CAMPAIGNS_MAX).await? {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::events::relay::Retention;
-use crate::parts::store::{Store, StoreError, SweptPage};
+use crate::parts::store::{Store, StoreError, SweptPage, Term};
 use crate::runtime::settings::{DAY, MINUTE};
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
@@ -126,7 +126,11 @@ impl<T: SweptTable> TablePurger<T> {
     /// Reads a page and deletes its old rows, if this replica has the task lease. After the last page it keeps the
     /// lease until the next sweep is due, so that no other replica begins one before.
     pub async fn sweep_page(&self, owner: &str) -> Result<Step, StoreError> {
-        if !self.store.take_task_lease(T::LEASE, owner, TERM).await? {
+        if !self
+            .store
+            .take_task_lease(T::LEASE, owner, Term::Varying(TERM))
+            .await?
+        {
             // The other replica starts a new sweep, and so will this one.
             *self.lock() = Sweep::default();
             return Ok(Step::NotOwner);
@@ -141,7 +145,7 @@ impl<T: SweptTable> TablePurger<T> {
             tracing::info!(read, deleted, "old {} deleted", T::ROWS);
         }
         self.store
-            .take_task_lease(T::LEASE, owner, self.between())
+            .take_task_lease(T::LEASE, owner, Term::Varying(self.between()))
             .await?;
         Ok(Step::Last(page.deleted))
     }

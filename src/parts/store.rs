@@ -78,6 +78,7 @@ pub use rewards::{
 };
 pub use swept_page::SweptPage;
 pub use tallies::{MinuteTally, TallyRow};
+pub use task_leases::Term;
 pub use totp::{AccountTotp, TotpChange};
 pub use verification::{
     CampaignCounters, EventRow, EventSums, LogSums, Purged, RowSelection, SEGMENT_RANKS, Segment,

@@ -17,11 +17,11 @@ use crate::sale::recovery::Recovery;
 use crate::sale::report::{Outcome, Report};
 use crate::sale::round::{
     counted, ended_well, is_in_docker, keep_evidence, output_of, seeds, setting, verified,
+    verify_all,
 };
 use crate::sale::staff::{idle, unrewarded};
 use crate::sale::traffic::{Crowd, Traffic};
 use crate::settings::SettingsWatch;
-use crate::site::Site;
 use crate::strike::{PARTITIONS, Struck, strike};
 use crate::world::World;
 
@@ -29,16 +29,6 @@ use crate::world::World;
 const PUBLISHING: Duration = Duration::from_secs(60);
 /// The seed of `make test`: too few in-sync replicas. Seed 19 is a control; it and the other faults last longer.
 const SHORT_ROUND: [u64; 1] = [4];
-const VERIFY: [&str; 8] = [
-    "verify",
-    "--json",
-    "--topic",
-    "--topic-seconds-max",
-    "60",
-    "--rewards",
-    "--rewards-passed-seconds",
-    "0",
-];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_fault_of_brokers_breaks_a_promise() {
@@ -68,8 +58,7 @@ async fn run(cluster: Cluster, plan: Plan, report: &mut Report<Record>) -> Clust
     ended("open");
     let (plan, sale) = (&world.plan, &world.sale);
     let (mut mysql, mut other) = (world.session().await, world.session().await);
-    let site: Arc<dyn Site> = Arc::<Sale>::clone(sale);
-    let settings = SettingsWatch::start(site, &mut mysql).await;
+    let settings = SettingsWatch::start(Arc::clone(sale), &mut mysql).await;
     let traffic = Traffic::start(sale, Crowd::Growing);
     let struck = strike(&world).await;
     ended("struck");
@@ -83,7 +72,7 @@ async fn run(cluster: Cluster, plan: Plan, report: &mut Report<Record>) -> Clust
     let loss = repaired(&world).await;
     breaches.extend(unrewarded(sale, &mut mysql, &world.rewards_schema()).await);
     if loss.is_none() {
-        breaches.extend(verified(&output_of(world.command(&VERIFY)).await));
+        breaches.extend(verified(&output_of(world.command(&verify_all("60"))).await));
     }
     ended("verified");
     let failed = failed(sale).await;

@@ -14,9 +14,7 @@ use crate::fault::{Fault, Plan};
 use crate::proxy::Proxy;
 use crate::replica::Replica;
 use crate::sale::campaigns::{Conditions, Sale};
-use crate::sale::parts::{
-    real, remove_keys, remove_topics, rewards_of, settings, without_consumers,
-};
+use crate::sale::parts::{POINTS, real, remove_keys, remove_topics, rewards_of, settings};
 use crate::sale::schema::Schema;
 
 pub struct World {
@@ -43,6 +41,7 @@ impl World {
         // The control loses events. Those that are deleted are lost for good, a repaired second change of a participation
         // comes before its first one, and a consumer passes over what is written in the place of a lost event.
         let has_staff = plan.fault != Fault::UncleanElection;
+        let consumers = if has_staff { POINTS } else { "" };
         for nth in 0..2 {
             let to_mysql = Proxy::start(schema.address()).await;
             let to_redis = Proxy::start(redis).await;
@@ -54,12 +53,8 @@ impl World {
                     &format!("redis://{}", to_redis.address),
                     &cluster.addresses(),
                 ),
+                consumers,
             );
-            let settings = if has_staff {
-                settings
-            } else {
-                without_consumers(settings)
-            };
             let folder = folder.path().to_owned();
             replicas.push(Replica::new(nth, (to_mysql, to_redis), folder, settings));
         }

@@ -20,14 +20,14 @@ const WAITING_MAX: Duration = Duration::from_secs(10);
 
 /// Performs the failover of this run.
 pub async fn strike(world: &World, pair: &Pair) -> Struck {
-    let (half_open, vanished) = match world.plan.fault {
+    let (half_open, ineffective) = match world.plan.fault {
         Fault::HalfOpen => {
-            let (session, thread) = lock_first_campaign(world, pair).await;
-            (Some(session), Some(thread))
+            let (session, ineffective) = lock_first_campaign(world, pair).await;
+            begin(world, pair).await;
+            (Some(session), ineffective)
         }
-        _ => (None, None),
+        _ => (None, begin(world, pair).await),
     };
-    let breaches = begin(world, pair, vanished).await.into_iter().collect();
     let noticed = if world.plan.waits_for_readiness {
         Some(noticed(world).await)
     } else {
@@ -38,29 +38,19 @@ pub async fn strike(world: &World, pair: &Pair) -> Struck {
         healed: Instant::now(),
         outage: None,
         noticed,
-        breaches,
+        breaches: ineffective.into_iter().collect(),
         changes: Vec::new(),
         half_open,
     }
 }
 
-/// Until the primary accepts no writes, or acknowledges none. Returns a violation if that had no effect. `vanished` is the
-/// thread of the client that has vanished.
-async fn begin(world: &World, pair: &Pair, vanished: Option<u64>) -> Option<Breach> {
+/// Until the primary accepts no writes, or acknowledges none. Returns a violation if that had no effect.
+async fn begin(world: &World, pair: &Pair) -> Option<Breach> {
     let mut ineffective = None;
     match world.plan.fault {
         Fault::Killed => pair.old().kill().await,
         Fault::TwoPrimaries => pair.old().pause().await,
-        Fault::Switchover => pair.demote().await,
-        Fault::HalfOpen => {
-            let waiting = format!(
-                "SELECT CAST(COUNT(*) AS CHAR) FROM performance_schema.data_lock_waits \
-                 WHERE blocking_thread_id = {}",
-                vanished.unwrap()
-            );
-            ineffective = waits(pair.old(), &waiting).await;
-            pair.demote().await;
-        }
+        Fault::Switchover | Fault::HalfOpen => pair.demote().await,
         Fault::Stalled => {
             ineffective = stall(pair).await;
             tokio::time::sleep(world.plan.stall).await;
@@ -142,8 +132,8 @@ async fn raise_stock(world: &World) {
     assert_eq!(changed.await.unwrap().status(), 200);
 }
 
-/// A session as of a client that has vanished in a transaction, and its thread.
-async fn lock_first_campaign(world: &World, pair: &Pair) -> (MySqlConnection, u64) {
+/// A session as of a client that has vanished in a transaction. Waits until a request waits for its lock.
+async fn lock_first_campaign(world: &World, pair: &Pair) -> (MySqlConnection, Option<Breach>) {
     let mut session = pair.old().session().await;
     let id = world.sale.offers[0].id;
     let lock = format!(
@@ -155,6 +145,11 @@ async fn lock_first_campaign(world: &World, pair: &Pair) -> (MySqlConnection, u6
         executed.execute(&mut session).await.unwrap();
     }
     let thread = sqlx::query_scalar("SELECT PS_CURRENT_THREAD_ID()");
-    let thread = thread.fetch_one(&mut session).await.unwrap();
-    (session, thread)
+    let thread: u64 = thread.fetch_one(&mut session).await.unwrap();
+    let waiting = format!(
+        "SELECT CAST(COUNT(*) AS CHAR) FROM performance_schema.data_lock_waits \
+         WHERE blocking_thread_id = {thread}"
+    );
+    let ineffective = waits(pair.old(), &waiting).await;
+    (session, ineffective)
 }

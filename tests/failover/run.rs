@@ -10,16 +10,14 @@ use crate::judge::{Breach, judge, redelivered};
 use crate::pair::{Pair, Replication};
 use crate::replicas::stopped;
 use crate::report::Record;
-use crate::sale::campaigns::Sale;
 use crate::sale::recovery::Recovery;
 use crate::sale::report::{Outcome, Report};
 use crate::sale::round::{
-    counted, ended_well, is_in_docker, keep_evidence, output_of, seeds, verified,
+    counted, ended_well, is_in_docker, keep_evidence, output_of, seeds, verified, verify_all,
 };
 use crate::sale::staff::{idle, unrewarded};
 use crate::sale::traffic::{Crowd, Traffic};
 use crate::settings::SettingsWatch;
-use crate::site::Site;
 use crate::strike::{NOTICING, Struck, strike};
 use crate::world::{Servers, World};
 
@@ -71,8 +69,8 @@ async fn run(servers: Servers, plan: Plan, report: &mut Report<Record>) -> Serve
     let mut ended = |stage| stages.push((stage, began.elapsed().as_secs()));
     let world = World::open(servers, plan).await;
     ended("open");
-    let site: Arc<dyn Site> = Arc::<Sale>::clone(&world.sale);
-    let settings = SettingsWatch::start(site, &mut world.session_before().await).await;
+    let before = &mut world.session_before().await;
+    let settings = SettingsWatch::start(Arc::clone(&world.sale), before).await;
     let traffic = Traffic::start(&world.sale, crowd(&world));
     let struck = strike(&world).await;
     ended("struck");
@@ -160,10 +158,10 @@ fn unnoticed(struck: &Struck) -> Vec<Breach> {
 /// The findings of the service itself. Without the tail the topic has records of participations that do not exist.
 async fn verify(world: &World) -> Option<Breach> {
     let mut command = world.command();
-    command.args(["verify", "--json"]);
-    if world.plan.fault != Fault::TailCut {
-        command.args(["--topic", "--topic-seconds-max", "30"]);
-        command.args(["--rewards", "--rewards-passed-seconds", "0"]);
-    }
+    let all = verify_all("30");
+    command.args(match world.plan.fault {
+        Fault::TailCut => &["verify", "--json"],
+        _ => &all[..],
+    });
     verified(&output_of(command).await)
 }

@@ -15,9 +15,7 @@ use crate::proxy::Proxy;
 use crate::replica::Replica;
 use crate::router::Router;
 use crate::sale::campaigns::{Conditions, Sale};
-use crate::sale::parts::{
-    real, remove_keys, remove_topics, rewards_of, settings, without_consumers,
-};
+use crate::sale::parts::{POINTS, real, remove_keys, remove_topics, rewards_of, settings};
 use crate::server::Server;
 
 /// The servers of a run.
@@ -69,6 +67,7 @@ impl World {
         let mut replicas = Vec::new();
         // The control loses transactions: then also those of consumers, whose events are not sent again.
         let has_staff = plan.fault != Fault::TailCut;
+        let consumers = if has_staff { POINTS } else { "" };
         for nth in 0..2 {
             let mysql = Proxy::start(old.address).await;
             let redis = Proxy::start(redis).await;
@@ -78,14 +77,11 @@ impl World {
                 &*format!("redis://{}", redis.address),
                 &*brokers,
             );
-            let mut settings = settings(plan.key, &prefix, parts);
+            let mut settings = settings(plan.key, &prefix, parts, consumers);
             settings.push((
                 "FIRSTCOME_PAYMENT_ALLOW_SIMULATED".to_owned(),
                 "true".to_owned(),
             ));
-            if !has_staff {
-                settings = without_consumers(settings);
-            }
             let folder = folder.path().to_owned();
             replicas.push(Replica::new(nth, (mysql, redis), folder, settings));
         }

@@ -26,7 +26,6 @@ use crate::replicas::{panics, stopped};
 use crate::report::{Record, Report, Struck};
 use crate::schedule::{Schedule, covering};
 use crate::settings::SettingsWatch;
-use crate::site::Site;
 use crate::strike::strike;
 use crate::windows::Windows;
 use crate::world::{GATE_LEASE, World};
@@ -128,9 +127,8 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     let schedule = Schedule::of(seed, faults, lease_ms());
     let world = Arc::new(World::open(parts.clone(), schedule).await);
     let settings = {
-        let site: Arc<dyn Site> = Arc::<World>::clone(&world);
         let mut mysql = world.mysql().await.unwrap();
-        SettingsWatch::start(site, &mut mysql).await
+        SettingsWatch::start(Arc::clone(&world), &mut mysql).await
     };
     let traffic = Traffic::start(&world);
     let watch = Watch::start(&world);

@@ -37,7 +37,8 @@ pub struct SettingsWatch {
 
 impl SettingsWatch {
     /// Reads for the first time before any administrator acts.
-    pub async fn start(site: Arc<dyn Site>, mysql: &mut MySqlConnection) -> Self {
+    pub async fn start(site: Arc<impl Site + 'static>, mysql: &mut MySqlConnection) -> Self {
+        let site: Arc<dyn Site> = site;
         let readings = Readings::default();
         read(&*site, mysql, &readings).await.unwrap();
         let reading = site.watched_database().map(|database| {

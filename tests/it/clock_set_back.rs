@@ -8,7 +8,7 @@ use firstcome::domain::{Campaign, ParticipationId, UserId};
 use firstcome::parts::gate::{
     Admission, Entrant, Gate, Key, KeyDigest, Mark, ScriptGate, Settings,
 };
-use firstcome::parts::store::{Decision, ParkedState, Targets};
+use firstcome::parts::store::{Decision, ParkedState, Targets, Term};
 use firstcome::runtime::clock::Clock;
 use firstcome::sale::reconcile::{Patience, Reconciler, Renewed};
 use redis::AsyncCommands;
@@ -202,7 +202,9 @@ async fn a_task_lease_taken_before_is_over_unless_its_term_is_not_fixed() {
     for test in stores().await {
         let store = &test.store;
         let take = async |owner: &str| {
-            let taken = store.take_fixed_task_lease("a task", owner, HELD).await;
+            let taken = store
+                .take_task_lease("a task", owner, Term::Fixed(HELD))
+                .await;
             taken.unwrap()
         };
         let ends_in = async |ahead: Duration| {
@@ -218,7 +220,9 @@ async fn a_task_lease_taken_before_is_over_unless_its_term_is_not_fixed() {
         assert!(!take("one").await, "{}", test.url);
         // The lease of a retention lasts until its next sweep.
         ends_in(SET_BACK).await;
-        let taken = store.take_task_lease("a task", "one", HELD).await;
+        let taken = store
+            .take_task_lease("a task", "one", Term::Varying(HELD))
+            .await;
         assert!(!taken.unwrap(), "{}", test.url);
     }
 }

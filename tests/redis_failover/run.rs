@@ -9,17 +9,15 @@ use crate::leases;
 use crate::ledger::Act;
 use crate::replicas::stopped;
 use crate::report::Record;
-use crate::sale::campaigns::Sale;
 use crate::sale::recovery::Recovery;
 use crate::sale::report::{Outcome, Report};
 use crate::sale::round::{
-    counted, ended_well, is_in_docker, keep_evidence, output_of, seeds, verified,
+    counted, ended_well, is_in_docker, keep_evidence, output_of, seeds, verified, verify_all,
 };
 use crate::sale::staff::{idle, unrewarded};
 use crate::sale::traffic::{Crowd, Traffic};
 use crate::servers::Servers;
 use crate::settings::SettingsWatch;
-use crate::site::Site;
 use crate::strike::{Struck, strike};
 use crate::world::World;
 
@@ -31,17 +29,6 @@ const REBUILD_INTERVAL: Duration = Duration::from_millis(500);
 const CHANGES: usize = 3;
 /// The seeds of `make test`: two primaries, there and back; slots that move, a clock set forward.
 const SHORT_ROUND: [u64; 4] = [1, 3, 103, 106];
-
-const VERIFY: [&str; 8] = [
-    "verify",
-    "--json",
-    "--topic",
-    "--topic-seconds-max",
-    "30",
-    "--rewards",
-    "--rewards-passed-seconds",
-    "0",
-];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_failover_of_redis_breaks_a_promise() {
@@ -65,8 +52,7 @@ async fn run(servers: &Arc<Servers>, plan: Plan, report: &mut Report<Record>) {
     let world = World::open(Arc::clone(servers), plan).await;
     let (before, counting) = (world.rebuilds().await, Instant::now());
     let (mut mysql, mut other) = (world.session().await, world.session().await);
-    let site: Arc<dyn Site> = Arc::<Sale>::clone(&world.sale);
-    let settings = SettingsWatch::start(site, &mut mysql).await;
+    let settings = SettingsWatch::start(Arc::clone(&world.sale), &mut mysql).await;
     let traffic = Traffic::start(&world.sale, Crowd::Growing);
     let struck = strike(&world).await;
     let (sale, healed) = (&world.sale, struck.healed);
@@ -80,7 +66,7 @@ async fn run(servers: &Arc<Servers>, plan: Plan, report: &mut Report<Record>) {
     breaches.extend(strange(&world, &struck, rebuilds, counting.elapsed()));
     breaches.extend(leases_left);
     breaches.extend(unrewarded(sale, &mut mysql, &world.rewards_schema()).await);
-    breaches.extend(verified(&output_of(world.command(&VERIFY)).await));
+    breaches.extend(verified(&output_of(world.command(&verify_all("30"))).await));
     breaches.extend(stopped(&sale.replicas).await);
     breaches.extend(ended_well(&sale.replicas));
     let mut evidence = world.evidence().await;

@@ -14,7 +14,7 @@ use crate::fault::Plan;
 use crate::proxy::Proxy;
 use crate::replica::Replica;
 use crate::sale::campaigns::{Conditions, Offer, Sale};
-use crate::sale::parts::{real, remove_topics, rewards_of, settings};
+use crate::sale::parts::{POINTS, real, remove_topics, rewards_of, settings};
 use crate::sale::schema::Schema;
 use crate::server::Server;
 use crate::servers::Servers;
@@ -49,7 +49,7 @@ impl World {
             } else {
                 format!("redis://{}", to_redis.address)
             };
-            let settings = settings(plan.key, &prefix, (&database, &redis, &brokers));
+            let settings = settings(plan.key, &prefix, (&database, &redis, &brokers), POINTS);
             let folder = folder.path().to_owned();
             replicas.push(Replica::new(nth, (to_mysql, to_redis), folder, settings));
         }

@@ -14,7 +14,8 @@ use crate::replica::ADMIN_TOKEN;
 /// The gate's lease: how long the units of a lost commit stay taken.
 pub const GATE_LEASE: Duration = Duration::from_secs(3);
 
-const CONSUMERS: &str = "CONSUMERS_ENABLED";
+/// The consumers of a run with a campaign whose units earn points.
+pub const POINTS: &str = "points";
 
 /// A variable that `scripts/parts env` prints. The test fails without it.
 pub fn real(variable: &str) -> String {
@@ -23,11 +24,12 @@ pub fn real(variable: &str) -> String {
         .unwrap_or_else(|| panic!("{variable} is not set: run `make test`"))
 }
 
-/// The settings of a replica: short leases, everything else as in production.
+/// The settings of a replica, with these consumers: short leases, everything else as in production.
 pub fn settings(
     key: Key,
     prefix: &str,
     (database, redis, brokers): (&str, &str, &str),
+    consumers: &str,
 ) -> Vec<(String, String)> {
     let lease = format!("{}ms", GATE_LEASE.as_millis());
     [
@@ -46,7 +48,7 @@ pub fn settings(
         ("GATE_SWEEP_INTERVAL", "1s"),
         ("RELAY_LEASE", "4s"),
         ("RELAY_RETRY_MAX", "1s"),
-        (CONSUMERS, "points"),
+        ("CONSUMERS_ENABLED", consumers),
         ("CONSUMERS_SESSION_TIMEOUT", "6s"),
         // Published events of the campaign that its administrator closes are aged, and deleted.
         ("RETENTION_PUBLISHED_EVENTS", "1h"),
@@ -56,13 +58,6 @@ pub fn settings(
     ]
     .map(|(name, value)| (format!("FIRSTCOME_{name}"), value.to_owned()))
     .into()
-}
-
-/// The settings of a replica without consumers.
-pub fn without_consumers(settings: Vec<(String, String)>) -> Vec<(String, String)> {
-    let consumers = format!("FIRSTCOME_{CONSUMERS}");
-    let others = settings.into_iter();
-    others.filter(|(name, _)| *name != consumers).collect()
 }
 
 /// The schema of the rewards database of a service with this schema.

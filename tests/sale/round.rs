@@ -66,6 +66,20 @@ pub async fn output_of(mut command: Command) -> Output {
     output.await.unwrap().unwrap()
 }
 
+/// The arguments of `firstcome verify` about the database, the topic and the rewards.
+pub const fn verify_all(topic_seconds_max: &str) -> [&str; 8] {
+    [
+        "verify",
+        "--json",
+        "--topic",
+        "--topic-seconds-max",
+        topic_seconds_max,
+        "--rewards",
+        "--rewards-passed-seconds",
+        "0",
+    ]
+}
+
 /// A violation if `firstcome verify` found one.
 pub fn verified(output: &Output) -> Option<Breach> {
     let told = || [&*output.stdout, &*output.stderr].concat();

@@ -6,7 +6,7 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::entity::duty::{Column, Entity};
-use super::{Store, StoreError};
+use super::{Store, StoreError, Term};
 use crate::domain::Timestamp;
 
 /// Begins the names of these leases, in the table of task leases.
@@ -30,7 +30,8 @@ pub struct OtherReplica {
 impl Store {
     /// Says that this replica is alive for this long. False: another one has its name.
     pub async fn renew_replica(&self, replica: &str, term: Duration) -> Result<bool, StoreError> {
-        self.take_task_lease(&name_of(replica), replica, term).await
+        self.take_task_lease(&name_of(replica), replica, Term::Varying(term))
+            .await
     }
 
     /// The leases of all other replicas, at most `limit`, those that ended first coming first.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
 use super::entity::duty::{Column, Entity};
@@ -13,13 +13,23 @@ use super::{Store, StoreError};
 /// start, and may then wait for the row, up to 2 s, until another replica has taken the lease.
 const STATEMENT_MAX: Duration = Duration::from_secs(5);
 
+/// How long a lease of a task lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Term {
+    /// As long as every other lease of the task. One that ends later was taken before the database's clock was set back: it
+    /// counts as over, or the task would stop for the length of the step.
+    Fixed(Duration),
+    /// Others may last longer.
+    Varying(Duration),
+}
+
 impl Store {
-    /// Takes or renews the lease of a task for this long, by the database's clock. False: another owner has it.
+    /// Takes or renews the lease of a task, by the database's clock. False: another owner has it.
     pub async fn take_task_lease(
         &self,
         name: &str,
         owner: &str,
-        term: Duration,
+        term: Term,
     ) -> Result<bool, StoreError> {
         self.take_task_lease_on(&self.db, name, owner, term).await
     }
@@ -30,49 +40,17 @@ impl Store {
         on: &impl ConnectionTrait,
         name: &str,
         owner: &str,
-        term: Duration,
+        term: Term,
     ) -> Result<bool, StoreError> {
-        self.take_unless_held(on, (name, owner, term), self.is_over())
-            .await
-    }
-
-    /// The same for a task all of whose leases have this term. One that ends later was taken before the database's clock
-    /// was set back: it counts as over, or the task would stop for the length of the step.
-    pub async fn take_fixed_task_lease(
-        &self,
-        name: &str,
-        owner: &str,
-        term: Duration,
-    ) -> Result<bool, StoreError> {
-        self.take_fixed_task_lease_on(&self.db, name, owner, term)
-            .await
-    }
-
-    /// The same, within a transaction.
-    pub(super) async fn take_fixed_task_lease_on(
-        &self,
-        on: &impl ConnectionTrait,
-        name: &str,
-        owner: &str,
-        term: Duration,
-    ) -> Result<bool, StoreError> {
-        let believed_max = self.after(term.saturating_add(STATEMENT_MAX));
-        let is_too_late = Column::ExpiresAt.into_expr().gt(believed_max);
-        self.take_unless_held(on, (name, owner, term), self.is_over().or(is_too_late))
-            .await
-    }
-
-    fn is_over(&self) -> Expr {
-        Column::ExpiresAt.into_expr().lte(self.now_expr())
-    }
-
-    /// Takes or renews a lease. A lease of another owner is taken only if it is over.
-    async fn take_unless_held(
-        &self,
-        on: &impl ConnectionTrait,
-        (name, owner, term): (&str, &str, Duration),
-        is_over: Expr,
-    ) -> Result<bool, StoreError> {
+        let expires_at = || Column::ExpiresAt.into_expr();
+        let is_over = expires_at().lte(self.now_expr());
+        let (term, is_over) = match term {
+            Term::Varying(term) => (term, is_over),
+            Term::Fixed(term) => {
+                let believed_max = self.after(term.saturating_add(STATEMENT_MAX));
+                (term, is_over.or(expires_at().gt(believed_max)))
+            }
+        };
         let taken = Entity::update_many()
             .col_expr(Column::Owner, owner.into())
             .col_expr(Column::ExpiresAt, self.after(term))

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Changes, Inner};
 use crate::domain::{ParticipationId, RequestedChange};
-use crate::parts::store::{ChangeRequest, PassedOver, StoreError};
+use crate::parts::store::{ChangeRequest, PassedOver, StoreError, Term};
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
 use crate::sale::group_commit::ChangeOutcome;
@@ -44,7 +44,11 @@ impl Inner {
     /// that the others expire.
     async fn expire_due(&self, owner: &str) -> Result<(), StoreError> {
         let mut passed_over = PassedOver::default();
-        while self.store.take_fixed_task_lease(TASK, owner, TERM).await? {
+        while self
+            .store
+            .take_task_lease(TASK, owner, Term::Fixed(TERM))
+            .await?
+        {
             let due = self.store.due_reservations(PAGE, &passed_over).await?;
             if due.is_empty() {
                 break;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::decide::DecideError;
 use super::{Inner, Orders};
 use crate::domain::{OrderDecision, OrderId, OrderRefusal, OrderStatus};
-use crate::parts::store::{DecisionContext, DueOrder, StoreError};
+use crate::parts::store::{DecisionContext, DueOrder, StoreError, Term};
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::cause;
 
@@ -43,7 +43,10 @@ pub fn start(spawner: &Spawner, orders: &Orders, interval: Duration) {
 impl Inner {
     async fn sweep(&self, owner: &str) -> Result<(), StoreError> {
         let store = &self.dependencies.store;
-        while store.take_fixed_task_lease(TASK, owner, TERM).await? {
+        while store
+            .take_task_lease(TASK, owner, Term::Fixed(TERM))
+            .await?
+        {
             let due = store.due_orders(PAGE).await?;
             if due.is_empty() {
                 break;

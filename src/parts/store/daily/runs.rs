@@ -17,7 +17,7 @@ use crate::parts::store::entity::{daily_day, duty, insert, purge};
 use crate::parts::store::json::to_text;
 use crate::parts::store::numbers::{narrow, to_signed};
 use crate::parts::store::query::or_replace;
-use crate::parts::store::{Store, StoreError};
+use crate::parts::store::{Store, StoreError, Term};
 
 /// The name of the lease.
 const TASK: &str = "aggregation";
@@ -36,7 +36,10 @@ impl Store {
         (owner, term): (&str, Duration),
     ) -> Result<Option<Begun>, StoreError> {
         let tx = self.begin().await?;
-        if !self.take_task_lease_on(&tx, TASK, owner, term).await? {
+        if !self
+            .take_task_lease_on(&tx, TASK, owner, Term::Varying(term))
+            .await?
+        {
             tx.rollback().await?;
             let running = self.running().await?;
             return Ok(running.map(|run| Begun::Busy(Box::new(run))));

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::domain::{ParticipationId, Status};
 use crate::parts::store::statement_lengths::padded;
 use crate::parts::store::unreadable::parse;
-use crate::parts::store::{Store, StoreError};
+use crate::parts::store::{Store, StoreError, Term};
 
 impl Store {
     /// The statuses of these participations, without locked and unreadable ones. The same transaction takes the lease
@@ -21,7 +21,7 @@ impl Store {
     ) -> Result<Option<HashMap<ParticipationId, Status>>, StoreError> {
         let tx = self.begin().await?;
         if !self
-            .take_fixed_task_lease_on(&tx, task, owner, term)
+            .take_task_lease_on(&tx, task, owner, Term::Fixed(term))
             .await?
         {
             tx.rollback().await?;
